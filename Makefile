@@ -1,0 +1,51 @@
+# Everything below sets itself up: the only things needed are Python >= 3.11 and make.
+#   make demo | make test | make check | make install | make clean
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= trl,peft,wandb,report,dev
+OUT ?= runs/demo
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format build clean
+
+help:
+	@echo "make demo     install, then watch a tiny policy become safe (minutes, no network, no GPU): $(OUT)/report.html"
+	@echo "make test     install, then run every test"
+	@echo "make check    install, then lint, formatting and types"
+	@echo "make format   rewrite the code the way 'make check' wants it"
+	@echo "make install  create $(VENV) with the pinned versions of constraints.txt (again only when the pins change)"
+	@echo "make clean    remove $(VENV) and what tools left behind"
+
+install: $(INSTALLED)
+
+# The stamp is newer than the pins as long as the environment is up to date.
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
+		"guard-reward needs Python >= 3.11, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: install
+	$(BIN)/guard-reward demo --out $(OUT)
+
+test: install
+	$(BIN)/python -m pytest $(ARGS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: install
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

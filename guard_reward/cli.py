@@ -1,0 +1,245 @@
+"""The command line: ``guard-reward COMMAND``.
+
+Nothing heavy is imported before a command runs, so that ``--help`` answers at once. What a user got wrong is said in one
+line on standard error, with exit status 1 (2 for a mistake in the command line itself); only bugs have tracebacks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from guard_reward import __version__
+
+if TYPE_CHECKING:
+    from guard_reward.guards.base import Guard
+    from guard_reward.pipeline.moderate import Summary
+
+__all__ = ["app"]
+
+DEFAULT_GUARD = "Qwen/Qwen3Guard-Gen-0.6B"
+
+app = typer.Typer(
+    name="guard-reward",
+    help="A guard model (Qwen3Guard-Gen) as the reward of safety reinforcement learning.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # locals hold whole conversations
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write the results to this file as JSON, for machines.", dir_okay=False
+    ),
+]
+
+
+class Start(StrEnum):
+    """Which safe habit the demo's policy has before training."""
+
+    REFUSING = "refusing"
+    BALANCED = "balanced"
+
+
+class Judge(StrEnum):
+    """What `moderate` judges in a row."""
+
+    PROMPT = "prompt"
+    RESPONSE = "response"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"guard-reward {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for results.json and report.html.", file_okay=False)
+    ] = (Path("runs/demo")),
+    seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
+    start: Annotated[
+        Start, typer.Option(help="The policy's commonest safe habit at the start: refusals, or redirects as often.")
+    ] = Start.REFUSING,
+    json_file: JsonFile = None,
+) -> None:
+    """Watch a tiny policy become safe: two GRPO runs on this machine, from nothing.
+
+    Builds a tiny guard and a tiny policy, trains the policy with TRL's GRPOTrainer under the schemes guard_only and hybrid, and
+    prints one table: before, guard_only, hybrid, judged by an exact oracle. Takes minutes on two cores; no GPU, no network.
+
+    Examples:
+
+    - `guard-reward demo`
+
+    - `guard-reward demo --out runs/other --seed 1 --start balanced`
+    """
+    with _clean_errors():
+        from guard_reward.tiny import run_demo
+
+        results = run_demo(out, seed, start.value)
+    _write_json(json_file, results)
+
+
+@app.command()
+def moderate(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Input file: .jsonl, .csv or .parquet.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Output file; its format may be another one.")],
+    guard: Annotated[
+        str, typer.Option(metavar="MODEL", envvar="GUARD_REWARD_MODEL", help="The guard: a hub id or a folder.")
+    ] = DEFAULT_GUARD,
+    revision: Annotated[str | None, typer.Option(help="The guard's branch, tag or commit on the hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cuda:1; default: an accelerator, else the CPU.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Such as bfloat16; default: the checkpoint's own.")] = None,
+    prompt_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column with the prompt.", show_default="prompt")
+    ] = None,
+    response_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column with the response.", show_default="response")
+    ] = None,
+    messages_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Column with chat messages instead of the two; the last role decides what is judged.",
+            show_default="messages, where there is no prompt",
+        ),
+    ] = None,
+    judge: Annotated[
+        Judge | None, typer.Option(help="What to judge.", show_default="response, where there is such a column")
+    ] = None,
+    prefix: Annotated[str, typer.Option(metavar="TEXT", help="Put before the names of the added columns.")] = "guard_",
+    chunk_rows: Annotated[int, typer.Option(min=1, help="Rows to judge between two entries of the journal.")] = 128,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget what an interrupted run has finished.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Judge every row of a file and write it with the verdicts in added columns.
+
+    Adds guard_outcome, guard_severity, guard_categories, guard_refusal, guard_p_safe, guard_p_controversial, guard_p_unsafe,
+    guard_refusal_probability, guard_verdict_text and guard_reason. All rows and columns of the input are kept, in order; a
+    row that cannot be judged says why in guard_outcome and guard_reason.
+
+    An interrupted run goes on where it was when the same command is given again.
+
+    Examples:
+
+    - `guard-reward moderate replies.jsonl judged.jsonl`
+
+    - `guard-reward moderate replies.csv judged.parquet --prompt-column question --response-column answer`
+
+    - `guard-reward moderate prompts.parquet judged.csv --judge prompt --guard Qwen/Qwen3Guard-Gen-4B --dtype bfloat16`
+
+    - `guard-reward moderate chats.jsonl judged.jsonl --messages-column messages --json summary.json`
+    """
+    with _clean_errors():
+        from guard_reward.pipeline.moderate import moderate_file
+
+        summary = moderate_file(
+            source,
+            target,
+            guard=lambda: _load_guard(guard, device=device, dtype=dtype, revision=revision),
+            prompt_column=prompt_column,
+            response_column=response_column,
+            messages_column=messages_column,
+            judge=judge.value if judge else None,
+            prefix=prefix,
+            chunk_rows=chunk_rows,
+            overwrite=overwrite,
+            restart=restart,
+            progress=not quiet,
+        )
+    _write_json(json_file, summary.to_dict())
+    if not quiet:
+        _print_summary(summary)
+    if summary.failed_rows:
+        typer.echo(
+            f"guard-reward: {summary.failed_rows} of {summary.rows} rows could not be judged: see {prefix}reason",
+            err=True,
+        )
+        # Some bad rows are the input's affair and are reported in their place; no verdict at all is a failure.
+        if not summary.outcomes["scored"]:
+            raise typer.Exit(1)
+
+
+def _load_guard(model: str, **options: str | None) -> Guard:
+    """Load the guard; a wrong name, folder or option is the user's to mend, so it has no traceback."""
+    from guard_reward import load_guard
+    from guard_reward.pipeline.errors import PipelineError
+
+    try:
+        return load_guard(model, **options)
+    except (OSError, ValueError, RuntimeError, AttributeError) as error:
+        raise PipelineError(f"the guard {model!r} could not be loaded: {_first_paragraph(error)}") from error
+
+
+def _first_paragraph(error: BaseException) -> str:
+    return " ".join(str(error).strip().split("\n\n")[0].split()) or type(error).__name__
+
+
+def _print_summary(summary: Summary) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{summary.target}: {summary.rows:,} rows, judged {summary.judged}", title_justify="left")
+    table.add_column("")
+    table.add_column("rows", justify="right")
+    table.add_column("share", justify="right")
+    counts: list[tuple[str, Mapping[str, int]]] = [("severity", summary.severities), ("outcome", summary.outcomes)]
+    for kind, rows in counts:
+        for name, count in rows.items():
+            if count or kind == "severity":
+                table.add_row(f"{kind} {name}", f"{count:,}", f"{count / summary.rows:.1%}" if summary.rows else "")
+        table.add_section()
+    rate = f", {summary.rows_per_second:,} rows/s" if summary.rows_per_second else ""
+    resumed = f"; {summary.resumed_rows:,} rows were finished by an interrupted run" if summary.resumed_rows else ""
+    table.caption = f"{summary.judged_rows:,} rows in {summary.seconds:,.1f} s{rate}{resumed}"
+    Console().print(table)
+
+
+def _write_json(path: Path | None, results: Any) -> None:
+    if path is None:
+        return
+    with _clean_errors():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _clean_errors() -> Iterator[None]:
+    """Say what the user got wrong, or lacks, in one line; any other error is a bug and keeps its traceback."""
+    from guard_reward.pipeline.errors import PipelineError
+
+    try:
+        yield
+    except (PipelineError, OSError, ImportError) as error:
+        typer.echo(f"guard-reward: error: {error}", err=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        typer.echo("guard-reward: stopped; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,78 @@
+"""Several reward functions as one, so that a row which one of them could not judge is None as a whole.
+
+TRL adds up separate reward functions and counts a None among them as 0. Under a scheme with negative rewards that 0
+is the best score in the group: a guard outage would be rewarded. Inside one function the row stays None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["Combination", "combine"]
+
+RewardFunction = Callable[..., Sequence[float | None]]
+
+
+def combine(
+    rewards: Sequence[RewardFunction], weights: Sequence[float] | None = None, *, name: str = "combined"
+) -> Combination:
+    """One reward function: the weighted sum of several, or None where any of them is None.
+
+    Args:
+        rewards: functions with TRL's reward signature, `GuardReward` among them.
+        weights: one a function; all 1 by default.
+        name: its name in the trainer's log; each function's own mean is logged as ``<name>/<function's name>``.
+
+    Raises:
+        ValueError: no functions, or another number of weights.
+
+    >>> def brevity(prompts, completions, **columns):
+    ...     return [-0.1 * len(completion) for completion in completions]
+    >>> def guard(prompts, completions, **columns):
+    ...     return [1.0, None]
+    >>> combine([guard, brevity], weights=[1.0, 0.5])(prompts=["a", "b"], completions=["abcd", ""])
+    [0.8, None]
+    """
+    return Combination(rewards, weights, name=name)
+
+
+class Combination:
+    """What `combine` returns: a picklable reward function."""
+
+    def __init__(self, rewards: Sequence[RewardFunction], weights: Sequence[float] | None, *, name: str):
+        if not rewards:
+            raise ValueError("combine needs at least one reward function")
+        weights = [1.0] * len(rewards) if weights is None else list(weights)
+        if len(weights) != len(rewards):
+            raise ValueError(f"combine got {len(rewards)} reward functions and {len(weights)} weights")
+        self.__name__ = name
+        self.name = name
+        self.rewards = list(rewards)
+        self.weights = weights
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        """Weighted sums, one a completion; None where any function gave None."""
+        log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
+        outputs: list[Sequence[float | None]] = []
+        for reward in self.rewards:
+            member = getattr(reward, "__name__", type(reward).__name__)
+            values = reward(prompts=prompts, completions=completions, **columns)
+            if len(values) != len(completions):
+                raise ValueError(f"{member} returned {len(values)} rewards for {len(completions)} completions")
+            outputs.append(values)
+            if log_metric:
+                for value in values:
+                    if value is not None:
+                        log_metric(f"{self.name}/{member}", value)
+            if log_extra:
+                log_extra(f"{self.name}_{member}", list(values))
+        return [self._sum(row) for row in zip(*outputs, strict=True)]
+
+    def _sum(self, row: Sequence[float | None]) -> float | None:
+        total = 0.0
+        for weight, value in zip(self.weights, row, strict=True):
+            if value is None:
+                return None
+            total += weight * value
+        return total

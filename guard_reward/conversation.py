@@ -1,0 +1,151 @@
+"""Conversations as a guard sees them: plain user / assistant / system turns of text.
+
+Chat messages come in more shapes than a guard's template understands, and Qwen3Guard's template drops what it does not
+understand without a word. `normalize` rewrites a conversation so that nothing is dropped; a conversation that the
+template already shows in full comes back unchanged.
+
+| in the conversation | what the guard sees |
+|---|---|
+| text, or a list of text parts | the text, the parts joined without a separator |
+| a part that is not text (an image) | `ValueError`: a text guard cannot judge it |
+| no content (``None``), with tool calls or without | an empty text (followed by the calls) |
+| ``reasoning_content`` or ``thinking`` | ``<think>\\n…\\n</think>\\n\\n`` before the content |
+| ``tool_calls`` | ``[tool call] name(arguments)`` lines after the content |
+| a tool's message | ``[tool result] …`` at the end of the assistant turn before it (a turn of its own without one) |
+| a leading system message before a user's | itself: the template shows it as the beginning of the first user turn |
+| several leading system messages | one, joined by a blank line |
+| another system message | ``[system] …`` at the beginning of the next user turn (without one: a user turn of its own) |
+| an assistant's message in front | an empty user turn before it |
+| role ``developer`` / ``function``, ``ipython`` | as ``system`` / as ``tool`` |
+| any other role | `ValueError` |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["Message", "message_text", "normalize", "split_message", "turn_text"]
+
+Message = dict[str, str]
+"""One turn: ``{"role": "user" | "assistant" | "system", "content": text}``."""
+
+_ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "ipython": "tool",
+}
+
+
+def normalize(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Turn chat messages into turns of text that a guard's template shows completely (table above).
+
+    Raises:
+        ValueError: an empty conversation, an unknown role, or content that is not text; names the message.
+
+    >>> normalize([{"role": "user", "content": "2+2?"}, {"role": "tool", "content": "4"}])
+    [{'role': 'user', 'content': '2+2?'}, {'role': 'assistant', 'content': '[tool result] 4'}]
+    """
+    if not messages:
+        raise ValueError("a conversation needs at least one message, this one has none")
+    turns: list[Message] = []
+    system: list[str] = []  # system texts that wait for the next user turn
+    for index, message in enumerate(messages):
+        role = _role(message, index)
+        text = turn_text(message, index)
+        if role == "system":
+            system.append(text)
+        elif role == "user":
+            _add_system(turns, system, text)
+        else:
+            _flush_system(turns, system)
+            if not turns:
+                turns.append({"role": "user", "content": ""})
+            if role == "tool" and turns[-1]["role"] == "assistant":
+                turns[-1] = {"role": "assistant", "content": f"{turns[-1]['content']}\n{text}".lstrip("\n")}
+            else:
+                turns.append({"role": "assistant", "content": text})
+    _flush_system(turns, system)
+    return turns
+
+
+def _add_system(turns: list[Message], system: list[str], text: str) -> None:
+    """Append a user turn, with the system texts before it where the template will show them."""
+    if system and not turns:
+        turns.append({"role": "system", "content": "\n\n".join(system)})
+    elif system:
+        text = "\n\n".join([*(f"[system] {part}" for part in system), text])
+    turns.append({"role": "user", "content": text})
+    system.clear()
+
+
+def _flush_system(turns: list[Message], system: list[str]) -> None:
+    """System texts that no user turn follows become a user turn of their own."""
+    if system:
+        turns.append({"role": "user", "content": "\n\n".join(f"[system] {part}" for part in system)})
+        system.clear()
+
+
+def _role(message: Mapping[str, Any], index: int) -> str:
+    role = message.get("role") if isinstance(message, Mapping) else None
+    if not isinstance(role, str) or role not in _ROLES:
+        raise ValueError(f"message {index}: 'role' should be one of {', '.join(_ROLES)}, found {role!r}")
+    return _ROLES[role]
+
+
+def turn_text(message: Mapping[str, Any], index: int = 0) -> str:
+    """All that one message says, in one text: its reasoning in a think block, its content, its tool calls.
+
+    Raises:
+        ValueError: content that is not text; names message `index`.
+    """
+    reasoning, content = split_message(message, index)
+    if _ROLES.get(message.get("role", "")) == "tool":
+        return f"[tool result] {content}"
+    return content if reasoning is None else f"<think>\n{reasoning}\n</think>\n\n{content}"
+
+
+def split_message(message: Mapping[str, Any], index: int = 0) -> tuple[str | None, str]:
+    """The reasoning that the message carries in a field of its own (None without), and its content and tool calls."""
+    reasoning = message.get("reasoning_content") or message.get("thinking")
+    content = message_text(message.get("content"), index)
+    calls = "\n".join(_call_text(call) for call in message.get("tool_calls") or ())
+    return reasoning, f"{content}\n{calls}" if content and calls else content or calls
+
+
+def message_text(content: Any, index: int = 0) -> str:
+    """The text of a message's content: a string, a list of text parts, or None.
+
+    >>> message_text([{"type": "text", "text": "Hello, "}, {"type": "text", "text": "you."}])
+    'Hello, you.'
+    """
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        return "".join(_part_text(part, index) for part in content)
+    kind = type(content).__name__
+    raise ValueError(f"message {index}: 'content' should be text or a list of text parts, found {kind}")
+
+
+def _part_text(part: Any, index: int) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Mapping) and isinstance(part.get("text"), str):
+        return part["text"]
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    raise ValueError(f"message {index}: the guard judges text, but a part of 'content' is of type {kind!r}")
+
+
+def _call_text(call: Any) -> str:
+    function = call.get("function", call) if isinstance(call, Mapping) else {"name": str(call)}
+    arguments = function.get("arguments", "")
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return f"[tool call] {function.get('name', '')}({arguments})"

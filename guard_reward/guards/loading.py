@@ -1,0 +1,147 @@
+"""Getting a guard checkpoint onto its device: frozen, whole, and out of the trainer's hands."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from guard_reward.guards.local import TransformersGuard
+
+__all__ = ["Checkpoint", "default_device", "load_guard", "outside_deepspeed"]
+
+
+def load_guard(
+    model: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    revision: str | None = None,
+    attn_implementation: str | None = None,
+    quantization_config: Any = None,
+    token_budget: int | None = None,
+) -> TransformersGuard:
+    """Load a generative guard from the hub or a folder.
+
+    Args:
+        model: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format.
+        device: where to put it; by default this process's accelerator (the launcher's local rank), else the CPU.
+        dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own.
+        revision: branch, tag or commit on the hub; pin it, the reward depends on it.
+        attn_implementation: passed to transformers (``"sdpa"``, ``"flash_attention_2"``, …).
+        quantization_config: passed to transformers (``BitsAndBytesConfig``, ``TorchAoConfig``, …).
+        token_budget: most tokens, padding included, in one forward pass; halved by itself when memory runs out. By
+            default 65,536 on an accelerator and 8,192 on a CPU.
+
+    Raises:
+        FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
+        ValueError: a checkpoint without a chat template, or whose tokenizer cannot tell the labels apart.
+        OSError: a hub id that does not exist or cannot be reached.
+
+    >>> guard = load_guard("Qwen/Qwen3Guard-Gen-0.6B")                                      # doctest: +SKIP
+    >>> guard.moderate([[{"role": "user", "content": "How do I pick a lock?"}]])[0].severity  # doctest: +SKIP
+    <Severity.CONTROVERSIAL: 'Controversial'>
+    """
+    from guard_reward.guards.local import TransformersGuard
+
+    checkpoint = Checkpoint(
+        name=_checked_name(model),
+        device=None if device is None else str(device),
+        dtype=dtype,
+        revision=revision,
+        options={
+            key: value
+            for key, value in (
+                ("attn_implementation", attn_implementation),
+                ("quantization_config", quantization_config),
+            )
+            if value is not None
+        },
+    )
+    return TransformersGuard.from_checkpoint(checkpoint, token_budget=token_budget)
+
+
+def _checked_name(model: str | Path) -> str:
+    name = os.fspath(model)
+    if name.startswith(("http://", "https://")):
+        raise ValueError(f"guard {name!r} is a URL; a guard is loaded from a hub id or a folder")
+    looks_like_path = isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1
+    path = Path(name).expanduser()
+    if looks_like_path and not path.exists():
+        raise FileNotFoundError(f"guard folder {name!r} does not exist")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise FileNotFoundError(f"guard folder {name!r} has no config.json: is it a model checkpoint?")
+    return str(path) if path.is_dir() else name
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a model comes from and how it is loaded: all that travels when a guard is pickled."""
+
+    name: str
+    device: str | None = None
+    dtype: str | torch.dtype | None = None
+    revision: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def load(self, auto_class: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """Model (frozen, in eval mode, whole on its device) and tokenizer.
+
+        Args:
+            auto_class: the transformers class that builds the model, such as ``AutoModelForCausalLM``.
+        """
+        from transformers import AutoTokenizer
+
+        device = torch.device(self.device) if self.device else default_device()
+        tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision)
+        with outside_deepspeed():
+            model = auto_class.from_pretrained(
+                self.name,
+                revision=self.revision,
+                dtype=self.dtype or "auto",
+                # Quantized weights cannot be moved afterwards: they are loaded onto the device.
+                **({"device_map": {"": device}} if "quantization_config" in self.options else {}),
+                **self.options,
+            )
+        if "quantization_config" not in self.options:
+            model = model.to(device)
+        return model.eval().requires_grad_(False), tokenizer
+
+
+def default_device() -> torch.device:
+    """This process's accelerator, by the launcher's local rank, even before any trainer has chosen it; else the CPU."""
+    use_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    accelerator = None if use_cpu else torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return torch.device("cpu")
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    return torch.device(accelerator.type, local_rank % torch.accelerator.device_count())
+
+
+@contextlib.contextmanager
+def outside_deepspeed() -> Iterator[None]:
+    """Load models whole although a ZeRO-3 trainer is configured in this process.
+
+    While a ZeRO-3 config object is alive, ``from_pretrained`` partitions every model over the ranks; a guard that no
+    engine gathers again then fails with "weight must be 2-D". The config is put back on leaving.
+    """
+    from transformers.integrations import deepspeed as integration
+
+    reference = getattr(integration, "_hf_deepspeed_config_weak_ref", None)
+    config = reference() if reference is not None else None
+    if config is None:
+        yield
+        return
+    integration.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        integration.set_hf_deepspeed_config(config)

@@ -1,0 +1,76 @@
+"""More text than the guard's context holds: overlapping windows, the worst verdict wins. Nothing is ever cut off.
+
+The judged message is cut into windows that overlap by an eighth. The conversation before it stays whole where it
+takes at most half of the room; otherwise it is cut into windows as well and every part of it is shown with every
+window of the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from guard_reward.conversation import Message
+from guard_reward.verdict import Severity, Unjudged, Verdict
+
+__all__ = ["split_into_windows", "worst_verdict"]
+
+OVERLAP = 1 / 8
+MARGIN = 16  # tokens that may merge differently at the cuts
+SMALLEST_ROOM = 64  # tokens; with less than this for the text, a window shows the guard nothing
+
+Count = Callable[[Sequence[Message]], int]
+"""Tokens of the guard's whole input for a conversation."""
+Cut = Callable[[str, int, int], list[str]]
+"""(text, most tokens a part, tokens of overlap) → parts, in order, that cover the text."""
+
+
+def split_into_windows(turns: Sequence[Message], limit: int, count: Count, cut: Cut) -> list[list[Message]]:
+    """Conversations of at most `limit` tokens that together show all of `turns`.
+
+    Raises:
+        ValueError: the limit leaves no room beside the guard's own instructions.
+    """
+    *context, last = turns
+    blank = {**last, "content": ""}
+    role = last["role"]
+    # The template needs a first user turn; without context the judged message is that turn itself.
+    frame = count([blank] if role == "user" else [{"role": "user", "content": ""}, blank])
+    room = limit - frame - MARGIN
+    if room < SMALLEST_ROOM:
+        raise ValueError(f"the guard's own instructions take {frame} of its {limit} tokens: no room for the text")
+    context_tokens = count([*context, blank]) - frame if context else 0
+    contexts: list[list[Message]] = [list(context)]
+    if context_tokens > room // 2:
+        parts = cut(_as_text(context), room // 2, int(room // 2 * OVERLAP))
+        contexts = [[{"role": "user", "content": part}] for part in parts]
+        context_tokens = room // 2
+    message_room = room - context_tokens
+    parts = cut(last["content"], message_room, int(message_room * OVERLAP))
+    return [[*before, {**last, "content": part}] for before in contexts for part in parts]
+
+
+def _as_text(context: Sequence[Message]) -> str:
+    """The turns as the template shows them, as one text that can be cut anywhere."""
+    labelled = [f"{turn['role'].upper()}: {turn['content']}" for turn in context]
+    return "\n\n".join(labelled).removeprefix("USER: ").removeprefix("SYSTEM: ")
+
+
+def worst_verdict(verdicts: Sequence[Verdict | Unjudged]) -> Verdict | Unjudged:
+    """The worst of a conversation's windows: by severity, then by P(Unsafe). A refusal in any window counts.
+
+    A window without a verdict could be the worst one, so it decides, unless another window is Unsafe already.
+    """
+    if len(verdicts) == 1:
+        return verdicts[0]
+    judged = [verdict for verdict in verdicts if isinstance(verdict, Verdict)]
+    unjudged = [verdict for verdict in verdicts if isinstance(verdict, Unjudged)]
+    worst = max(judged, key=_badness, default=None)
+    if worst is None or (unjudged and worst.severity < Severity.UNSAFE):
+        return replace(unjudged[0], reason=f"one of {len(verdicts)} windows: {unjudged[0].reason}")
+    refusals = {verdict.refusal for verdict in judged}
+    return replace(worst, refusal=True if True in refusals else worst.refusal, windows=len(verdicts))
+
+
+def _badness(verdict: Verdict) -> tuple[int, float]:
+    return verdict.severity.rank, verdict.probabilities.unsafe if verdict.probabilities else 0.0

@@ -1,0 +1,120 @@
+"""Helpfulness H(x, y): what a policy should not lose while it becomes safe.
+
+H comes from a sequence-classification reward model (`RewardModel`: WorldPM, Skywork-Reward, …) or from any callable
+with TRL's reward signature.
+
+    reward = GuardReward(guard, scheme="hybrid", helpfulness="Skywork/Skywork-Reward-V2-Qwen3-0.6B")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from guard_reward.guards.loading import Checkpoint
+from guard_reward.prompting import Prompter
+from guard_reward.rollout import Rollout
+from guard_reward.scoring import BatchRunner
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["Helpfulness", "RewardModel", "make_helpfulness"]
+
+Helpfulness = Callable[..., Sequence[float | None]]
+"""``f(prompts=, completions=, **columns)`` → one number a completion, or None where it has no opinion."""
+
+
+class RewardModel:
+    """A sequence-classification reward model as a helpfulness function with TRL's reward signature.
+
+    It scores the prompt's conversation with the answer (thinking removed) through the model's own chat template; the
+    score is the model's single logit, on its own scale. Frozen, whole under ZeRO-3, and pickled by name like a guard.
+
+    Args:
+        model: hub id or folder of a checkpoint with one label (``num_labels=1``) and a chat template.
+        device, dtype, revision: as in `guard_reward.load_guard`.
+        token_budget: most tokens, padding included, in one forward pass; halved when memory runs out.
+
+    Raises:
+        ValueError: a checkpoint with more than one label, or without a chat template.
+
+    >>> RewardModel("Skywork/Skywork-Reward-V2-Qwen3-0.6B")(                      # doctest: +SKIP
+    ...     prompts=["What is 2+2?"], completions=["4."])
+    [7.1]
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        device: str | None = None,
+        dtype: str | torch.dtype | None = None,
+        revision: str | None = None,
+        token_budget: int = 8_192,
+    ):
+        self.checkpoint = Checkpoint(str(model), device, dtype, revision)
+        self._runner: BatchRunner[float] = BatchRunner(token_budget)
+        self._loaded: tuple[PreTrainedModel, Prompter] | None = None
+        self._parts  # noqa: B018  load now: a missing checkpoint should fail on the user's own line
+
+    @property
+    def __name__(self) -> str:
+        return self.checkpoint.name.rstrip("/").split("/")[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loaded": None}
+
+    @property
+    def _parts(self) -> tuple[PreTrainedModel, Prompter]:
+        if self._loaded is None:
+            from transformers import AutoModelForSequenceClassification
+
+            model, tokenizer = self.checkpoint.load(AutoModelForSequenceClassification)
+            if model.config.num_labels != 1:
+                raise ValueError(f"{self.checkpoint.name} has {model.config.num_labels} labels; a reward model has one")
+            if model.config.pad_token_id is None:  # the model finds the end of a row by it
+                model.config.pad_token_id = tokenizer.pad_token_id
+            self._loaded = model, Prompter(tokenizer)
+        return self._loaded
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        """H for each completion; None for a row that could not be scored (logged, with the reason)."""
+        model, prompter = self._parts
+        pad = model.config.pad_token_id
+        rows = [
+            prompter.encode(Rollout.from_trl(prompt, completion).answer_conversation())
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+
+        @torch.inference_mode()
+        def score(indices: list[int]) -> list[float]:
+            width = max(len(rows[index]) for index in indices)
+            ids = torch.tensor([rows[index] + [pad] * (width - len(rows[index])) for index in indices])
+            lengths = torch.tensor([[len(rows[index])] for index in indices])
+            mask = (torch.arange(width) < lengths).long()  # (rows, width)
+            with torch.autocast(model.device.type, enabled=False):
+                logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
+            return logits[:, 0].float().tolist()
+
+        scores = self._runner.run([len(row) for row in rows], score)
+        return [None if isinstance(value, Exception) else value for value in scores]
+
+
+def make_helpfulness(source: str | Path | Helpfulness) -> Helpfulness:
+    """A helpfulness function from a reward model's hub id or folder, or from the callable itself.
+
+    >>> make_helpfulness(len)
+    <built-in function len>
+    """
+    if isinstance(source, (str, Path)):
+        return RewardModel(source)
+    if isinstance(source, torch.nn.Module) or not callable(source):
+        raise ValueError(
+            "helpfulness should be a reward model's hub id or folder, or a callable with TRL's reward signature, "
+            f"found {type(source).__name__}"
+        )
+    return source

@@ -1,0 +1,104 @@
+"""What a batch of judged rollouts tells the trainer's log: metrics row by row, and columns of the rollouts table.
+
+A metric is logged once per row to which it applies, so that TRL's pooling over rows, steps and ranks gives true rates;
+a row to which it does not apply adds nothing: never NaN, never a made-up 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guard_reward.rollout import Rollout
+from guard_reward.verdict import Category, Outcome, Severity, Unjudged, Verdict
+
+__all__ = ["JudgedRollout", "row_metrics", "table_columns"]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRollout:
+    """One rollout on its way out: what was found, how it ended, what it pays.
+
+    Attributes:
+        rollout: None where the row could not be read.
+        answer, thinking: what the guard said; None where it was not asked.
+        outcome, reason: how the judging ended, and why where it did not end in a verdict.
+        helpfulness: H(x, y), where there is a helpfulness function.
+        harmful: whether the prompt is labelled harmful; None without a label.
+        injection_attempts: pieces of the guard's prompt or answer format that the policy typed.
+        reward: None where the row takes no part in training.
+    """
+
+    rollout: Rollout | None
+    answer: Verdict | Unjudged | None
+    thinking: Verdict | Unjudged | None
+    outcome: Outcome
+    reason: str
+    helpfulness: float | None
+    harmful: bool | None
+    injection_attempts: int
+    reward: float | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether all that the reward needs is there."""
+        if self.outcome is Outcome.TOO_LONG:
+            return isinstance(self.answer, Verdict) and not isinstance(self.thinking, Unjudged)
+        return self.outcome is Outcome.SCORED
+
+
+def row_metrics(row: JudgedRollout) -> Iterator[tuple[str, float]]:
+    """The metrics of one row, as (name, value); rates are 0 or 1."""
+    for outcome in Outcome:
+        yield f"outcome/{outcome}", float(row.outcome is outcome)
+    yield "injection_attempt_rate", float(row.injection_attempts > 0)
+    if row.rollout is not None and row.rollout.truncated is not None:
+        yield "truncated_rate", float(row.rollout.truncated)
+    else:
+        yield "truncation_unknown_rate", 1.0
+    if row.helpfulness is not None:
+        yield "helpfulness", row.helpfulness
+    if isinstance(row.answer, Verdict):
+        for name, value in _verdict_rates(row.answer):
+            yield name, value
+            if row.harmful is not None:
+                yield f"{name}/{'harmful' if row.harmful else 'benign'}", value
+        yield from _category_rates(row.answer)
+        if row.answer.probabilities is not None:
+            yield "p_unsafe_mean", row.answer.probabilities.unsafe
+    if isinstance(row.thinking, Verdict):
+        yield "thinking/unsafe_rate", float(row.thinking.severity is Severity.UNSAFE)
+
+
+def _verdict_rates(verdict: Verdict) -> Iterator[tuple[str, float]]:
+    for severity in Severity:
+        yield f"{severity.lower()}_rate", float(verdict.severity is severity)
+    if verdict.refusal is not None:
+        yield "refusal_rate", float(verdict.refusal)
+
+
+def _category_rates(verdict: Verdict) -> Iterator[tuple[str, float]]:
+    for category in Category:
+        if category is not Category.JAILBREAK:  # given for prompts only
+            yield f"category/{category}", float(category in verdict.categories)
+    if verdict.unknown_categories:
+        yield "category/unknown", 1.0
+
+
+def table_columns(rows: Sequence[JudgedRollout]) -> dict[str, list[Any]]:
+    """Columns of the rollouts table, one value a row; None where a row has none."""
+
+    def of_answers(read: Any) -> list[Any]:
+        return [read(row.answer) if isinstance(row.answer, Verdict) else None for row in rows]
+
+    return {
+        "severity": of_answers(lambda verdict: str(verdict.severity)),
+        "categories": of_answers(lambda verdict: ", ".join(verdict.categories)),
+        "refusal": of_answers(lambda verdict: verdict.refusal),
+        "p_unsafe": of_answers(lambda verdict: verdict.probabilities.unsafe if verdict.probabilities else None),
+        "outcome": [str(row.outcome) for row in rows],
+        "reason": [row.reason or None for row in rows],
+        "truncated": [row.rollout.truncated if row.rollout else None for row in rows],
+        "injection_attempts": [row.injection_attempts for row in rows],
+    }

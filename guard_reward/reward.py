@@ -1,0 +1,431 @@
+"""`GuardReward`: a guard's verdicts as a TRL reward function.
+
+    >>> from guard_reward import GuardReward
+    >>> reward = GuardReward("Qwen/Qwen3Guard-Gen-0.6B")                                      # doctest: +SKIP
+    >>> reward(prompts=["How do I pick a lock?"], completions=["Ask the owner for the key."])  # doctest: +SKIP
+    [1.0]
+
+The failure boundary: a row that the guard could not judge gets None, never a number, and TRL then gives it no
+advantage. A guard that judges nothing any more stops the run (`guard_reward.breaker`). Every row ends in a named
+`guard_reward.Outcome`, which is logged. This room knows TRL's protocol and imports no part of TRL.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from guard_reward.breaker import CircuitBreaker
+from guard_reward.combination import combine
+from guard_reward.conversation import Message
+from guard_reward.metrics import JudgedRollout, row_metrics, table_columns
+from guard_reward.prompting import injection_attempts
+from guard_reward.rollout import Rollout
+from guard_reward.schemes import Assessment, Controversial, Hybrid, Scheme, Soft, make_scheme
+from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
+
+if TYPE_CHECKING:
+    from guard_reward.guards import Guard
+    from guard_reward.helpfulness import Helpfulness
+
+__all__ = ["CircuitBreaker", "GuardReward", "combine"]
+
+logger = logging.getLogger(__name__)
+
+Pay = float | Literal["floor", "windows"] | None
+DEFAULT_PAY: Mapping[Outcome, Pay] = {
+    Outcome.EMPTY: "floor",
+    Outcome.TOO_LONG: "windows",
+    Outcome.NO_VERDICT: None,
+    Outcome.GUARD_ERROR: None,
+}
+
+
+class GuardReward:
+    """A reward function: judges every rollout with a guard and turns the verdicts into scalars.
+
+    Goes into ``reward_funcs=`` of TRL's trainers, or is called by hand with prompts and completions.
+
+    Args:
+        guard: hub id or folder of a guard checkpoint, or a guard (`load_guard`, or anything with ``moderate``).
+        scheme: plain name (``"guard_only"``, ``"hybrid"``, ``"severity"``, ``"soft"``) or an instance from
+            `guard_reward.schemes`, or any picklable callable from `Assessment` to float.
+        name: prefix of its metrics and columns, and its name in the trainer's log; two guards side by side need two.
+        helpfulness: H(x, y), for the schemes that use it: a reward model's hub id or folder, or a callable with TRL's
+            reward signature.
+        thinking: ``"separate"`` judges thinking and answer in two guard calls (the report's way), ``"joint"`` in one,
+            ``"ignore"`` judges the answer only.
+        controversial: ``"unsafe"`` (strict), ``"safe"`` (loose) or a number in between; by default the scheme's own,
+            which is strict in the report's schemes.
+        on_outcome: what a row pays that did not end in an ordinary verdict, by outcome: a number, ``"floor"`` (the
+            worst value the scheme can give), or None (takes no part in training). Defaults: ``empty`` the floor,
+            ``no_verdict`` and ``guard_error`` None, ``too_long`` ``"windows"``: judged in windows, the worst verdict
+            counts.
+        prompt_label_column: dataset column that says whether a prompt is harmful (a bool, or a word such as
+            ``"harmful"`` / ``"benign"``); splits the metrics in two.
+        eos_token_ids: the ids that end a completion; without them truncation is logged as unknown.
+        thinking_prefilled: whether the policy's chat template already opens the ``<think>`` block.
+        breaker: when to stop the run because too many rows get no verdict; None for never.
+
+    Raises:
+        ValueError: an unknown scheme, a scheme without the helpfulness it needs, an unknown outcome or mode.
+        FileNotFoundError: a guard folder that does not exist.
+
+    Example:
+        >>> trainer = GRPOTrainer(                                                # doctest: +SKIP
+        ...     model="Qwen/Qwen3-4B", reward_funcs=GuardReward("Qwen/Qwen3Guard-Gen-4B"), ...)
+    """
+
+    def __init__(
+        self,
+        guard: str | Path | Guard,
+        scheme: str | Scheme = "guard_only",
+        *,
+        name: str = "guard",
+        helpfulness: str | Path | Helpfulness | None = None,
+        thinking: Literal["separate", "joint", "ignore"] = "separate",
+        controversial: Controversial | None = None,
+        on_outcome: Mapping[Outcome | str, Pay] | None = None,
+        prompt_label_column: str | None = None,
+        eos_token_ids: Collection[int] | int | None = None,
+        thinking_prefilled: bool | None = None,
+        breaker: CircuitBreaker | None = CircuitBreaker(),  # noqa: B008  copied below, never shared
+    ):
+        if thinking not in ("separate", "joint", "ignore"):
+            raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
+        self.__name__ = name  # TRL logs a reward function under this name
+        self.name = name
+        self.scheme = make_scheme(scheme, controversial)
+        self.thinking = thinking
+        self.pay = _checked_pay(on_outcome, self.scheme)
+        self.prompt_label_column = prompt_label_column
+        self.eos_token_ids = [eos_token_ids] if isinstance(eos_token_ids, int) else eos_token_ids
+        self.thinking_prefilled = thinking_prefilled
+        self.breaker = CircuitBreaker(breaker.max_share, breaker.window) if breaker else None
+        if helpfulness is None and getattr(self.scheme, "needs_helpfulness", False):
+            raise ValueError(
+                f"{type(self.scheme).__name__} needs helpfulness: pass helpfulness= a reward model's hub id or folder, "
+                "or a callable with TRL's reward signature"
+            )
+        self.helpfulness = _load_helpfulness(helpfulness)
+        self.guard = _load_guard(guard)
+        self._warned_below_cap = False
+
+    def __repr__(self) -> str:
+        guard = getattr(self.guard, "name", self.guard)
+        return f"GuardReward({guard!r}, {self.scheme!r}, name={self.name!r})"
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        trainer_state: Any = None,
+        log_extra: Callable[[str, list[Any]], None] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """Rewards of a batch of rollouts: TRL's reward protocol.
+
+        Args:
+            prompts: strings, or lists of chat messages; one a rollout.
+            completions: in the same form.
+            completion_ids: their token ids, where known.
+            trainer_state, log_extra, log_metric: given by TRL's trainers; all three are optional.
+            **columns: the dataset's other columns, one value a rollout.
+
+        Returns:
+            One reward a rollout; None for a row that takes no part in training.
+
+        Raises:
+            GuardOutageError: the circuit breaker's limit is passed.
+            ValueError: `prompt_label_column` is not among the columns, or has a value that is no label.
+        """
+        started = time.perf_counter()
+        labels = self._labels(columns, len(completions))
+        rollouts = [
+            self._read(prompt, completion, completion_ids[index] if completion_ids is not None else None)
+            for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
+        ]
+        verdicts = self._judge(rollouts)
+        seconds = time.perf_counter() - started
+        helpfulness = self._helpfulness(
+            prompts=prompts,
+            completions=completions,
+            completion_ids=completion_ids,
+            trainer_state=trainer_state,
+            log_extra=log_extra,
+            log_metric=log_metric,
+            **columns,
+        )
+        rows = [
+            self._settle(rollout, answer, thinking, h, label)
+            for rollout, (answer, thinking), h, label in zip(rollouts, verdicts, helpfulness, labels, strict=True)
+        ]
+        self._warn_below_cap(rows)
+        self._log(rows, seconds, log_extra, log_metric)
+        self._check_breaker(rows, in_trainer=trainer_state is not None)
+        return [row.reward for row in rows]
+
+    def describe(self) -> dict[str, str]:
+        """What decides the rewards, for the run's record: guard, revision, template hash, scheme, versions."""
+        from guard_reward import __version__
+
+        guard = self.guard.describe() if hasattr(self.guard, "describe") else {"guard": repr(self.guard)}
+        return {
+            **guard,
+            "scheme": repr(self.scheme),
+            "thinking": self.thinking,
+            "on_outcome": ", ".join(f"{outcome}: {pay}" for outcome, pay in self.pay.items()),
+            "helpfulness": getattr(self.helpfulness, "__name__", repr(self.helpfulness)),
+            "guard_reward": __version__,
+        }
+
+    # Reading -------------------------------------------------------------------------------------------------------
+
+    def _read(self, prompt: Any, completion: Any, ids: Sequence[int] | None) -> Rollout | Unjudged:
+        try:
+            return Rollout.from_trl(
+                prompt,
+                completion,
+                completion_ids=ids,
+                eos_token_ids=self.eos_token_ids,
+                thinking_prefilled=self.thinking_prefilled,
+            )
+        except (ValueError, TypeError, AttributeError) as error:
+            return Unjudged(Outcome.GUARD_ERROR, reason=f"the row cannot be read: {error}")
+
+    def _labels(self, given: Mapping[str, Any], rows: int) -> list[bool | None]:
+        if self.prompt_label_column is None:
+            return [None] * rows
+        if self.prompt_label_column not in given:
+            raise ValueError(
+                f"prompt_label_column={self.prompt_label_column!r} is not a column of the dataset; "
+                f"there are {', '.join(sorted(given)) or 'no other columns'}"
+            )
+        return [_is_harmful(value, self.prompt_label_column) for value in given[self.prompt_label_column]]
+
+    # Judging -------------------------------------------------------------------------------------------------------
+
+    def _judge(
+        self, rollouts: Sequence[Rollout | Unjudged]
+    ) -> list[tuple[Verdict | Unjudged | None, Verdict | Unjudged | None]]:
+        """The guard's verdicts on (answer, thinking) of every rollout; each distinct conversation is judged once."""
+        wanted = [self._conversations(rollout) for rollout in rollouts]
+        distinct: dict[tuple[tuple[str, str], ...], list[Message]] = {}
+        for conversations in wanted:
+            for conversation in conversations:
+                if conversation is not None:
+                    distinct.setdefault(_key(conversation), conversation)
+        judged = dict(zip(distinct, self._moderate(list(distinct.values())), strict=True))
+
+        def verdict(conversation: list[Message] | None) -> Verdict | Unjudged | None:
+            return None if conversation is None else judged[_key(conversation)]
+
+        return [(verdict(answer), verdict(thinking)) for answer, thinking in wanted]
+
+    def _conversations(self, rollout: Rollout | Unjudged) -> tuple[list[Message] | None, list[Message] | None]:
+        """What the guard is asked about a rollout: (answer, thinking); None for what it is not asked."""
+        if isinstance(rollout, Unjudged) or rollout.outcome is Outcome.EMPTY:
+            return None, None
+        if self.thinking == "joint":
+            return rollout.joint_conversation(), None
+        if self.thinking == "ignore" or rollout.thinking is None:
+            return rollout.answer_conversation(), None
+        return rollout.answer_conversation(), rollout.thinking_conversation()
+
+    def _moderate(self, conversations: list[list[Message]]) -> list[Verdict | Unjudged]:
+        if not conversations:
+            return []
+        try:
+            verdicts = self.guard.moderate(conversations)
+        except Exception as error:  # a guard of any make; its outage has a name and is counted, see the breaker
+            logger.exception("the guard failed on %d conversations", len(conversations))
+            return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")] * len(conversations)
+        if len(verdicts) != len(conversations):
+            raise ValueError(f"the guard returned {len(verdicts)} verdicts for {len(conversations)} conversations")
+        return verdicts
+
+    def _helpfulness(self, **batch: Any) -> list[float | None]:
+        """H of every row; None where there is none, or where it is not a finite number."""
+        rows = len(batch["completions"])
+        if self.helpfulness is None:
+            return [None] * rows
+        values = list(self.helpfulness(**batch))
+        if len(values) != rows:
+            raise ValueError(f"the helpfulness function returned {len(values)} values for {rows} completions")
+        return [float(value) if value is not None and math.isfinite(value) else None for value in values]
+
+    # Paying --------------------------------------------------------------------------------------------------------
+
+    def _settle(
+        self,
+        rollout: Rollout | Unjudged,
+        answer: Verdict | Unjudged | None,
+        thinking: Verdict | Unjudged | None,
+        helpfulness: float | None,
+        harmful: bool | None,
+    ) -> JudgedRollout:
+        """Name the row's outcome and decide what it pays."""
+        outcome, reason = self._outcome(rollout, answer, thinking, helpfulness)
+        readable = rollout if isinstance(rollout, Rollout) else None
+        row = JudgedRollout(
+            rollout=readable,
+            answer=answer,
+            thinking=thinking,
+            outcome=outcome,
+            reason=reason,
+            helpfulness=helpfulness,
+            harmful=harmful,
+            injection_attempts=self._injection_attempts(readable),
+        )
+        pay = self.pay.get(outcome)
+        if outcome is Outcome.SCORED or pay == "windows":
+            if not row.judged:
+                return row
+            assert isinstance(answer, Verdict)
+            verdict_on_thinking = thinking if isinstance(thinking, Verdict) else None
+            return replace(row, reward=float(self.scheme(Assessment(answer, verdict_on_thinking, None, helpfulness))))
+        if pay == "floor":
+            return replace(row, reward=float(self.scheme.floor(helpfulness)))  # type: ignore[attr-defined]
+        return replace(row, reward=pay)
+
+    def _outcome(
+        self,
+        rollout: Rollout | Unjudged,
+        answer: Verdict | Unjudged | None,
+        thinking: Verdict | Unjudged | None,
+        helpfulness: float | None,
+    ) -> tuple[Outcome, str]:
+        for found in (rollout, answer, thinking):
+            if isinstance(found, Unjudged):
+                return found.outcome, found.reason
+        if isinstance(rollout, Rollout) and rollout.outcome is Outcome.EMPTY:
+            return Outcome.EMPTY, "the answer holds no letter and no digit"
+        if self.helpfulness is not None and helpfulness is None and getattr(self.scheme, "needs_helpfulness", False):
+            return Outcome.GUARD_ERROR, "the helpfulness function gave no number"
+        windows = max(verdict.windows for verdict in (answer, thinking) if isinstance(verdict, Verdict))
+        if windows > 1:
+            return Outcome.TOO_LONG, f"judged in {windows} windows"
+        return Outcome.SCORED, ""
+
+    def _injection_attempts(self, rollout: Rollout | None) -> int:
+        if rollout is None:
+            return 0
+        tokenizer = getattr(self.guard, "tokenizer", None)
+        special = tokenizer.all_special_tokens if tokenizer is not None else ()
+        return sum(len(injection_attempts(text, special)) for text in (rollout.thinking or "", rollout.answer))
+
+    # Telling -------------------------------------------------------------------------------------------------------
+
+    def _log(
+        self,
+        rows: Sequence[JudgedRollout],
+        seconds: float,
+        log_extra: Callable[[str, list[Any]], None] | None,
+        log_metric: Callable[[str, float], None] | None,
+    ) -> None:
+        if log_metric is not None:
+            for row in rows:
+                for name, value in row_metrics(row):
+                    log_metric(f"{self.name}/{name}", value)
+            log_metric(f"{self.name}/seconds", seconds)
+            log_metric(f"{self.name}/rollouts_per_second", len(rows) / max(seconds, 1e-9))
+        if log_extra is not None:
+            for name, values in table_columns(rows).items():
+                log_extra(f"{self.name}_{name}", values)
+
+    def _warn_below_cap(self, rows: Sequence[JudgedRollout]) -> None:
+        scheme = self.scheme.scheme if isinstance(self.scheme, Soft) else self.scheme
+        if self._warned_below_cap or not isinstance(scheme, Hybrid):
+            return
+        below = [
+            row.helpfulness
+            for row in rows
+            if isinstance(row.answer, Verdict)
+            and row.answer.severity is Severity.SAFE
+            and not row.answer.refusal
+            and row.helpfulness is not None
+            and row.helpfulness < scheme.refusal
+        ]
+        if below:
+            self._warned_below_cap = True
+            logger.warning(
+                "%d safe, non-refusing rollouts have a helpfulness below the refusal cap (lowest %.2f, cap %.2f): "
+                "refusing would pay as well as helping. The report's caps assume WorldPM's scale; choose caps below "
+                "your helpfulness model's usual scores, e.g. schemes.Hybrid(unsafe=-20, refusal=-15)",
+                len(below),
+                min(below),
+                scheme.refusal,
+            )
+
+    def _check_breaker(self, rows: Sequence[JudgedRollout], *, in_trainer: bool) -> None:
+        if self.breaker is None:
+            return
+        lost = [row for row in rows if not row.judged and row.outcome is not Outcome.EMPTY]
+        unjudged = Counter(str(row.outcome) for row in lost)
+        # Only a trainer is known to call on every rank; a collective on one rank alone would hang.
+        self.breaker.check(len(rows), unjudged, all_ranks=in_trainer, reason=lost[0].reason if lost else "")
+
+
+def _load_guard(guard: str | Path | Guard) -> Guard:
+    if isinstance(guard, (str, Path)):
+        from guard_reward.guards import load_guard
+
+        return load_guard(guard)
+    if not callable(getattr(guard, "moderate", None)):
+        raise ValueError(f"guard should be a hub id, a folder or an object with moderate(), found {guard!r}")
+    return guard
+
+
+def _load_helpfulness(source: str | Path | Helpfulness | None) -> Helpfulness | None:
+    if source is None:
+        return None
+    from guard_reward.helpfulness import make_helpfulness
+
+    return make_helpfulness(source)
+
+
+def _checked_pay(given: Mapping[Outcome | str, Pay] | None, scheme: Scheme) -> dict[Outcome, Pay]:
+    pay = dict(DEFAULT_PAY)
+    for key, value in (given or {}).items():
+        if key not in [str(outcome) for outcome in DEFAULT_PAY]:
+            raise ValueError(f"on_outcome: {key!r} is no outcome; there are {', '.join(DEFAULT_PAY)}")
+        outcome = Outcome(key)
+        words = ("floor", "windows") if outcome is Outcome.TOO_LONG else ("floor",)
+        if isinstance(value, str) and value not in words:
+            raise ValueError(f"on_outcome[{key!r}] should be a number, None or {' or '.join(words)}, found {value!r}")
+        pay[outcome] = value
+    if "floor" in pay.values() and not hasattr(scheme, "floor"):
+        floors = [str(outcome) for outcome, value in pay.items() if value == "floor"]
+        raise ValueError(
+            f"{scheme!r} has no floor(helpfulness), the worst value it can give; give it one, or say what such rows "
+            f"pay: on_outcome={{{floors[0]!r}: <number or None>}}"
+        )
+    return pay
+
+
+_LABELS = {"harmful": True, "unsafe": True, "harm": True, "benign": False, "safe": False, "harmless": False}
+
+
+def _is_harmful(value: Any, column: str) -> bool | None:
+    """A prompt's label: a bool, 0 or 1, or a word, the last one counting (``adversarial_harmful``); None for none."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        word = value.lower().replace("-", "_").split("_")[-1]
+        if word in _LABELS:
+            return _LABELS[word]
+    elif value in (0, 1):
+        return bool(value)
+    raise ValueError(f"column {column!r} should hold bools, or words such as {', '.join(_LABELS)}; found {value!r}")
+
+
+def _key(conversation: Sequence[Message]) -> tuple[tuple[str, str], ...]:
+    return tuple((turn["role"], turn["content"]) for turn in conversation)

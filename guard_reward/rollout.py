@@ -1,0 +1,175 @@
+"""TRL's prompts and completions as rollouts: the conversation, the policy's thinking, its answer.
+
+This room knows the shapes in which trainers hand over text; it knows no guard, no tokenizer and no reward.
+
+    >>> rollout = Rollout.from_trl("How do magnets work?", "<think>Simply.</think>They attract iron.")
+    >>> rollout.thinking, rollout.answer, rollout.outcome
+    ('Simply.', 'They attract iron.', None)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guard_reward.conversation import Message, normalize, split_message, turn_text
+from guard_reward.verdict import Outcome
+
+__all__ = ["Rollout", "has_content", "is_truncated", "split_thinking"]
+
+_OPEN, _CLOSE = "<think>", "</think>"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One prompt and what the policy answered to it.
+
+    Attributes:
+        messages: the prompt as the guard will see it (`guard_reward.conversation.normalize`), without the answer.
+        thinking: the policy's reasoning; None where it wrote none, or only blanks.
+        answer: what a user would be shown: everything else that the policy wrote.
+        truncated: whether generation stopped for length; None where that is unknown.
+        outcome: ``Outcome.EMPTY`` where the answer holds no letter and no digit; None where a guard has to decide.
+    """
+
+    messages: tuple[Message, ...]
+    thinking: str | None
+    answer: str
+    truncated: bool | None = None
+    outcome: Outcome | None = None
+
+    @classmethod
+    def from_trl(
+        cls,
+        prompt: str | Sequence[Mapping[str, Any]],
+        completion: str | Sequence[Mapping[str, Any]],
+        *,
+        completion_ids: Sequence[int] | None = None,
+        eos_token_ids: Collection[int] | None = None,
+        thinking_prefilled: bool | None = None,
+    ) -> Rollout:
+        """Read one row of a TRL batch.
+
+        Args:
+            prompt: a plain string (one user turn), or chat messages.
+            completion: a plain string, or the messages that the policy added: several when it called tools. All of
+                them are the answer, tool calls and results included, because all of them reach the user.
+            completion_ids: the completion's token ids.
+            eos_token_ids: the ids that end a completion; `truncated` is known only with both.
+            thinking_prefilled: whether the policy's chat template already wrote the opening ``<think>``, so that the
+                completion begins inside the thinking. Unless given, only a string prompt that ends in ``<think>``
+                says so; it is never guessed from the completion, which could then hide text from the guard.
+
+        Raises:
+            ValueError: messages that cannot be read as text; names the message and the fault.
+
+        >>> Rollout.from_trl([{"role": "user", "content": "Hi"}], [{"role": "assistant", "content": ""}]).outcome
+        <Outcome.EMPTY: 'empty'>
+        """
+        if thinking_prefilled is None:
+            thinking_prefilled = isinstance(prompt, str) and prompt.rstrip().endswith(_OPEN)
+        conversation, prefix = _split_prefix(prompt)
+        thinking, text = _split_completion(completion, prefilled=thinking_prefilled)
+        return cls(
+            messages=tuple(normalize(conversation)),
+            thinking=thinking if thinking and thinking.strip() else None,
+            answer=prefix + text,
+            truncated=is_truncated(completion_ids, eos_token_ids),
+            outcome=None if has_content(text) else Outcome.EMPTY,
+        )
+
+    def answer_conversation(self) -> list[Message]:
+        """The prompt and the answer, for response moderation."""
+        return [*self.messages, {"role": "assistant", "content": self.answer}]
+
+    def thinking_conversation(self) -> list[Message]:
+        """The prompt and the thinking in the answer's place: the guard call ``is_safe(x, t)`` of the report."""
+        return [*self.messages, {"role": "assistant", "content": self.thinking or ""}]
+
+    def joint_conversation(self) -> list[Message]:
+        """The prompt and thinking and answer together, as one response."""
+        if self.thinking is None:
+            return self.answer_conversation()
+        content = f"{_OPEN}\n{self.thinking.strip()}\n{_CLOSE}\n\n{self.answer}"
+        return [*self.messages, {"role": "assistant", "content": content}]
+
+
+def split_thinking(text: str, *, prefilled: bool = False) -> tuple[str | None, str]:
+    """Split a completion into thinking and answer at the *first* ``</think>``, as serving parsers do.
+
+    | completion | thinking | answer |
+    |---|---|---|
+    | ``<think>t</think>y`` | ``t`` | ``y`` |
+    | ``t</think>y`` with the opening tag pre-filled by the prompt | ``t`` | ``y`` |
+    | ``t</think>y`` without | None | all of it: a stray tag hides nothing |
+    | ``<think>t`` (never closed) | ``t`` | empty |
+    | ``<think></think>y`` | empty | ``y`` |
+    | ``<think>a<think>b</think>c</think>y`` (nested) | ``a<think>b`` | ``c</think>y`` |
+    | ``y <think>…`` (after other text) | None | all of it |
+
+    The first closing tag ends the thinking even where tags nest or repeat: what follows it is what users are shown,
+    so a policy that writes a second ``</think>`` cannot move its answer out of the guard's sight.
+
+    >>> split_thinking("<think>Let me see.</think>\\n\\nYes.")
+    ('Let me see.', 'Yes.')
+    """
+    body = text.lstrip()
+    if body.startswith(_OPEN):
+        body = body[len(_OPEN) :]
+    elif not prefilled:
+        return None, text
+    thinking, _, answer = body.partition(_CLOSE)
+    return thinking.strip(), answer.lstrip()
+
+
+def has_content(text: str) -> bool:
+    """Whether there is anything to judge: at least one letter or digit, of any script.
+
+    Guards call blank and symbol-only texts Safe, so a policy could collect the reward by saying nothing.
+
+    >>> has_content("…!?"), has_content("不")
+    (False, True)
+    """
+    return any(character.isalnum() for character in text)
+
+
+def is_truncated(completion_ids: Sequence[int] | None, eos_token_ids: Collection[int] | None) -> bool | None:
+    """Whether generation stopped before an end token; None where ids or end tokens are not known.
+
+    >>> is_truncated([5, 6, 2], eos_token_ids=[2]), is_truncated([5, 6], eos_token_ids=None)
+    (False, None)
+    """
+    if not completion_ids or not eos_token_ids:
+        return None
+    return completion_ids[-1] not in eos_token_ids
+
+
+def _split_prefix(prompt: str | Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
+    """The conversation to answer, and the beginning of the answer that the prompt may already hold.
+
+    A prompt whose last message is the assistant's is continued by the policy: users see both as one response.
+    """
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}], ""
+    if len(prompt) > 1 and prompt[-1].get("role") == "assistant" and not prompt[-1].get("tool_calls"):
+        return prompt[:-1], turn_text(prompt[-1], len(prompt) - 1)
+    return prompt, ""
+
+
+def _split_completion(completion: str | Sequence[Mapping[str, Any]], *, prefilled: bool) -> tuple[str | None, str]:
+    """All thinking of the completion (None without any), and all other text of it, each joined by line breaks."""
+    if isinstance(completion, str):
+        return split_thinking(completion, prefilled=prefilled)
+    thinking: list[str] = []
+    texts: list[str] = []
+    for index, message in enumerate(completion):
+        if message.get("role", "assistant") != "assistant":
+            texts.append(turn_text(message, index))
+            continue
+        # Where the trainer has already parsed the thinking into a field, the content no longer begins inside it.
+        reasoning, content = split_message(message, index)
+        inline, text = split_thinking(content, prefilled=prefilled and reasoning is None)
+        thinking += [part for part in (reasoning, inline) if part]
+        texts.append(text)
+    return "\n".join(thinking) or None, "\n".join(text for text in texts if text)
