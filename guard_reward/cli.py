@@ -1,7 +1,7 @@
 """The command line: ``guard-reward COMMAND``.
 
-Nothing heavy is imported before a command runs, so that ``--help`` answers at once. What a user got wrong is said in one
-line on standard error, with exit status 1 (2 for a mistake in the command line itself); only bugs have tracebacks.
+Nothing heavy is imported before a command runs, so that ``--help`` answers at once. What a user got wrong is said in
+one line on standard error, with exit status 1 (2 for a mistake in the command line itself); only bugs have tracebacks.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ __all__ = ["app"]
 
 DEFAULT_GUARD = "Qwen/Qwen3Guard-Gen-0.6B"
 
+# What to install when a command's module is not there.
+_EXTRA_OF = {"accelerate": "trl", "datasets": "trl", "plotly": "report", "trl": "trl"}
+
 app = typer.Typer(
     name="guard-reward",
     help="A guard model (Qwen3Guard-Gen) as the reward of safety reinforcement learning.",
@@ -37,9 +40,7 @@ app = typer.Typer(
 
 JsonFile = Annotated[
     Path | None,
-    typer.Option(
-        "--json", metavar="FILE", help="Write the results to this file as JSON, for machines.", dir_okay=False
-    ),
+    typer.Option("--json", metavar="FILE", help="Write the results to this file, for machines.", dir_okay=False),
 ]
 
 
@@ -76,7 +77,7 @@ def _options(
 def demo(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for results.json and report.html.", file_okay=False)
-    ] = (Path("runs/demo")),
+    ] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
     start: Annotated[
         Start, typer.Option(help="The policy's commonest safe habit at the start: refusals, or redirects as often.")
@@ -85,8 +86,9 @@ def demo(
 ) -> None:
     """Watch a tiny policy become safe: two GRPO runs on this machine, from nothing.
 
-    Builds a tiny guard and a tiny policy, trains the policy with TRL's GRPOTrainer under the schemes guard_only and hybrid, and
-    prints one table: before, guard_only, hybrid, judged by an exact oracle. Takes minutes on two cores; no GPU, no network.
+    Builds a tiny guard and a tiny policy, trains the policy with TRL's GRPOTrainer under the schemes guard_only and
+    hybrid, and prints one table: before, guard_only, hybrid, judged by an exact oracle. Takes minutes on two cores, no
+    GPU and no network.
 
     Examples:
 
@@ -137,9 +139,9 @@ def moderate(
 ) -> None:
     """Judge every row of a file and write it with the verdicts in added columns.
 
-    Adds guard_outcome, guard_severity, guard_categories, guard_refusal, guard_p_safe, guard_p_controversial, guard_p_unsafe,
-    guard_refusal_probability, guard_verdict_text and guard_reason. All rows and columns of the input are kept, in order; a
-    row that cannot be judged says why in guard_outcome and guard_reason.
+    Adds guard_outcome, guard_severity, guard_categories, guard_refusal, guard_p_safe, guard_p_controversial,
+    guard_p_unsafe, guard_refusal_probability, guard_verdict_text and guard_reason. All rows and columns of the input
+    are kept, in order; a row that cannot be judged says why in guard_outcome and guard_reason.
 
     An interrupted run goes on where it was when the same command is given again.
 
@@ -174,22 +176,20 @@ def moderate(
     if not quiet:
         _print_summary(summary)
     if summary.failed_rows:
-        typer.echo(
-            f"guard-reward: {summary.failed_rows} of {summary.rows} rows could not be judged: see {prefix}reason",
-            err=True,
-        )
+        failed = f"{summary.failed_rows} of {summary.rows} rows could not be judged"
+        typer.echo(f"guard-reward: {failed}: see {prefix}reason", err=True)
         # Some bad rows are the input's affair and are reported in their place; no verdict at all is a failure.
         if not summary.outcomes["scored"]:
             raise typer.Exit(1)
 
 
-def _load_guard(model: str, **options: str | None) -> Guard:
+def _load_guard(model: str, *, device: str | None, dtype: str | None, revision: str | None) -> Guard:
     """Load the guard; a wrong name, folder or option is the user's to mend, so it has no traceback."""
     from guard_reward import load_guard
     from guard_reward.pipeline.errors import PipelineError
 
     try:
-        return load_guard(model, **options)
+        return load_guard(model, device=device, dtype=dtype, revision=revision)
     except (OSError, ValueError, RuntimeError, AttributeError) as error:
         raise PipelineError(f"the guard {model!r} could not be loaded: {_first_paragraph(error)}") from error
 
@@ -233,7 +233,13 @@ def _clean_errors() -> Iterator[None]:
 
     try:
         yield
-    except (PipelineError, OSError, ImportError) as error:
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        typer.echo(f"guard-reward: error: {error.name} is missing: pip install 'guard-reward[{extra}]'", err=True)
+        raise typer.Exit(1) from error
+    except (PipelineError, OSError) as error:
         typer.echo(f"guard-reward: error: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:

@@ -285,6 +285,7 @@ def make_scheme(scheme: str | Scheme, controversial: Controversial | None = None
         return made
     if isinstance(made, Soft):
         return replace(made, scheme=make_scheme(made.scheme, controversial))
-    if not (is_dataclass(made) and hasattr(made, "controversial")):
+    can_be_replaced = is_dataclass(made) and hasattr(made, "controversial")
+    if not can_be_replaced:
         raise ValueError(f"{type(made).__name__} has no 'controversial'; set it inside the scheme instead")
     return replace(made, controversial=controversial)
