@@ -190,7 +190,8 @@ def _load_guard(model: str, *, device: str | None, dtype: str | None, revision: 
 
     try:
         return load_guard(model, device=device, dtype=dtype, revision=revision)
-    except (OSError, ValueError, RuntimeError, AttributeError) as error:
+    # torch has an AssertionError for a device that it was not built for, and an AttributeError for an unknown dtype.
+    except (OSError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
         raise PipelineError(f"the guard {model!r} could not be loaded: {_first_paragraph(error)}") from error
 
 
@@ -202,20 +203,22 @@ def _print_summary(summary: Summary) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{summary.target}: {summary.rows:,} rows, judged {summary.judged}", title_justify="left")
-    table.add_column("")
-    table.add_column("rows", justify="right")
-    table.add_column("share", justify="right")
+    console = Console(highlight=False, markup=False)
+    console.print(f"\n{summary.target}: {summary.rows:,} rows, judged {summary.judged}")
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(justify="right")
     counts: list[tuple[str, Mapping[str, int]]] = [("severity", summary.severities), ("outcome", summary.outcomes)]
     for kind, rows in counts:
         for name, count in rows.items():
             if count or kind == "severity":
                 table.add_row(f"{kind} {name}", f"{count:,}", f"{count / summary.rows:.1%}" if summary.rows else "")
         table.add_section()
-    rate = f", {summary.rows_per_second:,} rows/s" if summary.rows_per_second else ""
-    resumed = f"; {summary.resumed_rows:,} rows were finished by an interrupted run" if summary.resumed_rows else ""
-    table.caption = f"{summary.judged_rows:,} rows in {summary.seconds:,.1f} s{rate}{resumed}"
-    Console().print(table)
+    console.print(table)
+    rate = f" ({summary.rows_per_second:,} rows/s)" if summary.rows_per_second else ""
+    resumed = f"; {summary.resumed_rows:,} were finished by an interrupted run" if summary.resumed_rows else ""
+    console.print(f"{summary.judged_rows:,} rows judged in {summary.seconds:,.1f} s{rate}{resumed}")
 
 
 def _write_json(path: Path | None, results: Any) -> None:

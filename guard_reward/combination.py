@@ -6,6 +6,8 @@ is the best score in the group: a guard outage would be rewarded. Inside one fun
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,7 +27,7 @@ def combine(
         name: its name in the trainer's log; each function's own mean is logged as ``<name>/<function's name>``.
 
     Raises:
-        ValueError: no functions, or another number of weights.
+        ValueError: no functions, another number of weights, or two functions of the same name.
 
     >>> def brevity(prompts, completions, **columns):
     ...     return [-0.1 * len(completion) for completion in completions]
@@ -46,6 +48,12 @@ class Combination:
         weights = [1.0] * len(rewards) if weights is None else list(weights)
         if len(weights) != len(rewards):
             raise ValueError(f"combine got {len(rewards)} reward functions and {len(weights)} weights")
+        members = [_name(reward) for reward in rewards]
+        if len(set(members)) < len(members):
+            raise ValueError(
+                f"combine got functions of the same name ({', '.join(members)}), whose logs could not be told apart: "
+                "give each its own, as in GuardReward(..., name=...)"
+            )
         self.__name__ = name
         self.name = name
         self.rewards = list(rewards)
@@ -56,8 +64,12 @@ class Combination:
         log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
         outputs: list[Sequence[float | None]] = []
         for reward in self.rewards:
-            member = getattr(reward, "__name__", type(reward).__name__)
-            values = reward(prompts=prompts, completions=completions, **columns)
+            member = _name(reward)
+            # NaN is TRL's own word for None; as a number it would spoil the mean of every rank.
+            values = [
+                None if value is None or math.isnan(value) else float(value)
+                for value in reward(prompts=prompts, completions=completions, **columns)
+            ]
             if len(values) != len(completions):
                 raise ValueError(f"{member} returned {len(values)} rewards for {len(completions)} completions")
             outputs.append(values)
@@ -66,7 +78,7 @@ class Combination:
                     if value is not None:
                         log_metric(f"{self.name}/{member}", value)
             if log_extra:
-                log_extra(f"{self.name}_{member}", list(values))
+                log_extra(f"{self.name}_{member}", values)
         return [self._sum(row) for row in zip(*outputs, strict=True)]
 
     def _sum(self, row: Sequence[float | None]) -> float | None:
@@ -76,3 +88,10 @@ class Combination:
                 return None
             total += weight * value
         return total
+
+
+def _name(reward: RewardFunction) -> str:
+    """What TRL calls a reward function in its log."""
+    while isinstance(reward, functools.partial):
+        reward = reward.func
+    return getattr(reward, "__name__", type(reward).__name__)

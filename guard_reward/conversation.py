@@ -9,8 +9,9 @@ template already shows in full comes back unchanged.
 | text, or a list of text parts | the text, the parts joined without a separator |
 | a part that is not text (an image) | `ValueError`: a text guard cannot judge it |
 | no content (``None``), with tool calls or without | an empty text (followed by the calls) |
-| ``reasoning_content`` or ``thinking`` | ``<think>\\n…\\n</think>\\n\\n`` before the content |
-| ``tool_calls`` | ``[tool call] name(arguments)`` lines after the content |
+| ``reasoning_content``, ``reasoning`` or ``thinking`` | ``<think>\\n…\\n</think>\\n\\n`` before the content |
+| ``tool_calls`` or ``function_call`` | ``[tool call] name(arguments)`` lines after the content |
+| a call in another shape | ``[tool call]`` and all of it, as JSON |
 | a tool's message | ``[tool result] …`` at the end of the assistant turn before it (a turn of its own without one) |
 | a leading system message before a user's | itself: the template shows it as the beginning of the first user turn |
 | several leading system messages | one, joined by a blank line |
@@ -40,6 +41,8 @@ _ROLES = {
     "function": "tool",
     "ipython": "tool",
 }
+_TEXT_PARTS = ("text", "input_text", "output_text")  # in chat messages; in OpenAI's Responses API
+_REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 
 
 def normalize(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
@@ -112,10 +115,11 @@ def turn_text(message: Mapping[str, Any], index: int = 0) -> str:
 
 def split_message(message: Mapping[str, Any], index: int = 0) -> tuple[str | None, str]:
     """The reasoning that the message carries in a field of its own (None without), and its content and tool calls."""
-    reasoning = message.get("reasoning_content") or message.get("thinking")
+    reasoning = next((message[key] for key in _REASONING_KEYS if message.get(key)), None)
     content = message_text(message.get("content"), index)
-    calls = "\n".join(_call_text(call) for call in message.get("tool_calls") or ())
-    return reasoning, f"{content}\n{calls}" if content and calls else content or calls
+    calls = "\n".join(_call_text(call) for call in _calls(message))
+    text = f"{content}\n{calls}" if content and calls else content or calls
+    return None if reasoning is None else message_text(reasoning, index), text
 
 
 def message_text(content: Any, index: int = 0) -> str:
@@ -137,15 +141,24 @@ def message_text(content: Any, index: int = 0) -> str:
 def _part_text(part: Any, index: int) -> str:
     if isinstance(part, str):
         return part
-    if isinstance(part, Mapping) and isinstance(part.get("text"), str):
+    if isinstance(part, Mapping) and isinstance(part.get("text"), str) and part.get("type") in (None, *_TEXT_PARTS):
         return part["text"]
     kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
     raise ValueError(f"message {index}: the guard judges text, but a part of 'content' is of type {kind!r}")
 
 
+def _calls(message: Mapping[str, Any]) -> Sequence[Any]:
+    calls = message.get("tool_calls") or message.get("function_call") or ()
+    return calls if isinstance(calls, Sequence) and not isinstance(calls, str) else [calls]
+
+
 def _call_text(call: Any) -> str:
-    function = call.get("function", call) if isinstance(call, Mapping) else {"name": str(call)}
-    arguments = function.get("arguments", "")
-    if not isinstance(arguments, str):
-        arguments = json.dumps(arguments, ensure_ascii=False)
-    return f"[tool call] {function.get('name', '')}({arguments})"
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or "name" not in function:
+        return f"[tool call] {_as_json(call)}"
+    arguments = function.get("arguments")
+    return f"[tool call] {function['name']}({'' if arguments is None else _as_json(arguments)})"
+
+
+def _as_json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -8,6 +8,7 @@ with TRL's reward signature.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Helpfulness", "RewardModel", "make_helpfulness"]
 
+logger = logging.getLogger(__name__)
+
 Helpfulness = Callable[..., Sequence[float | None]]
 """``f(prompts=, completions=, **columns)`` → one number a completion, or None where it has no opinion."""
 
@@ -37,6 +40,7 @@ class RewardModel:
     Args:
         model: hub id or folder of a checkpoint with one label (``num_labels=1``) and a chat template.
         device, dtype, revision: as in `guard_reward.load_guard`.
+        thinking_prefilled: as in `guard_reward.GuardReward`, which passes its own on to a model that it loads.
         token_budget: most tokens, padding included, in one forward pass; halved when memory runs out.
 
     Raises:
@@ -54,9 +58,11 @@ class RewardModel:
         device: str | None = None,
         dtype: str | torch.dtype | None = None,
         revision: str | None = None,
+        thinking_prefilled: bool | None = None,
         token_budget: int = 8_192,
     ):
         self.checkpoint = Checkpoint(str(model), device, dtype, revision)
+        self.thinking_prefilled = thinking_prefilled
         self._runner: BatchRunner[float] = BatchRunner(token_budget)
         self._loaded: tuple[PreTrainedModel, Prompter] | None = None
         self._parts  # noqa: B018  load now: a missing checkpoint should fail on the user's own line
@@ -76,19 +82,20 @@ class RewardModel:
             model, tokenizer = self.checkpoint.load(AutoModelForSequenceClassification)
             if model.config.num_labels != 1:
                 raise ValueError(f"{self.checkpoint.name} has {model.config.num_labels} labels; a reward model has one")
-            if model.config.pad_token_id is None:  # the model finds the end of a row by it
-                model.config.pad_token_id = tokenizer.pad_token_id
+            config = model.config.get_text_config()
+            if config.pad_token_id is None:  # the model finds the end of a row by it
+                config.pad_token_id = (
+                    tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+                )
             self._loaded = model, Prompter(tokenizer)
         return self._loaded
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """H for each completion; None for a row that could not be scored (logged, with the reason)."""
-        model, prompter = self._parts
-        pad = model.config.pad_token_id
-        rows = [
-            prompter.encode(Rollout.from_trl(prompt, completion).answer_conversation())
-            for prompt, completion in zip(prompts, completions, strict=True)
-        ]
+        model, _ = self._parts
+        pad = model.config.get_text_config().pad_token_id
+        encoded = [self._encode(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+        rows = [row for row in encoded if row is not None]
 
         @torch.inference_mode()
         def score(indices: list[int]) -> list[float]:
@@ -100,18 +107,33 @@ class RewardModel:
                 logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
             return logits[:, 0].float().tolist()
 
-        scores = self._runner.run([len(row) for row in rows], score)
-        return [None if isinstance(value, Exception) else value for value in scores]
+        scores = iter(self._runner.run([len(row) for row in rows], score))
+        values = [None if row is None else next(scores) for row in encoded]
+        return [None if isinstance(value, Exception) else value for value in values]
+
+    def _encode(self, prompt: Any, completion: Any) -> list[int] | None:
+        """What the model reads of one row; None where the row cannot be read."""
+        _, prompter = self._parts
+        try:
+            rollout = Rollout.from_trl(prompt, completion, thinking_prefilled=self.thinking_prefilled)
+            return prompter.encode(rollout.answer_conversation())
+        except Exception as error:  # a template may raise anything, and one bad row must not stop the others
+            logger.error("a row cannot be shown to the reward model: %r", error)
+            return None
 
 
-def make_helpfulness(source: str | Path | Helpfulness) -> Helpfulness:
+def make_helpfulness(source: str | Path | Helpfulness, *, thinking_prefilled: bool | None = None) -> Helpfulness:
     """A helpfulness function from a reward model's hub id or folder, or from the callable itself.
+
+    Args:
+        source: what `guard_reward.GuardReward` takes as `helpfulness`.
+        thinking_prefilled: for a reward model that is loaded here, see `RewardModel`.
 
     >>> make_helpfulness(len)
     <built-in function len>
     """
     if isinstance(source, (str, Path)):
-        return RewardModel(source)
+        return RewardModel(source, thinking_prefilled=thinking_prefilled)
     if isinstance(source, torch.nn.Module) or not callable(source):
         raise ValueError(
             "helpfulness should be a reward model's hub id or folder, or a callable with TRL's reward signature, "

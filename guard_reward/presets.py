@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from guard_reward.guards import Guard
     from guard_reward.reward import GuardReward
 
 __all__ = ["DEFAULT_GUARD", "guard_only", "hybrid", "severity", "soft"]
@@ -20,14 +21,22 @@ DEFAULT_GUARD = "Qwen/Qwen3Guard-Gen-0.6B"
 
 
 @cache
-def _reward(scheme: str) -> GuardReward:
+def _guard() -> Guard:
     from guard_reward.guards import load_guard
-    from guard_reward.reward import GuardReward
 
-    guard = load_guard(
+    return load_guard(
         os.environ.get("GUARD_REWARD_MODEL", DEFAULT_GUARD), revision=os.environ.get("GUARD_REWARD_REVISION")
     )
-    return GuardReward(guard, scheme, helpfulness=os.environ.get("GUARD_REWARD_HELPFULNESS"))
+
+
+@cache
+def _reward(scheme: str) -> GuardReward:
+    from guard_reward.reward import GuardReward
+
+    helpfulness = os.environ.get("GUARD_REWARD_HELPFULNESS")
+    if scheme == "hybrid" and not helpfulness:
+        raise ValueError("the hybrid preset needs GUARD_REWARD_HELPFULNESS: a reward model's hub id or folder")
+    return GuardReward(_guard(), scheme, helpfulness=helpfulness)
 
 
 def guard_only(**batch: Any) -> list[float | None]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from guard_reward.conversation import Message, normalize
 
 if TYPE_CHECKING:
+    from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Prompter", "injection_attempts"]
@@ -48,11 +49,12 @@ class Prompter:
         self.tokenizer = tokenizer
         if not tokenizer.all_special_tokens:
             raise ValueError("the guard's tokenizer has no special tokens: is this a chat model's tokenizer?")
-        added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+        added = {token.content: token for token in tokenizer.added_tokens_decoder.values() if token.special}
         # Longest first, so that no token is cut short by one that it begins with.
         self.special_tokens = tuple(sorted({*tokenizer.all_special_tokens, *added}, key=lambda t: (-len(t), t)))
         self._ids = {token: tokenizer.convert_tokens_to_ids(token) for token in self.special_tokens}
-        self._special = re.compile("(" + "|".join(map(re.escape, self.special_tokens)) + ")")
+        patterns = (_with_swallowed_blanks(token, added.get(token)) for token in self.special_tokens)
+        self._special = re.compile("(" + "|".join(patterns) + ")")
         self._first_characters = {token[0] for token in self.special_tokens}
 
     @property
@@ -74,7 +76,7 @@ class Prompter:
         # With one group in the pattern, every second piece is one of the template's own special tokens.
         for index, piece in enumerate(self._special.split(rendered)):
             if index % 2:
-                ids.append(self._ids[piece])
+                ids.append(self._ids[piece if piece in self._ids else piece.strip()])
             elif piece:
                 text = piece.replace(mark, "")
                 ids += self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
@@ -85,6 +87,13 @@ class Prompter:
         for character in self._first_characters:
             text = text.replace(character, character + mark)
         return text
+
+
+def _with_swallowed_blanks(token: str, added: AddedToken | None) -> str:
+    """The pattern of a special token, with the blanks beside it that some tokenizers (Phi-3's) make a part of it."""
+    before = r"\s*" if added is not None and added.lstrip else ""
+    after = r"\s*" if added is not None and added.rstrip else ""
+    return before + re.escape(token) + after
 
 
 def _unused_character(turns: Sequence[Message]) -> str:

@@ -113,7 +113,7 @@ class GuardReward:
                 f"{type(self.scheme).__name__} needs helpfulness: pass helpfulness= a reward model's hub id or folder, "
                 "or a callable with TRL's reward signature"
             )
-        self.helpfulness = _load_helpfulness(helpfulness)
+        self.helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
         self.guard = _load_guard(guard)
         self._warned_below_cap = False
 
@@ -137,7 +137,8 @@ class GuardReward:
             prompts: strings, or lists of chat messages; one a rollout.
             completions: in the same form.
             completion_ids: their token ids, where known.
-            trainer_state, log_extra, log_metric: given by TRL's trainers; all three are optional.
+            trainer_state, log_extra, log_metric: given by TRL's trainers; all three are optional. A `trainer_state`
+                says that every rank is making this call: the circuit breaker then counts over all of them.
             **columns: the dataset's other columns, one value a rollout.
 
         Returns:
@@ -308,9 +309,12 @@ class GuardReward:
                 return found.outcome, found.reason
         if isinstance(rollout, Rollout) and rollout.outcome is Outcome.EMPTY:
             return Outcome.EMPTY, "the answer holds no letter and no digit"
-        if self.helpfulness is not None and helpfulness is None and getattr(self.scheme, "needs_helpfulness", False):
+        if helpfulness is None and getattr(self.scheme, "needs_helpfulness", False):
             return Outcome.GUARD_ERROR, "the helpfulness function gave no number"
-        windows = max(verdict.windows for verdict in (answer, thinking) if isinstance(verdict, Verdict))
+        verdicts = [verdict for verdict in (answer, thinking) if isinstance(verdict, Verdict)]
+        if getattr(self.scheme, "needs_probabilities", False) and any(v.probabilities is None for v in verdicts):
+            return Outcome.GUARD_ERROR, "the verdict came without probabilities, which the scheme needs"
+        windows = max(verdict.windows for verdict in verdicts)
         if windows > 1:
             return Outcome.TOO_LONG, f"judged in {windows} windows"
         return Outcome.SCORED, ""
@@ -336,7 +340,9 @@ class GuardReward:
                 for name, value in row_metrics(row):
                     log_metric(f"{self.name}/{name}", value)
             log_metric(f"{self.name}/seconds", seconds)
-            log_metric(f"{self.name}/rollouts_per_second", len(rows) / max(seconds, 1e-9))
+            asked = sum(row.answer is not None for row in rows)
+            if asked:
+                log_metric(f"{self.name}/rollouts_per_second", asked / max(seconds, 1e-9))
         if log_extra is not None:
             for name, values in table_columns(rows).items():
                 log_extra(f"{self.name}_{name}", values)
@@ -351,6 +357,7 @@ class GuardReward:
             if isinstance(row.answer, Verdict)
             and row.answer.severity is Severity.SAFE
             and not row.answer.refusal
+            and (row.thinking is None or (isinstance(row.thinking, Verdict) and row.thinking.severity is Severity.SAFE))
             and row.helpfulness is not None
             and row.helpfulness < scheme.refusal
         ]
@@ -384,12 +391,12 @@ def _load_guard(guard: str | Path | Guard) -> Guard:
     return guard
 
 
-def _load_helpfulness(source: str | Path | Helpfulness | None) -> Helpfulness | None:
+def _load_helpfulness(source: str | Path | Helpfulness | None, thinking_prefilled: bool | None) -> Helpfulness | None:
     if source is None:
         return None
     from guard_reward.helpfulness import make_helpfulness
 
-    return make_helpfulness(source)
+    return make_helpfulness(source, thinking_prefilled=thinking_prefilled)
 
 
 def _checked_pay(given: Mapping[Outcome | str, Pay] | None, scheme: Scheme) -> dict[Outcome, Pay]:
@@ -402,7 +409,7 @@ def _checked_pay(given: Mapping[Outcome | str, Pay] | None, scheme: Scheme) -> d
         if isinstance(value, str) and value not in words:
             raise ValueError(f"on_outcome[{key!r}] should be a number, None or {' or '.join(words)}, found {value!r}")
         pay[outcome] = value
-    if "floor" in pay.values() and not hasattr(scheme, "floor"):
+    if "floor" in pay.values() and not hasattr(scheme.scheme if isinstance(scheme, Soft) else scheme, "floor"):
         floors = [str(outcome) for outcome, value in pay.items() if value == "floor"]
         raise ValueError(
             f"{scheme!r} has no floor(helpfulness), the worst value it can give; give it one, or say what such rows "
@@ -411,7 +418,10 @@ def _checked_pay(given: Mapping[Outcome | str, Pay] | None, scheme: Scheme) -> d
     return pay
 
 
-_LABELS = {"harmful": True, "unsafe": True, "harm": True, "benign": False, "safe": False, "harmless": False}
+_LABELS = {
+    **dict.fromkeys(("harmful", "unsafe", "harm"), True),
+    **dict.fromkeys(("benign", "safe", "harmless", "unharmful"), False),
+}
 
 
 def _is_harmful(value: Any, column: str) -> bool | None:

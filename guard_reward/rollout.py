@@ -59,7 +59,8 @@ class Rollout:
             eos_token_ids: the ids that end a completion; `truncated` is known only with both.
             thinking_prefilled: whether the policy's chat template already wrote the opening ``<think>``, so that the
                 completion begins inside the thinking. Unless given, only a string prompt that ends in ``<think>``
-                says so; it is never guessed from the completion, which could then hide text from the guard.
+                says so, or a last assistant message that opens it; it is never guessed from the completion, which
+                could then hide text from the guard.
 
         Raises:
             ValueError: messages that cannot be read as text; names the message and the fault.
@@ -69,11 +70,14 @@ class Rollout:
         """
         if thinking_prefilled is None:
             thinking_prefilled = isinstance(prompt, str) and prompt.rstrip().endswith(_OPEN)
-        conversation, prefix = _split_prefix(prompt)
-        thinking, text = _split_completion(completion, prefilled=thinking_prefilled)
+        conversation, prefix = _split_prefix(_checked(prompt, "prompt"))
+        begun, prefix, open_thinking = _split_begun_thinking(prefix)
+        thinking, text = _split_completion(
+            _checked(completion, "completion"), prefilled=thinking_prefilled or open_thinking
+        )
         return cls(
             messages=tuple(normalize(conversation)),
-            thinking=thinking if thinking and thinking.strip() else None,
+            thinking="\n".join(part for part in (begun, thinking) if part and part.strip()) or None,
             answer=prefix + text,
             truncated=is_truncated(completion_ids, eos_token_ids),
             outcome=None if has_content(text) else Outcome.EMPTY,
@@ -102,6 +106,7 @@ def split_thinking(text: str, *, prefilled: bool = False) -> tuple[str | None, s
     |---|---|---|
     | ``<think>t</think>y`` | ``t`` | ``y`` |
     | ``t</think>y`` with the opening tag pre-filled by the prompt | ``t`` | ``y`` |
+    | ``t`` with it pre-filled (never closed) | ``t`` | empty |
     | ``t</think>y`` without | None | all of it: a stray tag hides nothing |
     | ``<think>t`` (never closed) | ``t`` | empty |
     | ``<think></think>y`` | empty | ``y`` |
@@ -145,6 +150,18 @@ def is_truncated(completion_ids: Sequence[int] | None, eos_token_ids: Collection
     return completion_ids[-1] not in eos_token_ids
 
 
+def _checked(messages: str | Sequence[Mapping[str, Any]], name: str) -> str | Sequence[Mapping[str, Any]]:
+    """`messages`, which must be text or chat messages: a trainer's columns hold whatever the data set held."""
+    if isinstance(messages, str):
+        return messages
+    if not isinstance(messages, Sequence):
+        raise ValueError(f"the {name} should be text or a list of messages, found {type(messages).__name__}")
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise ValueError(f"{name} message {index}: should be a mapping, found {type(message).__name__}")
+    return messages
+
+
 def _split_prefix(prompt: str | Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
     """The conversation to answer, and the beginning of the answer that the prompt may already hold.
 
@@ -155,6 +172,12 @@ def _split_prefix(prompt: str | Sequence[Mapping[str, Any]]) -> tuple[Sequence[M
     if len(prompt) > 1 and prompt[-1].get("role") == "assistant" and not prompt[-1].get("tool_calls"):
         return prompt[:-1], turn_text(prompt[-1], len(prompt) - 1)
     return prompt, ""
+
+
+def _split_begun_thinking(prefix: str) -> tuple[str | None, str, bool]:
+    """The thinking and the answer that the prompt already began, and whether that thinking is still open."""
+    begun, answer = split_thinking(prefix)
+    return begun, answer, begun is not None and _CLOSE not in prefix
 
 
 def _split_completion(completion: str | Sequence[Mapping[str, Any]], *, prefilled: bool) -> tuple[str | None, str]:

@@ -61,7 +61,8 @@ class Assessment:
 
 Scheme = Callable[[Assessment], float]
 """Any callable will do. What the schemes here offer beside, and `GuardReward` uses where it is there:
-``needs_helpfulness`` (bool) and ``floor(helpfulness) -> float``, the worst value it can give to a row."""
+``needs_helpfulness`` and ``needs_probabilities`` (bools: a row without them gets no reward), and
+``floor(helpfulness) -> float``, the worst value it can give to a row."""
 
 
 def _check_controversial(value: Controversial) -> None:
@@ -213,7 +214,7 @@ class Soft:
     P(refusal) is the guard's, given the severity and categories it chose.
 
     Args:
-        scheme: whose expectation is taken.
+        scheme: whose expectation is taken: an instance or a plain name.
 
     >>> from guard_reward.verdict import Probabilities
     >>> Soft()(Assessment(Verdict(Severity.SAFE, probabilities=Probabilities(0.7, 0.2, 0.1))))
@@ -221,6 +222,10 @@ class Soft:
     """
 
     scheme: Any = field(default_factory=GuardOnly)
+    needs_probabilities = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scheme", make_scheme(self.scheme))
 
     @property
     def needs_helpfulness(self) -> bool:
@@ -279,6 +284,8 @@ def make_scheme(scheme: str | Scheme, controversial: Controversial | None = None
     if isinstance(scheme, str) and scheme not in SCHEMES:
         raise ValueError(f"unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}, or pass an instance")
     made: Any = SCHEMES[scheme]() if isinstance(scheme, str) else scheme
+    if isinstance(made, type):
+        raise ValueError(f"scheme is a class, not an instance: pass {made.__name__}()")
     if not callable(made):
         raise ValueError(f"scheme should be a name or a callable from Assessment to float, found {made!r}")
     if controversial is None:

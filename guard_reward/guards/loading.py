@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from guard_reward.guards.local import TransformersGuard
 
-__all__ = ["Checkpoint", "default_device", "load_guard", "outside_deepspeed"]
+__all__ = ["Checkpoint", "default_device", "load_guard", "outside_deepspeed", "outside_fsdp"]
 
 
 def load_guard(
@@ -102,7 +102,7 @@ class Checkpoint:
 
         device = torch.device(self.device) if self.device else default_device()
         tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision)
-        with outside_deepspeed():
+        with outside_deepspeed(), outside_fsdp():
             model = auto_class.from_pretrained(
                 self.name,
                 revision=self.revision,
@@ -145,3 +145,19 @@ def outside_deepspeed() -> Iterator[None]:
         yield
     finally:
         integration.set_hf_deepspeed_config(config)
+
+
+@contextlib.contextmanager
+def outside_fsdp() -> Iterator[None]:
+    """Load weights on every rank although accelerate runs FSDP with ``cpu_ram_efficient_loading``.
+
+    With it ``from_pretrained`` loads on local rank 0 only and leaves the other ranks to the trainer's broadcast, in
+    which a guard takes no part: they would keep empty (meta) weights.
+    """
+    name = "FSDP_CPU_RAM_EFFICIENT_LOADING"
+    before = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[name] = before

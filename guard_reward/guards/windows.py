@@ -53,7 +53,7 @@ def split_into_windows(turns: Sequence[Message], limit: int, count: Count, cut: 
 def _as_text(context: Sequence[Message]) -> str:
     """The turns as the template shows them, as one text that can be cut anywhere."""
     labelled = [f"{turn['role'].upper()}: {turn['content']}" for turn in context]
-    return "\n\n".join(labelled).removeprefix("USER: ").removeprefix("SYSTEM: ")
+    return "\n\n".join(labelled).removeprefix("SYSTEM: " if context[0]["role"] == "system" else "USER: ")
 
 
 def worst_verdict(verdicts: Sequence[Verdict | Unjudged]) -> Verdict | Unjudged:

@@ -67,12 +67,17 @@ class VerdictEngine:
     """Scores batches of token-id rows with one model.
 
     Args:
-        model: a causal LM in eval mode, whole on its device, whose cache grows with the text (no sliding window).
+        model: a causal LM in eval mode, whole on its device, that attends to its whole context.
         end_token_ids: the ids that end an answer.
         max_new_tokens: the longest answer; 128 as on Qwen3Guard's model card.
+
+    Raises:
+        ValueError: a model with sliding-window, linear or recurrent attention: rejected drafts cannot be taken out of
+            its state, so its answers would differ from ``generate`` without a word.
     """
 
     def __init__(self, model: PreTrainedModel, end_token_ids: Collection[int], max_new_tokens: int = 128):
+        _check_attention(model)
         self.model = model
         self.end_token_ids = frozenset(end_token_ids)
         self.max_new_tokens = max_new_tokens
@@ -202,6 +207,21 @@ class VerdictEngine:
             cache.batch_select_indices(indices)
             valid = valid[indices]
         return [rows[i] for i in going], cache, valid
+
+
+def _check_attention(model: PreTrainedModel) -> None:
+    """Rejected drafts stay in the cache as masked holes; that is exact only where a token's place in it is irrelevant."""
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if getattr(model, "_is_stateful", False) or kinds - {"full_attention", "sliding_attention"}:
+        raise ValueError(f"{type(model).__name__} keeps a running state; guards need full attention: {sorted(kinds)}")
+    window = getattr(config, "sliding_window", None)
+    if (not kinds or "sliding_attention" in kinds) and window and window < config.max_position_embeddings:
+        raise ValueError(
+            f"{type(model).__name__} attends to the last {window} tokens only, of a context of "
+            f"{config.max_position_embeddings}; one-pass scoring is exact for full attention. If no text exceeds the "
+            "window, set max_position_embeddings in the checkpoint's config.json to the window"
+        )
 
 
 @torch.inference_mode()

@@ -80,7 +80,10 @@ class VerdictGrammar:
         Ends where the answer may end. The end itself needs no drafting: the logits behind the last token show it.
         """
         tokens: list[int] = []
-        while state not in (OFF_GRAMMAR, self._end):
+        # Where a vocabulary gives several labels the same tokens, the edges may run in a circle.
+        passed = {OFF_GRAMMAR, self._end}
+        while state not in passed:
+            passed.add(state)
             token, state = next(iter(self._edges[state].items()))
             tokens.append(token)
         return tokens

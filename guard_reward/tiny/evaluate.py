@@ -1,0 +1,127 @@
+"""What a policy does on requests it has never seen, by the oracle's judgement alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guard_reward.tiny.oracle import Judgement, judge_reply, read_reply
+from guard_reward.tiny.statistics import Estimate, mean, rate
+from guard_reward.tiny.world import Request, Split, Style, sample_requests
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["METRICS", "JudgedReply", "evaluate", "judge_policy", "sample_replies", "style_shares"]
+
+METRICS = (
+    "safety_rate",
+    "refusal_rate_harmful",
+    "refusal_rate_benign",
+    "garbled_rate",
+    "helpfulness",
+    "helpfulness_harmful",
+    "helpfulness_benign",
+)
+"""The numbers of `evaluate`: rates in [0, 1], helpfulness as means in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedReply:
+    """One held-out request, the policy's reply, and what the oracle says of it."""
+
+    request: str
+    harmful: bool
+    reply: str
+    judgement: Judgement
+
+    @property
+    def style(self) -> Style | None:
+        """How it answers; None where it is garbled."""
+        reply = read_reply(self.reply)
+        return None if reply is None else reply.style
+
+
+def judge_policy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    count: int = 1000,
+    harmful_share: float = 0.6,
+    max_new_tokens: int = 40,
+    seed: int = 0,
+) -> list[JudgedReply]:
+    """Sample one reply to each of `count` held-out requests (the same for every policy) and let the oracle judge it."""
+    requests = sample_requests(seed, count, harmful_share=harmful_share, split=Split.EVAL)
+    replies = sample_replies(model, tokenizer, [r.text for r in requests], max_new_tokens=max_new_tokens, seed=seed)
+    return [
+        JudgedReply(request.text, _is_harmful(request), reply, judge_reply(request.text, reply))
+        for request, reply in zip(requests, replies, strict=True)
+    ]
+
+
+def sample_replies(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[str],
+    *,
+    max_new_tokens: int,
+    seed: int,
+    batch_size: int = 250,
+) -> list[str]:
+    """One reply a request, sampled from the policy's full distribution (temperature 1, nothing cut off)."""
+    import torch
+
+    model.eval()
+    order = sorted(range(len(requests)), key=lambda index: len(requests[index]))  # little padding
+    replies = [""] * len(requests)
+    with torch.random.fork_rng(), torch.inference_mode():
+        torch.manual_seed(seed)
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            inputs = tokenizer.apply_chat_template(
+                [[{"role": "user", "content": requests[index]}] for index in batch],
+                add_generation_prompt=True,
+                return_dict=True,
+                return_tensors="pt",
+                padding=True,
+                padding_side="left",
+            ).to(model.device)
+            output = model.generate(
+                **inputs, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=max_new_tokens
+            )
+            texts = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            for index, text in zip(batch, texts, strict=True):
+                replies[index] = text
+    return replies
+
+
+def evaluate(replies: Sequence[JudgedReply]) -> dict[str, Estimate]:
+    """`METRICS` of a policy's replies; they must answer requests of both kinds.
+
+    Safety is the share of harmful requests answered with a Safe reply; a garbled reply is not Safe.
+    """
+    harmful = [reply.judgement for reply in replies if reply.harmful]
+    benign = [reply.judgement for reply in replies if not reply.harmful]
+    everything = [*harmful, *benign]
+    return {
+        "safety_rate": rate(sum(judgement.safe for judgement in harmful), len(harmful)),
+        "refusal_rate_harmful": rate(sum(judgement.refusal is True for judgement in harmful), len(harmful)),
+        "refusal_rate_benign": rate(sum(judgement.refusal is True for judgement in benign), len(benign)),
+        "garbled_rate": rate(sum(judgement.garbled for judgement in everything), len(everything)),
+        "helpfulness": mean([judgement.helpfulness or 0.0 for judgement in everything]),
+        "helpfulness_harmful": mean([judgement.helpfulness or 0.0 for judgement in harmful]),
+        "helpfulness_benign": mean([judgement.helpfulness or 0.0 for judgement in benign]),
+    }
+
+
+def style_shares(replies: Sequence[JudgedReply]) -> dict[str, float]:
+    """Shares in [0, 1] of the styles, and of garbled replies, among the replies to harmful requests."""
+    styles = [reply.style for reply in replies if reply.harmful]
+    shares = {str(style): styles.count(style) / len(styles) for style in Style}
+    return {**shares, "garbled": styles.count(None) / len(styles)}
+
+
+def _is_harmful(request: Request) -> bool:
+    return any(thing.harmful for thing in request.things)

@@ -1,0 +1,153 @@
+"""The tiny guard: a Qwen3 of half a million parameters, taught the oracle's verdicts in Qwen3Guard's format.
+
+It is a checkpoint folder like any other and is loaded by the code that loads the real guards. What it learns from
+covers prompts and responses, one turn and several, all severities, several categories at once, replies that answer
+another request than the one asked, and nonsense of every kind (see `guard_reward.tiny.nonsense`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from guard_reward.tiny import nonsense, oracle, tokenizer, training, world
+from guard_reward.tiny.cache import cached, hash_of_sources
+from guard_reward.tiny.nonsense import sample_nonsense
+from guard_reward.tiny.oracle import Judgement, judge_reply, judge_request, read_request
+from guard_reward.tiny.reproducible import THREADS, reproducible
+from guard_reward.tiny.tokenizer import END_OF_TURN, build_tokenizer, read_template
+from guard_reward.tiny.training import Example, ModelShape, TrainingSettings, new_model, save_checkpoint, train
+from guard_reward.tiny.world import Split, Style, sample_reply, sample_request
+from guard_reward.verdict import Category
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from guard_reward.guards import TransformersGuard
+
+__all__ = ["GuardSettings", "JudgedConversation", "build_tiny_guard", "load_tiny_guard", "sample_conversations"]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """What the guard is made of: how many conversations it learns from, its shape, its training."""
+
+    conversations: int = 16000
+    shape: ModelShape = field(default_factory=ModelShape)
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(epochs=1))
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedConversation:
+    """Messages, and what is true of the last one."""
+
+    messages: tuple[dict[str, str], ...]
+    judgement: Judgement
+
+
+def load_tiny_guard(seed: int = 0, **load_kwargs: Any) -> TransformersGuard:
+    """The tiny guard, built on first use (about a minute on two cores) and cached; no network.
+
+    Args:
+        seed: of its weights and training data.
+        **load_kwargs: for `guard_reward.load_guard` (``device=``, ``dtype=``).
+    """
+    from guard_reward import load_guard
+
+    return load_guard(str(build_tiny_guard(seed)), **load_kwargs)
+
+
+def build_tiny_guard(seed: int = 0, settings: GuardSettings | None = None) -> Path:
+    """The checkpoint folder of the tiny guard, trained now unless it is in the cache."""
+    settings = settings or GuardSettings()
+    return cached(
+        "tiny-guard",
+        {"seed": seed, "settings": asdict(settings), **_code_key()},
+        lambda folder: _build(folder, seed, settings),
+    )
+
+
+def _build(folder: Path, seed: int, settings: GuardSettings) -> None:
+    with reproducible(seed):
+        tokenizer = build_tokenizer("guard")
+        model = new_model(tokenizer, settings.shape)
+        conversations = sample_conversations(seed, settings.conversations)
+        examples = [_example(tokenizer, conversation) for conversation in conversations]
+        train(model, examples, settings.training, label=f"tiny guard {seed}")
+        save_checkpoint(folder, model, tokenizer)
+
+
+def _code_key() -> dict[str, object]:
+    """What decides the weights beside seed and settings: this room's code, the libraries, the threads."""
+    import tokenizers
+    import torch
+    import transformers
+
+    sources = [Path(module.__file__) for module in (nonsense, oracle, tokenizer, training, world) if module.__file__]
+    return {
+        "code": hash_of_sources(Path(__file__), *sources),
+        "template": read_template("guard"),
+        "categories": list(Category),
+        "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
+        "threads": THREADS,
+    }
+
+
+def _example(tokenizer: PreTrainedTokenizerBase, conversation: JudgedConversation) -> Example:
+    """The conversation under the guard's template, and the verdict to write: lines and end of turn."""
+    messages = list(conversation.messages)
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+    context = tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
+    answer = tokenizer(conversation.judgement.verdict_text + END_OF_TURN, add_special_tokens=False)["input_ids"]
+    first = rendered.index(messages[0]["content"])
+    last = rendered.rindex(messages[-1]["content"]) + len(messages[-1]["content"])
+    reading = [index for index, (start, end) in enumerate(context["offset_mapping"]) if end > first and start < last]
+    return Example(
+        (*context["input_ids"], *answer),
+        target_start=len(context["input_ids"]),
+        reading=(reading[0], reading[-1] + 1),
+    )
+
+
+def sample_conversations(seed: int, count: int, *, split: Split = Split.TRAIN) -> list[JudgedConversation]:
+    """`count` conversations with the oracle's judgement of their last message; the same for the same seed."""
+    random = Random(f"conversations {split} {seed}")
+    return [_sample_conversation(random, split) for _ in range(count)]
+
+
+def _sample_conversation(random: Random, split: Split) -> JudgedConversation:
+    """A quarter moderates a prompt, the rest a reply; one in eight has turns before the one that counts."""
+    messages: list[dict[str, str]] = []
+    for _ in range(random.choices((0, 1, 2), weights=(14, 1, 1))[0]):
+        messages.append(_user(random, split))
+        messages.append(_assistant(random, split, messages[-1]["content"]))
+    messages.append(_user(random, split))
+    if random.random() < 0.25:
+        return JudgedConversation(tuple(messages), judge_request(messages[-1]["content"]))
+    messages.append(_assistant(random, split, messages[-1]["content"]))
+    return JudgedConversation(tuple(messages), judge_reply(messages[-2]["content"], messages[-1]["content"]))
+
+
+def _user(random: Random, split: Split) -> dict[str, str]:
+    """A request, one in sixteen nonsense."""
+    text = sample_request(random, harmful=random.random() < 0.6, split=split).text
+    if random.random() < 0.0625:
+        text = sample_nonsense(random, text, sample_request(random, harmful=random.random() < 0.6, split=split).text)
+    return {"role": "user", "content": text}
+
+
+def _assistant(random: Random, split: Split, request_text: str) -> dict[str, str]:
+    """A reply, a quarter nonsense; one in five answers another request than the last."""
+    asked = read_request(request_text)
+    if asked is None or random.random() < 0.2:
+        asked = sample_request(random, harmful=random.random() < 0.6, split=split)
+    text = sample_reply(random, asked, _sample_style(random)).text
+    if random.random() < 0.25:
+        text = sample_nonsense(random, text, sample_reply(random, asked, _sample_style(random)).text)
+    return {"role": "assistant", "content": text}
+
+
+def _sample_style(random: Random) -> Style:
+    return random.choices(list(Style), weights=(5, 3, 4, 3))[0]

@@ -1,0 +1,163 @@
+"""Supervised training of tiny Qwen3 models: the few lines that the guard and the policy share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
+
+__all__ = ["Example", "ModelShape", "TrainingSettings", "new_model", "save_checkpoint", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """The size of a tiny Qwen3: widths in features, `context` in tokens."""
+
+    layers: int = 3
+    width: int = 128
+    heads: int = 4
+    key_value_heads: int = 2
+    head_width: int = 32
+    feed_forward: int = 320
+    context: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How long and how fast to train: AdamW, linear warm-up over the first 5% of the steps, then cosine to zero.
+
+    `reading_weight` is the weight of `Example.reading` in the loss, beside 1 for the targets; it falls linearly to 0,
+    because what is left of that loss in the end is chance (which request, which reply) and only disturbs.
+    """
+
+    epochs: int
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    reading_weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Token ids of a whole text; the model learns to predict those from `target_start` on.
+
+    `reading` is a span (start, end) of what comes before, which it learns to predict as well: who has to judge a text
+    learns it several times faster when it also learns what such texts look like.
+    """
+
+    token_ids: tuple[int, ...]
+    target_start: int
+    reading: tuple[int, int] = (0, 0)
+
+
+def new_model(tokenizer: PreTrainedTokenizerBase, shape: ModelShape) -> Qwen3ForCausalLM:
+    """A Qwen3 with random weights (from torch's current seed), in float32."""
+    from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
+
+    ends = {
+        "eos_token_id": [tokenizer.eos_token_id, tokenizer.pad_token_id],
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.width,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        head_dim=shape.head_width,
+        max_position_embeddings=shape.context,
+        initializer_range=shape.width**-0.5,  # the default, 0.02, is for widths in the thousands: much slower here
+        tie_word_embeddings=True,
+        dtype="float32",
+        **ends,
+    )
+    model = Qwen3ForCausalLM(config)
+    model.generation_config = GenerationConfig(**ends)
+    return model
+
+
+def train(model: Qwen3ForCausalLM, examples: Sequence[Example], settings: TrainingSettings, *, label: str) -> None:
+    """Train in place on the targets' cross entropy, with a progress bar named `label`.
+
+    Batches hold examples of about the same length (little padding) and come in a random order, seeded by the label.
+    """
+    import torch
+    from tqdm.auto import tqdm
+
+    random = Random(label)
+    batches_per_epoch = math.ceil(len(examples) / settings.batch_size)
+    steps = settings.epochs * batches_per_epoch
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, steps))
+    model.train()
+    with tqdm(total=steps, desc=label, unit="step") as progress:
+        for _ in range(settings.epochs):
+            for batch in _batches(examples, settings.batch_size, random):
+                loss = _loss(model, batch, settings.reading_weight * (1 - progress.n / steps))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                progress.update()
+                progress.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+    model.eval()
+
+
+def save_checkpoint(folder: Path, model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write model, generation config and tokenizer as any checkpoint of the hub."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _learning_rate_factor(step: int, steps: int) -> float:
+    warm_up = max(1, steps // 20)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def _batches(examples: Sequence[Example], size: int, random: Random) -> list[list[Example]]:
+    """One epoch: sorted by length with ties in random order, cut, and the batches shuffled."""
+    order = sorted(examples, key=lambda example: (len(example.token_ids), random.random()))
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    random.shuffle(batches)
+    return batches
+
+
+def _loss(model: Qwen3ForCausalLM, batch: list[Example], reading_weight: float) -> torch.Tensor:
+    """Mean cross entropy over the target tokens, plus that over the reading; no logits are computed elsewhere."""
+    import torch
+
+    longest = max(len(example.token_ids) for example in batch)
+    token_ids = torch.full((len(batch), longest), model.config.pad_token_id)  # (batch, tokens), right-padded
+    is_target = torch.zeros((len(batch), longest), dtype=torch.bool)  # (batch, tokens)
+    is_reading = torch.zeros_like(is_target)
+    for row, example in enumerate(batch):
+        token_ids[row, : len(example.token_ids)] = torch.tensor(example.token_ids)
+        is_target[row, example.target_start : len(example.token_ids)] = True
+        is_reading[row, slice(*example.reading)] = True
+    # No attention mask: the padding is on the right, where causal attention cannot see it.
+    hidden = model.model(input_ids=token_ids, use_cache=False).last_hidden_state[:, :-1]
+    labels, is_target, is_reading = token_ids[:, 1:], is_target[:, 1:], is_reading[:, 1:]
+
+    def cross_entropy(where: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(model.lm_head(hidden[where]), labels[where])  # (tokens, vocabulary)
+
+    loss = cross_entropy(is_target)
+    return loss + reading_weight * cross_entropy(is_reading) if is_reading.any() else loss

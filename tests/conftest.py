@@ -1,0 +1,48 @@
+"""What several test files need: the environment of the tests, the shared data, a tiny guard."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+# Before anything imports a library that reads them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["WANDB_MODE"] = "offline"
+os.environ["WANDB_SILENT"] = "true"
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout's root."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Public data and the real Qwen3Guard tokenizer, beside the checkout; tests that need it are skipped without it."""
+    path = REPOSITORY.parent / "shared"
+    if not path.is_dir():
+        pytest.skip("needs the folder ../shared")
+    return path
+
+
+@pytest.fixture(scope="session")
+def qwen_tokenizer(shared_dir: Path) -> Any:
+    """The tokenizer of Qwen3Guard-Gen with its chat template."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(shared_dir / "qwen3guard")
+
+
+@pytest.fixture(scope="session")
+def tiny_guard() -> Any:
+    """A real generative guard of the tiny world: built once, then cached on this machine."""
+    from guard_reward.tiny import load_tiny_guard
+
+    return load_tiny_guard()

@@ -1,0 +1,157 @@
+"""Metrics: once per row to which they apply, never NaN, never a made-up 0; columns: one value a row."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from guard_reward import Category, GuardReward
+from tests.scripted_guard import ScriptedGuard
+
+
+def run(reward, completions, **columns):
+    """All metrics and columns of one batch, metrics as the list of logged values."""
+    metrics: dict[str, list[float]] = {}
+    extra: dict[str, list] = {}
+    reward(
+        prompts=["How?"] * len(completions),
+        completions=completions,
+        log_metric=lambda name, value: metrics.setdefault(name, []).append(value),
+        log_extra=lambda name, values: extra.setdefault(name, []).extend(values),
+        **columns,
+    )
+    return metrics, extra
+
+
+CATEGORIES = [category for category in Category if category is not Category.JAILBREAK]
+BATCH = ["fine", "a bomb", "edgy", "sorry", "", "mumble", "<think>a bomb</think>fine"]
+N = len(BATCH)
+
+
+def test_exactly_these_metrics_and_values():
+    reward = GuardReward(
+        ScriptedGuard(), "hybrid", helpfulness=lambda completions, **_: [float(len(text)) for text in completions]
+    )
+    metrics, _ = run(reward, BATCH)
+    assert metrics.pop("guard/seconds")[0] > 0
+    assert metrics.pop("guard/rollouts_per_second")[0] > 0
+    assert metrics == {
+        # judged answers only: five of seven rows
+        "guard/safe_rate": [1, 0, 0, 1, 1],
+        "guard/controversial_rate": [0, 0, 1, 0, 0],
+        "guard/unsafe_rate": [0, 1, 0, 0, 0],
+        "guard/refusal_rate": [0, 0, 0, 1, 0],
+        "guard/p_unsafe_mean": [0.04, 0.8, 0.3, 0.04, 0.04],
+        "guard/thinking/unsafe_rate": [1],
+        "guard/category/Violent": [0, 1, 0, 0, 0],
+        "guard/category/Unethical Acts": [0, 0, 1, 0, 0],
+        **{
+            f"guard/category/{category}": [0] * 5
+            for category in CATEGORIES
+            if category not in (Category.VIOLENT, Category.UNETHICAL_ACTS)
+        },
+        "guard/category/unknown": [0] * 5,
+        # every row
+        "guard/outcome/scored": [1, 1, 1, 1, 0, 0, 1],
+        "guard/outcome/empty": [0, 0, 0, 0, 1, 0, 0],
+        "guard/outcome/no_verdict": [0, 0, 0, 0, 0, 1, 0],
+        "guard/outcome/guard_error": [0] * N,
+        "guard/outcome/too_long": [0] * N,
+        "guard/injection_attempt_rate": [0] * N,
+        "guard/truncation_unknown_rate": [1] * N,
+        "guard/helpfulness": [len(text) for text in BATCH],
+    }
+
+
+def test_exactly_these_columns():
+    _, columns = run(GuardReward(ScriptedGuard()), BATCH)
+    assert columns == {
+        "guard_severity": ["Safe", "Unsafe", "Controversial", "Safe", None, None, "Safe"],
+        "guard_categories": ["", "Violent", "Unethical Acts", "", None, None, ""],
+        "guard_refusal": [False, False, False, True, None, None, False],
+        "guard_p_unsafe": [0.04, 0.8, 0.3, 0.04, None, None, 0.04],
+        "guard_outcome": ["scored", "scored", "scored", "scored", "empty", "no_verdict", "scored"],
+        "guard_reason": [None] * 4 + ["the answer holds no letter and no digit", "the script says mumble", None],
+        "guard_truncated": [None] * N,
+        "guard_injection_attempts": [0] * N,
+    }
+
+
+def test_every_column_has_a_value_for_every_row():
+    """TRL builds one table of all columns; a column of another length would break it."""
+    _, columns = run(GuardReward(ScriptedGuard()), [*BATCH, None, [{"role": "narrator", "content": "x"}]])
+    assert {len(values) for values in columns.values()} == {N + 2}
+
+
+@pytest.mark.parametrize("completions", [BATCH, [""] * 3, ["broken"] * 3, [None] * 3])
+def test_never_nan_and_plain_numbers(completions):
+    metrics, _ = run(GuardReward(ScriptedGuard()), completions)
+    assert all(type(value) is float and math.isfinite(value) for values in metrics.values() for value in values)
+
+
+def test_rates_of_verdicts_are_absent_where_nothing_was_judged():
+    metrics, _ = run(GuardReward(ScriptedGuard()), ["", "?!"])
+    assert set(metrics) == {
+        *(f"guard/outcome/{name}" for name in ("scored", "empty", "no_verdict", "guard_error", "too_long")),
+        "guard/injection_attempt_rate",
+        "guard/truncation_unknown_rate",
+        "guard/seconds",  # no rollouts_per_second: nobody was asked
+    }
+
+
+def test_split_by_harmful_and_benign_prompts():
+    reward = GuardReward(ScriptedGuard(), prompt_label_column="harm")
+    metrics, _ = run(reward, ["fine", "a bomb", "sorry", "sorry", "fine"], harm=[True, True, True, False, None])
+    assert {name: values for name, values in metrics.items() if name.endswith(("harmful", "benign"))} == {
+        "guard/safe_rate/harmful": [1, 0, 1],
+        "guard/safe_rate/benign": [1],
+        "guard/controversial_rate/harmful": [0, 0, 0],
+        "guard/controversial_rate/benign": [0],
+        "guard/unsafe_rate/harmful": [0, 1, 0],
+        "guard/unsafe_rate/benign": [0],
+        "guard/refusal_rate/harmful": [0, 0, 1],
+        "guard/refusal_rate/benign": [1],
+    }
+    assert metrics["guard/safe_rate"] == [1, 0, 1, 1, 1]  # all rows together
+
+
+def test_truncation_is_measured_where_it_is_known():
+    reward = GuardReward(ScriptedGuard(), eos_token_ids=[2, 3])
+    metrics, columns = run(reward, ["fine"] * 4, completion_ids=[[5, 2], [5, 3], [5, 6], []])
+    assert metrics["guard/truncated_rate"] == [0, 0, 1]
+    assert metrics["guard/truncation_unknown_rate"] == [0, 0, 0, 1]
+    assert columns["guard_truncated"] == [False, False, True, None]
+
+
+def test_an_unknown_category_is_flagged():
+    class Gardener(ScriptedGuard):
+        def _judge(self, text):
+            from guard_reward import Severity, Verdict
+
+            return Verdict(Severity.UNSAFE, ("Weeds", Category.PII) if "weed" in text else (Category.PII,))
+
+    metrics, columns = run(GuardReward(Gardener()), ["weed", "fine"])
+    assert metrics["guard/category/unknown"] == [1, 0]
+    assert metrics["guard/category/PII"] == [1, 1]
+    assert "guard/category/Weeds" not in metrics
+    assert columns["guard_categories"] == ["Weeds, PII", "PII"]
+
+
+def test_the_same_rollout_twice_counts_twice():
+    metrics, _ = run(GuardReward(ScriptedGuard()), ["a bomb", "a bomb", "fine"])
+    assert metrics["guard/unsafe_rate"] == [1, 1, 0]
+
+
+def test_two_rewards_keep_apart_under_their_names():
+    small, large = (GuardReward(ScriptedGuard(), name=name) for name in ("small", "large"))
+    metrics_small, columns_small = run(small, BATCH)
+    metrics_large, columns_large = run(large, BATCH)
+    assert {name.split("/")[0] for name in metrics_small} == {"small"}
+    assert {name.split("/")[0] for name in metrics_large} == {"large"}
+    assert not set(columns_small) & set(columns_large)
+
+
+def test_without_a_log_nothing_is_logged():
+    reward = GuardReward(ScriptedGuard())
+    assert reward(prompts=["How?"], completions=["fine"], log_metric=None, log_extra=None) == [1.0]
