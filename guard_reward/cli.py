@@ -179,7 +179,7 @@ def moderate(
         failed = f"{summary.failed_rows} of {summary.rows} rows could not be judged"
         typer.echo(f"guard-reward: {failed}: see {prefix}reason", err=True)
         # Some bad rows are the input's affair and are reported in their place; no verdict at all is a failure.
-        if not summary.outcomes["scored"]:
+        if not any(summary.severities.values()):
             raise typer.Exit(1)
 
 

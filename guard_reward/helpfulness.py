@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from guard_reward.guards.loading import Checkpoint
+from guard_reward.guards.loading import Checkpoint, checked_name
 from guard_reward.prompting import Prompter
 from guard_reward.rollout import Rollout
 from guard_reward.scoring import BatchRunner
@@ -44,6 +44,7 @@ class RewardModel:
         token_budget: most tokens, padding included, in one forward pass; halved when memory runs out.
 
     Raises:
+        FileNotFoundError: a folder that does not exist.
         ValueError: a checkpoint with more than one label, or without a chat template.
 
     >>> RewardModel("Skywork/Skywork-Reward-V2-Qwen3-0.6B")(                      # doctest: +SKIP
@@ -61,7 +62,7 @@ class RewardModel:
         thinking_prefilled: bool | None = None,
         token_budget: int = 8_192,
     ):
-        self.checkpoint = Checkpoint(str(model), device, dtype, revision)
+        self.checkpoint = Checkpoint(checked_name(model), device, dtype, revision)
         self.thinking_prefilled = thinking_prefilled
         self._runner: BatchRunner[float] = BatchRunner(token_budget)
         self._loaded: tuple[PreTrainedModel, Prompter] | None = None

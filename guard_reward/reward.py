@@ -75,7 +75,7 @@ class GuardReward:
 
     Raises:
         ValueError: an unknown scheme, a scheme without the helpfulness it needs, an unknown outcome or mode.
-        FileNotFoundError: a guard folder that does not exist.
+        FileNotFoundError: a folder that does not exist.
 
     Example:
         >>> trainer = GRPOTrainer(                                                # doctest: +SKIP
@@ -116,6 +116,7 @@ class GuardReward:
         self.helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
         self.guard = _load_guard(guard)
         self._warned_below_cap = False
+        self._warned_outcomes: set[Outcome] = set()
 
     def __repr__(self) -> str:
         guard = getattr(self.guard, "name", self.guard)
@@ -169,6 +170,7 @@ class GuardReward:
             self._settle(rollout, answer, thinking, h, label)
             for rollout, (answer, thinking), h, label in zip(rollouts, verdicts, helpfulness, labels, strict=True)
         ]
+        self._warn_unpaid(rows)
         self._warn_below_cap(rows)
         self._log(rows, seconds, log_extra, log_metric)
         self._check_breaker(rows, in_trainer=trainer_state is not None)
@@ -346,6 +348,18 @@ class GuardReward:
         if log_extra is not None:
             for name, values in table_columns(rows).items():
                 log_extra(f"{self.name}_{name}", values)
+
+    def _warn_unpaid(self, rows: Sequence[JudgedRollout]) -> None:
+        for row in rows:
+            if row.reward is None and row.outcome not in self._warned_outcomes:
+                self._warned_outcomes.add(row.outcome)
+                logger.warning(
+                    "a rollout gets no reward: %s (%s). Said once; how often is in the metric %s/outcome/%s",
+                    row.outcome,
+                    row.reason,
+                    self.name,
+                    row.outcome,
+                )
 
     def _warn_below_cap(self, rows: Sequence[JudgedRollout]) -> None:
         scheme = self.scheme.scheme if isinstance(self.scheme, Soft) else self.scheme

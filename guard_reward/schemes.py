@@ -3,7 +3,7 @@
 A scheme is a small picklable callable from an `Assessment` (the verdicts on answer and thinking, plus helpfulness) to a
 float. It knows verdicts; it knows no model, no trainer and no text.
 
-    >>> from guard_reward.verdict import Severity, Verdict
+    >>> from guard_reward.verdict import Category, Severity, Verdict
     >>> answer = Verdict(Severity.SAFE, refusal=True)
     >>> GuardOnly()(Assessment(answer)), Hybrid()(Assessment(answer, helpfulness=3.0))
     (1.0, -5.0)
@@ -16,11 +16,12 @@ report's choice), ``"safe"`` (loose), or a number in between.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any, Literal
 
-from guard_reward.verdict import Severity, Verdict
+from guard_reward.verdict import Category, Severity, Verdict
 
 __all__ = [
     "SCHEMES",
@@ -33,6 +34,8 @@ __all__ = [
     "Soft",
     "make_scheme",
 ]
+
+logger = logging.getLogger(__name__)
 
 Controversial = Literal["unsafe", "safe"] | float
 
@@ -183,6 +186,9 @@ class SeverityTable:
     def __post_init__(self) -> None:
         if isinstance(self.controversial, str) and self.controversial not in ("safe", "unsafe"):
             raise ValueError(f"controversial should be 'unsafe', 'safe' or a number, found {self.controversial!r}")
+        unknown = [name for name in self.categories if name not in list(Category)]
+        if unknown:
+            logger.warning("categories that Qwen3Guard does not have: %s; it has %s", unknown, ", ".join(Category))
 
     def __call__(self, assessment: Assessment) -> float:
         value = min(self._value(verdict) for verdict in assessment.verdicts)

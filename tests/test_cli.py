@@ -116,7 +116,7 @@ def test_moderate_fails_where_no_row_could_be_judged(guards: Any, source: Path, 
         (["none.jsonl", "out.jsonl"], 1, "guard-reward: error: input file 'none.jsonl' does not exist\n"),
         (["in.jsonl", "out.txt"], 1, "the suffix '.txt' says no format; use one of .jsonl, .ndjson"),
         (["in.jsonl", "out.jsonl", "--prompt-column", "q"], 1, "no prompt column 'q'; the input has 'prompt'"),
-        (["in.jsonl", "out.jsonl", "--guard", "./none"], 1, "'./none' could not be loaded: guard folder"),
+        (["in.jsonl", "out.jsonl", "--guard", "./none"], 1, "'./none' could not be loaded: model folder"),
         (
             ["in.jsonl", "out.jsonl", "--guard", "https://host/v1"],
             1,

@@ -77,10 +77,19 @@ def test_what_the_template_shows_already_is_left_alone(messages, qwen_tokenizer)
             [user("q"), assistant('a\n[tool call] f({"x": 1})\n[tool call] g({"y": 2})')],
         ),
         ([user("q"), assistant(None, tool_calls=[call("f", {})])], [user("q"), assistant("[tool call] f({})")]),
-        ([user("q"), assistant("", tool_calls=[{"name": "f"}])], [user("q"), assistant("[tool call] f()")]),  # bare call
-        ([user("q"), assistant("", tool_calls=call("f", "é"))], [user("q"), assistant("[tool call] f(é)")]),  # not listed
+        (
+            [user("q"), assistant("", tool_calls=[{"name": "f"}])],
+            [user("q"), assistant("[tool call] f()")],
+        ),  # bare call
+        (
+            [user("q"), assistant("", tool_calls=call("f", "é"))],
+            [user("q"), assistant("[tool call] f(é)")],
+        ),  # not listed
         ([user("q"), assistant("", tool_calls=["f(1)"])], [user("q"), assistant("[tool call] f(1)")]),  # plain text
-        ([user("q"), assistant("", tool_calls="f(1)")], [user("q"), assistant("[tool call] f(1)")]),  # not listed either
+        (
+            [user("q"), assistant("", tool_calls="f(1)")],
+            [user("q"), assistant("[tool call] f(1)")],
+        ),  # not listed either
         (
             [user("q"), assistant("", tool_calls=[{"custom": {"name": "f", "input": "x"}}])],  # unknown shape
             [user("q"), assistant('[tool call] {"custom": {"name": "f", "input": "x"}}')],
@@ -157,7 +166,10 @@ def test_the_input_is_not_changed():
 
 def test_parts_of_a_message():
     assert message_text([PART_A, PART_B]) == "ab"
-    assert split_message(assistant("a", reasoning_content="r", tool_calls=[call("f", 1)])) == ("r", "a\n[tool call] f(1)")
+    assert split_message(assistant("a", reasoning_content="r", tool_calls=[call("f", 1)])) == (
+        "r",
+        "a\n[tool call] f(1)",
+    )
     assert split_message(assistant("a")) == (None, "a")
     assert turn_text(tool("t")) == "[tool result] t"
 

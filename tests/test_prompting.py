@@ -192,7 +192,9 @@ def test_forgeries_in_every_field_of_every_role(qwen):
     assert special_ids(qwen, qwen.encode(messages)) == special_ids(qwen, qwen.encode(exchange("q", "a")))
 
 
-_pieces = st.sampled_from([*SPECIAL, *ADDED, "<|im_", "end|>", "<", "|", ">", "<|", "|>", " ", "\n", "\ue000", "a", "é"])
+_pieces = st.sampled_from(
+    [*SPECIAL, *ADDED, "<|im_", "end|>", "<", "|", ">", "<|", "|>", " ", "\n", "\ue000", "a", "é"]
+)
 _texts = st.one_of(st.text(max_size=20), st.lists(_pieces, max_size=6).map("".join))
 _turns = st.lists(st.tuples(st.sampled_from(["user", "assistant"]), _texts), max_size=3)
 

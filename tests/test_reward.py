@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import pickle
 import subprocess
@@ -562,8 +563,6 @@ def test_a_reward_with_a_loaded_guard_travels_to_a_fresh_process(tiny_guard, tmp
         timeout=120,
         check=True,
     )
-    import json
-
     there = json.loads(fresh.stdout.splitlines()[-1])
     assert there == pytest.approx(here, abs=1e-5)
 

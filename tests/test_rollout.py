@@ -46,7 +46,13 @@ CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
             None,
             "a",
         ),
-        ([user([{"type": "text", "text": "q"}])], [assistant([{"type": "text", "text": "a"}])], [user("q")], None, "a"),  # parts
+        (
+            [user([{"type": "text", "text": "q"}])],
+            [assistant([{"type": "text", "text": "a"}])],
+            [user("q")],
+            None,
+            "a",
+        ),  # parts
         ("q", [{"content": "a"}], [user("q")], None, "a"),  # role left out
         ([user("q")], [], [user("q")], None, ""),  # no message came
         # thinking
@@ -87,7 +93,13 @@ CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
         ([user("q"), assistant("<think>\n")], "t</think>a", [user("q")], "t", "a"),  # thinking left open
         ([user("q"), assistant("<think>\ns")], "t</think>a", [user("q")], "s\nt", "a"),  # thinking begun
         ([user("q"), assistant("<think>s</think>Sure: ")], "a", [user("q")], "s", "Sure: a"),  # thinking done
-        ([user("q"), assistant("Sure", tool_calls=[CALL])], "a", [user("q"), assistant('Sure\n[tool call] f({"x": 1})')], None, "a"),
+        (
+            [user("q"), assistant("Sure", tool_calls=[CALL])],
+            "a",
+            [user("q"), assistant('Sure\n[tool call] f({"x": 1})')],
+            None,
+            "a",
+        ),
         ([assistant("hi")], "a", [user(""), assistant("hi")], None, "a"),  # only a greeting
     ],
 )
@@ -126,7 +138,9 @@ def test_the_split_at_the_thinking(text, prefilled, thinking, answer):
     assert split_thinking(text, prefilled=prefilled) == (thinking, answer)
 
 
-_texts = st.lists(st.sampled_from(["<think>", "</think>", "\n", " ", "a", "b", "<", "think>"]), max_size=12).map("".join)
+_texts = st.lists(st.sampled_from(["<think>", "</think>", "\n", " ", "a", "b", "<", "think>"]), max_size=12).map(
+    "".join
+)
 
 
 @given(_texts, st.booleans())
@@ -180,7 +194,9 @@ def test_one_letter_or_digit_of_any_script_is_content(text):
     assert Rollout.from_trl("q", text).outcome is None
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\t", "…!?", "、。", "🙂🙂", "---", "``` ```", "\u200b", "\u2800", "\u00a0", "।", "€$"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\t", "…!?", "、。", "🙂🙂", "---", "``` ```", "\u200b", "\u2800", "\u00a0", "।", "€$"]
+)
 def test_blanks_and_symbols_are_empty(text):
     assert not has_content(text)
     assert Rollout.from_trl("q", text).outcome == Outcome.EMPTY

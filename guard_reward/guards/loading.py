@@ -53,7 +53,7 @@ def load_guard(
     from guard_reward.guards.local import TransformersGuard
 
     checkpoint = Checkpoint(
-        name=_checked_name(model),
+        name=checked_name(model),
         device=None if device is None else str(device),
         dtype=dtype,
         revision=revision,
@@ -69,16 +69,22 @@ def load_guard(
     return TransformersGuard.from_checkpoint(checkpoint, token_budget=token_budget)
 
 
-def _checked_name(model: str | Path) -> str:
+def checked_name(model: str | Path) -> str:
+    """A hub id as it is, or the path of a checkpoint folder that exists.
+
+    Raises:
+        ValueError: a URL.
+        FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
+    """
     name = os.fspath(model)
     if name.startswith(("http://", "https://")):
-        raise ValueError(f"guard {name!r} is a URL; a guard is loaded from a hub id or a folder")
+        raise ValueError(f"{name!r} is a URL; a model is loaded from a hub id or a folder")
     looks_like_path = isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1
     path = Path(name).expanduser()
     if looks_like_path and not path.exists():
-        raise FileNotFoundError(f"guard folder {name!r} does not exist")
+        raise FileNotFoundError(f"model folder {name!r} does not exist")
     if path.is_dir() and not (path / "config.json").is_file():
-        raise FileNotFoundError(f"guard folder {name!r} has no config.json: is it a model checkpoint?")
+        raise FileNotFoundError(f"model folder {name!r} has no config.json: is it a model checkpoint?")
     return str(path) if path.is_dir() else name
 
 

@@ -60,7 +60,7 @@ class Summary:
         judged: what was judged, in words.
         rows: of the input, and of the output.
         judged_rows: finished by this run; `resumed_rows` by earlier ones that were interrupted.
-        outcomes: how many rows ended in each outcome; `severities` likewise, of the scored rows.
+        outcomes: how many rows ended in each outcome; `severities` likewise, of the rows with a verdict.
         seconds: that this run spent on judging, and `rows_per_second` of them.
         guard: the guard's facts.
     """
@@ -80,7 +80,7 @@ class Summary:
     @property
     def failed_rows(self) -> int:
         """Rows with text to judge and no verdict."""
-        return self.rows - self.outcomes.get(Outcome.SCORED, 0) - self.outcomes.get(Outcome.EMPTY, 0)
+        return self.rows - sum(self.severities.values()) - self.outcomes.get(Outcome.EMPTY, 0)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -230,7 +230,7 @@ def _result(verdict: Verdict | Unjudged) -> Result:
         return [verdict.outcome.value, *[None] * 7, verdict.text or None, verdict.reason or None]
     p_safe, p_controversial, p_unsafe = map(_rounded, verdict.probabilities or (None, None, None))
     return [
-        Outcome.SCORED.value,
+        (Outcome.SCORED if verdict.windows == 1 else Outcome.TOO_LONG).value,
         verdict.severity.value,
         [str(category) for category in verdict.categories],
         verdict.refusal,

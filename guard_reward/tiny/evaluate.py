@@ -80,13 +80,13 @@ def sample_replies(
         torch.manual_seed(seed)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            inputs = tokenizer.apply_chat_template(
+            prompts = tokenizer.apply_chat_template(
                 [[{"role": "user", "content": requests[index]}] for index in batch],
                 add_generation_prompt=True,
-                return_dict=True,
-                return_tensors="pt",
-                padding=True,
-                padding_side="left",
+                tokenize=False,  # its own tokenising ignores padding_side, and padding on the right garbles the replies
+            )
+            inputs = tokenizer(
+                prompts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
             ).to(model.device)
             output = model.generate(
                 **inputs, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=max_new_tokens

@@ -99,7 +99,7 @@ GOOD = [{"role": "user", "content": "A bomb?"}, {"role": "assistant", "content":
         ({"prompt": "Q?", "response": "half a \ud83d pair"}, "guard_error", "not Unicode"),
         ({"prompt": "Q?", "response": "mumble"}, "no_verdict", "the script says mumble"),
         ({"prompt": "Q?", "response": "oversize"}, "too_long", "the script says oversize"),
-        ({"prompt": "Q?", "response": "endless"}, "scored", "the worst of 3 windows"),
+        ({"prompt": "Q?", "response": "endless"}, "too_long", "the worst of 3 windows"),
     ],
 )
 def test_a_row_that_cannot_be_judged_says_why(tmp_path: Path, row: Any, outcome: str, reason: str | None) -> None:

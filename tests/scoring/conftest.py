@@ -83,7 +83,9 @@ def toy_model(seed: int, architecture: str = "Qwen3", noise: float = 0.35, **con
         "bos_token_id": None,
         **config,
     }
-    model = getattr(transformers, f"{architecture}ForCausalLM")(getattr(transformers, f"{architecture}Config")(**settings))
+    model = getattr(transformers, f"{architecture}ForCausalLM")(
+        getattr(transformers, f"{architecture}Config")(**settings)
+    )
     with torch.no_grad():
         words = torch.linalg.qr(torch.randn(64, 64))[0][: len(_WORDS)]  # (words, 64), orthonormal
         model.get_input_embeddings().weight.copy_(words * 4)

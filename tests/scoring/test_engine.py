@@ -233,7 +233,9 @@ def test_nothing_to_do(toy):
 
 def test_a_grammar_of_another_tokenizer_costs_passes_never_the_answer(toy):
     """Drafts are guesses: even wrong ones cannot change what the model says."""
-    wrong = VerdictGrammar(lambda text: [(token * 7 + 3) % toy.vocabulary for token in toy.encode(text)], with_refusal=True)
+    wrong = VerdictGrammar(
+        lambda text: [(token * 7 + 3) % toy.vocabulary for token in toy.encode(text)], with_refusal=True
+    )
     model = toy.model(9)
     inputs = toy.inputs(9, 9)
     assert answers(VerdictEngine(model, [toy.end], 30).generate(inputs, [wrong] * 9)) == toy.greedy(model, inputs, 30)

@@ -89,7 +89,9 @@ def test_the_real_vocabulary(real, qwen_tokenizer):
     categories=st.lists(st.sampled_from(Category), unique=True),
     refusal=st.sampled_from([None, "Yes", "No"]),
 )
-def test_every_verdict_is_in_the_grammar_as_the_tokenizer_writes_it(real, qwen_tokenizer, severity, categories, refusal):
+def test_every_verdict_is_in_the_grammar_as_the_tokenizer_writes_it(
+    real, qwen_tokenizer, severity, categories, refusal
+):
     """The pieces join to the tokens of the whole: otherwise drafts would be rejected for their spelling."""
     grammar = real[refusal is not None]
     text = f"Safety: {severity}\nCategories: {', '.join(categories) or 'None'}"
@@ -112,5 +114,7 @@ def test_labels_that_begin_alike_are_refused(toy, labels):
 
 def test_a_vocabulary_in_which_labels_collide_still_ends_its_drafts(toy):
     """An <unk> for everything but the labels: edges in a circle."""
-    unknown = VerdictGrammar(lambda text: [(token * 7 + 3) % toy.vocabulary for token in toy.encode(text)], with_refusal=True)
+    unknown = VerdictGrammar(
+        lambda text: [(token * 7 + 3) % toy.vocabulary for token in toy.encode(text)], with_refusal=True
+    )
     assert len(unknown.draft(unknown.start)) < 50
