@@ -2,7 +2,7 @@
 #   make demo | make test | make check | make install | make clean
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= trl,peft,wandb,report,dev
+EXTRAS ?= trl,deepspeed,peft,wandb,report,dev
 OUT ?= runs/demo
 
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help install demo test check format build clean
 
 help:
-	@echo "make demo     install, then watch a tiny policy become safe (minutes, no network, no GPU): $(OUT)/report.html"
+	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
 	@echo "make test     install, then run every test"
 	@echo "make check    install, then lint, formatting and types"
 	@echo "make format   rewrite the code the way 'make check' wants it"

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from guard_reward import schemes
+    from guard_reward.breaker import CircuitBreaker, GuardOutageError
+    from guard_reward.combination import combine
     from guard_reward.guards import Guard, TransformersGuard, load_guard
     from guard_reward.helpfulness import RewardModel
-    from guard_reward.reward import CircuitBreaker, GuardReward, combine
+    from guard_reward.reward import GuardReward
     from guard_reward.rollout import Rollout
     from guard_reward.schemes import Assessment
     from guard_reward.verdict import Category, Outcome, Probabilities, Severity, Unjudged, Verdict, parse_verdict
@@ -25,8 +27,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "Assessment": "guard_reward.schemes",
     "Category": "guard_reward.verdict",
-    "CircuitBreaker": "guard_reward.reward",
+    "CircuitBreaker": "guard_reward.breaker",
     "Guard": "guard_reward.guards",
+    "GuardOutageError": "guard_reward.breaker",
     "GuardReward": "guard_reward.reward",
     "Outcome": "guard_reward.verdict",
     "Probabilities": "guard_reward.verdict",
@@ -36,7 +39,7 @@ _HOMES = {
     "TransformersGuard": "guard_reward.guards",
     "Unjudged": "guard_reward.verdict",
     "Verdict": "guard_reward.verdict",
-    "combine": "guard_reward.reward",
+    "combine": "guard_reward.combination",
     "load_guard": "guard_reward.guards",
     "parse_verdict": "guard_reward.verdict",
 }
@@ -46,6 +49,7 @@ __all__ = [
     "Category",
     "CircuitBreaker",
     "Guard",
+    "GuardOutageError",
     "GuardReward",
     "Outcome",
     "Probabilities",

@@ -110,7 +110,9 @@ def moderate(
     guard: Annotated[
         str, typer.Option(metavar="MODEL", envvar="GUARD_REWARD_MODEL", help="The guard: a hub id or a folder.")
     ] = DEFAULT_GUARD,
-    revision: Annotated[str | None, typer.Option(help="The guard's branch, tag or commit on the hub.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(envvar="GUARD_REWARD_REVISION", help="The guard's branch, tag or commit on the hub.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Such as cuda:1; default: an accelerator, else the CPU.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Such as bfloat16; default: the checkpoint's own.")] = None,
     prompt_column: Annotated[
@@ -246,7 +248,7 @@ def _clean_errors() -> Iterator[None]:
         typer.echo(f"guard-reward: error: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
-        typer.echo("guard-reward: stopped; the same command goes on from here", err=True)
+        typer.echo("guard-reward: stopped", err=True)
         raise typer.Exit(130) from None
 
 

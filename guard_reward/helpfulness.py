@@ -1,7 +1,7 @@
 """Helpfulness H(x, y): what a policy should not lose while it becomes safe.
 
-H comes from a sequence-classification reward model (`RewardModel`: WorldPM, Skywork-Reward, …) or from any callable
-with TRL's reward signature.
+H comes from a sequence-classification reward model (`RewardModel`, e.g. Skywork-Reward) or from any callable with
+TRL's reward signature.
 
     reward = GuardReward(guard, scheme="hybrid", helpfulness="Skywork/Skywork-Reward-V2-Qwen3-0.6B")
 """
@@ -83,24 +83,22 @@ class RewardModel:
             model, tokenizer = self.checkpoint.load(AutoModelForSequenceClassification)
             if model.config.num_labels != 1:
                 raise ValueError(f"{self.checkpoint.name} has {model.config.num_labels} labels; a reward model has one")
-            config = model.config.get_text_config()
-            if config.pad_token_id is None:  # the model finds the end of a row by it
-                config.pad_token_id = (
-                    tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-                )
             self._loaded = model, Prompter(tokenizer)
         return self._loaded
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """H for each completion; None for a row that could not be scored (logged, with the reason)."""
         model, _ = self._parts
-        pad = model.config.get_text_config().pad_token_id
         encoded = [self._encode(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
         rows = [row for row in encoded if row is not None]
 
         @torch.inference_mode()
         def score(indices: list[int]) -> list[float]:
             width = max(len(rows[index]) for index in indices)
+            # The model reads its score at the last token that is not the pad: no row may end in it.
+            ends = {rows[index][-1] for index in indices}
+            pad = next(token for token in range(len(ends) + 1) if token not in ends)
+            model.config.get_text_config().pad_token_id = pad
             ids = torch.tensor([rows[index] + [pad] * (width - len(rows[index])) for index in indices])
             lengths = torch.tensor([[len(rows[index])] for index in indices])
             mask = (torch.arange(width) < lengths).long()  # (rows, width)

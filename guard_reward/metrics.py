@@ -68,7 +68,8 @@ def row_metrics(row: JudgedRollout) -> Iterator[tuple[str, float]]:
         if row.answer.probabilities is not None:
             yield "p_unsafe_mean", row.answer.probabilities.unsafe
     if isinstance(row.thinking, Verdict):
-        yield "thinking/unsafe_rate", float(row.thinking.severity is Severity.UNSAFE)
+        for severity in Severity:
+            yield f"thinking/{severity.lower()}_rate", float(row.thinking.severity is severity)
 
 
 def _verdict_rates(verdict: Verdict) -> Iterator[tuple[str, float]]:
@@ -96,6 +97,9 @@ def table_columns(rows: Sequence[JudgedRollout]) -> dict[str, list[Any]]:
         "categories": of_answers(lambda verdict: ", ".join(verdict.categories)),
         "refusal": of_answers(lambda verdict: verdict.refusal),
         "p_unsafe": of_answers(lambda verdict: verdict.probabilities.unsafe if verdict.probabilities else None),
+        "thinking_severity": [
+            str(row.thinking.severity) if isinstance(row.thinking, Verdict) else None for row in rows
+        ],
         "outcome": [str(row.outcome) for row in rows],
         "reason": [row.reason or None for row in rows],
         "truncated": [row.rollout.truncated if row.rollout else None for row in rows],

@@ -3,6 +3,7 @@
 The guard is named by the environment variable ``GUARD_REWARD_MODEL`` (hub id or folder; default
 ``Qwen/Qwen3Guard-Gen-0.6B``), its revision by ``GUARD_REWARD_REVISION``, and for `hybrid` the helpfulness model by
 ``GUARD_REWARD_HELPFULNESS``. It is loaded when the first batch is judged, once a process.
+Use one preset in a run: their metrics and columns have the same names.
 """
 
 from __future__ import annotations

@@ -105,11 +105,10 @@ def _unused_character(turns: Sequence[Message]) -> str:
 _DELIMITERS = re.compile(
     r"<\|\w+\|>"  # control tokens of the ChatML family
     r"|<(?:BEGIN|END) [A-Z ]+>"  # sections of the guard's prompt
-    r"|^[ \t]*(?:USER|ASSISTANT):"  # its speaker labels
-    r"|^[ \t]*Safety:[ \t]*(?:Safe|Unsafe|Controversial)\b"  # its answer
-    r"|^[ \t]*Categories:[ \t]*None\b"
-    r"|^[ \t]*Refusal:[ \t]*(?:Yes|No)\b",
-    re.MULTILINE,
+    r"|\b(?:USER|ASSISTANT):"  # its speaker labels
+    r"|\bSafety:[ \t]*(?:Safe|Unsafe|Controversial)\b"  # its answer
+    r"|\bCategories:[ \t]*None\b"
+    r"|\bRefusal:[ \t]*(?:Yes|No)\b"
 )
 
 

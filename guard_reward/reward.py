@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard_reward.breaker import CircuitBreaker
-from guard_reward.combination import combine
 from guard_reward.conversation import Message
 from guard_reward.metrics import JudgedRollout, row_metrics, table_columns
 from guard_reward.prompting import injection_attempts
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from guard_reward.guards import Guard
     from guard_reward.helpfulness import Helpfulness
 
-__all__ = ["CircuitBreaker", "GuardReward", "combine"]
+__all__ = ["GuardReward"]
 
 logger = logging.getLogger(__name__)
 
@@ -292,12 +291,20 @@ class GuardReward:
         if outcome is Outcome.SCORED or pay == "windows":
             if not row.judged:
                 return row
-            assert isinstance(answer, Verdict)
-            verdict_on_thinking = thinking if isinstance(thinking, Verdict) else None
-            return replace(row, reward=float(self.scheme(Assessment(answer, verdict_on_thinking, None, helpfulness))))
+            return replace(row, reward=self._score(answer, thinking, helpfulness))
         if pay == "floor":
             return replace(row, reward=float(self.scheme.floor(helpfulness)))  # type: ignore[attr-defined]
         return replace(row, reward=pay)
+
+    def _score(
+        self, answer: Verdict | Unjudged | None, thinking: Verdict | Unjudged | None, helpfulness: float | None
+    ) -> float:
+        """What the scheme says. A part without a verdict is left out: the other one is Unsafe then (see `_outcome`)."""
+        parts = [part for part in (thinking, answer) if isinstance(part, Verdict)]
+        reward = float(self.scheme(Assessment(parts[-1], parts[0] if len(parts) > 1 else None, None, helpfulness)))
+        if not math.isfinite(reward):
+            raise ValueError(f"the scheme {self.scheme!r} gave {reward}; a reward has to be a finite number")
+        return reward
 
     def _outcome(
         self,
@@ -306,8 +313,9 @@ class GuardReward:
         thinking: Verdict | Unjudged | None,
         helpfulness: float | None,
     ) -> tuple[Outcome, str]:
+        unsafe = any(isinstance(part, Verdict) and part.severity is Severity.UNSAFE for part in (answer, thinking))
         for found in (rollout, answer, thinking):
-            if isinstance(found, Unjudged):
+            if isinstance(found, Unjudged) and not unsafe:
                 return found.outcome, found.reason
         if isinstance(rollout, Rollout) and rollout.outcome is Outcome.EMPTY:
             return Outcome.EMPTY, "the answer holds no letter and no digit"
@@ -433,8 +441,8 @@ def _checked_pay(given: Mapping[Outcome | str, Pay] | None, scheme: Scheme) -> d
 
 
 _LABELS = {
-    **dict.fromkeys(("harmful", "unsafe", "harm"), True),
-    **dict.fromkeys(("benign", "safe", "harmless", "unharmful"), False),
+    **dict.fromkeys(("harmful", "unsafe", "harm", "true", "1"), True),
+    **dict.fromkeys(("benign", "safe", "harmless", "unharmful", "false", "0"), False),
 }
 
 

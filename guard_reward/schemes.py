@@ -47,7 +47,7 @@ class Assessment:
     Attributes:
         answer: the verdict on the answer; on thinking and answer together where they are judged jointly.
         thinking: the verdict on the thinking; None where there is none, or where it is not judged apart.
-        prompt: the verdict on the prompt, for schemes that ask for it.
+        prompt: the verdict on the prompt; None unless whoever calls the scheme has asked for one.
         helpfulness: H(x, y), on the helpfulness model's own scale; None without one.
     """
 

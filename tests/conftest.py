@@ -11,6 +11,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
+# Idle OpenMP threads that spin make every other process on the same cores many times slower.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 
 import pytest
 

@@ -27,7 +27,8 @@ ADDED = [  # its other added tokens
 TEMPLATES = {
     "qwen3guard": None,  # the tokenizer's own
     "chatml": (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "<|im_start|>assistant\n"
     ),
     # Contents right beside each other: what one message begins the next could complete.
     "joined": "<|im_start|>{% for m in messages %}{{ m.content }}{% endfor %}<|im_end|>",
@@ -76,7 +77,7 @@ def test_the_tokens_of_this_file_are_the_tokenizers(qwen):
     assert {token.content for token in added if not token.special} == set(ADDED)
 
 
-# --- honest text -----------------------------------------------------------------------------------------------------
+# --- honest text ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", ["xstest_responses", "dolly_benign_responses", "openai_moderation_prompts"])
@@ -123,7 +124,7 @@ def test_other_added_tokens_stay_what_the_template_makes_of_them(qwen, token):
     assert ids.count(qwen.tokenizer.convert_tokens_to_ids(token)) == own + 3
 
 
-# --- forged tokens ---------------------------------------------------------------------------------------------------
+# --- forged tokens --------------------------------------------------------------------------------------------------
 
 
 def forgeries(token):
@@ -239,7 +240,7 @@ def test_special_tokens_that_take_the_blanks_beside_them(qwen_tokenizer):
         assert forged.count(tokenizer.convert_tokens_to_ids(token)) == 2
 
 
-# --- what it refuses, what it tells ------------------------------------------------------------------------------------
+# --- what it refuses, what it tells ---------------------------------------------------------------------------------
 
 
 def test_a_tokenizer_without_a_template_is_refused(qwen_tokenizer):

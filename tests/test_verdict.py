@@ -177,8 +177,10 @@ _SHAPE = re.compile(
     r"(\n\s*Refusal:[^\S\n]*(Yes|No))?\s*"
 )
 _pieces = st.sampled_from(
-    ["Safety:", "Categories:", "Refusal:", " ", "\n", ",", "None", "Yes", "No", "<think>", "</think>", "\r", "x", ":"]
-    + [*Severity, *Category]
+    [
+        *("Safety:", "Categories:", "Refusal:", " ", "\n", ",", "None", "Yes", "No", "<think>", "</think>", "\r", "x"),
+        *(":", *Severity, *Category),
+    ]
 )
 _answers = st.one_of(st.text(), st.lists(_pieces, max_size=16).map("".join))
 

@@ -18,7 +18,7 @@ class Guard(Protocol):
     """Anything that judges conversations. A guard is not a ``torch.nn.Module``: trainers would take it for a policy."""
 
     def moderate(self, conversations: Sequence[Conversation]) -> list[Verdict | Unjudged]:
-        """Judge each conversation's last message: a user's as a prompt, anything else as a response.
+        """Judge each conversation's last message: a user's (or a late system's) as a prompt, else as a response.
 
         Never raises for a conversation that it cannot judge: that row gets an `Unjudged` with the reason.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from guard_reward.guards.local import TransformersGuard
 
-__all__ = ["Checkpoint", "default_device", "load_guard", "outside_deepspeed", "outside_fsdp"]
+__all__ = ["Checkpoint", "default_device", "load_guard", "outside_deepspeed"]
 
 
 def load_guard(
@@ -43,7 +43,8 @@ def load_guard(
 
     Raises:
         FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
-        ValueError: a checkpoint without a chat template, or whose tokenizer cannot tell the labels apart.
+        ValueError: a checkpoint without a chat template, whose tokenizer cannot tell the labels apart, or that does
+            not attend to its whole context (sliding window, recurrent state).
         OSError: a hub id that does not exist or cannot be reached.
 
     >>> guard = load_guard("Qwen/Qwen3Guard-Gen-0.6B")                                      # doctest: +SKIP
@@ -108,14 +109,20 @@ class Checkpoint:
 
         device = torch.device(self.device) if self.device else default_device()
         tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision)
-        with outside_deepspeed(), outside_fsdp():
-            model = auto_class.from_pretrained(
+        with outside_deepspeed():
+            model, loading = auto_class.from_pretrained(
                 self.name,
+                output_loading_info=True,
                 revision=self.revision,
                 dtype=self.dtype or "auto",
                 # Quantized weights cannot be moved afterwards: they are loaded onto the device.
                 **({"device_map": {"": device}} if "quantization_config" in self.options else {}),
                 **self.options,
+            )
+        if loading["missing_keys"]:
+            missing = ", ".join(sorted(loading["missing_keys"])[:3])
+            raise ValueError(
+                f"{self.name} lacks weights that {type(model).__name__} needs ({missing}, …), which would be random"
             )
         if "quantization_config" not in self.options:
             model = model.to(device)
@@ -151,19 +158,3 @@ def outside_deepspeed() -> Iterator[None]:
         yield
     finally:
         integration.set_hf_deepspeed_config(config)
-
-
-@contextlib.contextmanager
-def outside_fsdp() -> Iterator[None]:
-    """Load weights on every rank although accelerate runs FSDP with ``cpu_ram_efficient_loading``.
-
-    With it ``from_pretrained`` loads on local rank 0 only and leaves the other ranks to the trainer's broadcast, in
-    which a guard takes no part: they would keep empty (meta) weights.
-    """
-    name = "FSDP_CPU_RAM_EFFICIENT_LOADING"
-    before = os.environ.pop(name, None)
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.environ[name] = before

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -108,10 +110,9 @@ class TransformersGuard:
 
     def describe(self) -> dict[str, str]:
         """What decides the verdicts, for the run's record."""
-        pinned = self._checkpoint.revision if self._checkpoint else None
         return {
             "guard": self.name,
-            "revision": pinned or getattr(self.model.config, "_commit_hash", None) or "unknown",
+            "revision": self._revision,
             "template_hash": self._parts.prompter.template_hash,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": str(self.model.device),
@@ -119,8 +120,18 @@ class TransformersGuard:
             "transformers": version("transformers"),
         }
 
+    @property
+    def _revision(self) -> str:
+        """Which weights: the hub's commit, else the state of the folder's files."""
+        commit = getattr(self.model.config, "_commit_hash", None)
+        if commit or self._checkpoint is None:
+            return commit or "unknown"
+        files = sorted(path for path in Path(self._checkpoint.name).glob("*") if path.is_file())
+        state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return f"files {hashlib.sha256(repr(state).encode()).hexdigest()[:12]}"
+
     def moderate(self, conversations: Sequence[Conversation]) -> list[Verdict | Unjudged]:
-        """Judge each conversation's last message: a user's as a prompt, anything else as a response.
+        """Judge each conversation's last message: a user's (or a late system's) as a prompt, else as a response.
 
         Text that exceeds the guard's context is judged in overlapping windows and the worst verdict is given
         (`Verdict.windows` says of how many). No row is ever dropped: what cannot be judged comes back as `Unjudged`.

@@ -12,6 +12,7 @@ between any two ways of computing them, ``generate`` with another batch size inc
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["Generation", "VerdictEngine"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -82,6 +85,7 @@ class VerdictEngine:
         self.end_token_ids = frozenset(end_token_ids)
         self.max_new_tokens = max_new_tokens
         self._head_is_all = _head_is_all_behind_the_decoder(model)
+        logger.info("logits %s", "at verdict positions only" if self._head_is_all else "of the whole forward: slower")
 
     @torch.inference_mode()
     def generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[VerdictGrammar]) -> list[Generation]:
@@ -179,8 +183,6 @@ class VerdictEngine:
                 return count
             generation.token_ids.append(token)
             row.state = row.grammar.step(row.state, token)
-            if len(generation.token_ids) >= self.max_new_tokens:
-                return count
             if count < len(draft) and token != draft[count]:
                 return count
         return len(draft)
@@ -210,7 +212,7 @@ class VerdictEngine:
 
 
 def _check_attention(model: PreTrainedModel) -> None:
-    """Rejected drafts stay in the cache as masked holes; that is exact only where a token's place in it is irrelevant."""
+    """Rejected drafts stay in the cache as masked holes: exact only where a token's place in it does not matter."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ())
     if getattr(model, "_is_stateful", False) or kinds - {"full_attention", "sliding_attention"}:

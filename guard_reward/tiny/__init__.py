@@ -6,7 +6,8 @@
 
 - `world`: the vocabulary, requests and replies; `nonsense`: text outside it; `oracle`: the exact judge.
 - `tokenizer`, `training`, `guard`, `policy`: small Qwen3 checkpoints, trained here; `cache`: built once.
-- `evaluate`, `statistics`, `demo`: a policy's numbers by the oracle, and the demo that prints them.
+- `evaluate`, `statistics`: a policy's numbers by the oracle.
+- `demo`: two GRPO runs (`grpo`), judged, and what they leave behind (`results`).
 
 This room uses the library as its users do; nothing outside it knows that it exists.
 """

@@ -50,11 +50,19 @@ def judge_policy(
     count: int = 1000,
     harmful_share: float = 0.6,
     max_new_tokens: int = 40,
+    temperature: float = 0.8,
     seed: int = 0,
 ) -> list[JudgedReply]:
     """Sample one reply to each of `count` held-out requests (the same for every policy) and let the oracle judge it."""
     requests = sample_requests(seed, count, harmful_share=harmful_share, split=Split.EVAL)
-    replies = sample_replies(model, tokenizer, [r.text for r in requests], max_new_tokens=max_new_tokens, seed=seed)
+    replies = sample_replies(
+        model,
+        tokenizer,
+        [request.text for request in requests],
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
     return [
         JudgedReply(request.text, _is_harmful(request), reply, judge_reply(request.text, reply))
         for request, reply in zip(requests, replies, strict=True)
@@ -67,10 +75,15 @@ def sample_replies(
     requests: Sequence[str],
     *,
     max_new_tokens: int,
+    temperature: float,
     seed: int,
     batch_size: int = 250,
 ) -> list[str]:
-    """One reply a request, sampled from the policy's full distribution (temperature 1, nothing cut off)."""
+    """One reply a request, sampled as in training, with nothing cut off.
+
+    A cut-off (min_p, top_p) would hide tokens from training: what is never sampled is never corrected, and its
+    probability can grow until the policy drifts into nonsense.
+    """
     import torch
 
     model.eval()
@@ -89,7 +102,12 @@ def sample_replies(
                 prompts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
             ).to(model.device)
             output = model.generate(
-                **inputs, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=max_new_tokens
+                **inputs,
+                do_sample=True,
+                temperature=temperature,
+                top_k=0,
+                top_p=1.0,
+                max_new_tokens=max_new_tokens,
             )
             texts = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
             for index, text in zip(batch, texts, strict=True):

@@ -8,6 +8,9 @@ Where it starts decides where a reward can take it, so there are two starts (sha
 | ``balanced`` | 52% | 22% | 22% | 4% |
 
 To harmless requests both comply (95%) or refuse (5%).
+
+It first learns to speak: every style equally often, to any request. Only then it learns its habits: the shares above.
+So it masters a style that it hardly ever uses as well as the others, and two starts differ in habits alone.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from guard_reward.tiny.cache import cached, hash_of_sources
 from guard_reward.tiny.reproducible import THREADS, reproducible
 from guard_reward.tiny.tokenizer import END_OF_TURN, build_tokenizer, read_template
 from guard_reward.tiny.training import Example, ModelShape, TrainingSettings, new_model, save_checkpoint, train
-from guard_reward.tiny.world import Style, sample_reply, sample_requests
+from guard_reward.tiny.world import Request, Style, sample_reply, sample_requests
 from guard_reward.verdict import Category
 
 if TYPE_CHECKING:
@@ -38,15 +41,18 @@ STARTS: Mapping[str, Mapping[Style, float]] = {
 """Shares of the styles among the replies to harmful requests that the policy learns from."""
 
 _HARMLESS_STYLES = {Style.COMPLY: 0.95, Style.REFUSE: 0.05}
+_ANY_STYLE = dict.fromkeys(Style, 0.25)
 
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """What the policy is made of: how many requests it sees answered, its shape, its training."""
+    """What the policy is made of: its shape, and for each phase the number of answered requests and the training."""
 
-    requests: int = 12000
     shape: ModelShape = field(default_factory=lambda: ModelShape(context=512))
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(epochs=1))
+    speaking_requests: int = 6000
+    speaking: TrainingSettings = field(default_factory=lambda: TrainingSettings(epochs=1))
+    habit_requests: int = 6000
+    habits: TrainingSettings = field(default_factory=lambda: TrainingSettings(epochs=1, learning_rate=1e-3))
 
 
 def build_tiny_policy(seed: int = 0, start: str = "refusing", settings: PolicySettings | None = None) -> Path:
@@ -71,20 +77,27 @@ def _build(folder: Path, seed: int, start: str, settings: PolicySettings) -> Non
         tokenizer = build_tokenizer("policy")
         model = new_model(tokenizer, settings.shape)
         random = Random(f"policy replies {seed}")
-        examples = []
-        for request in sample_requests(seed, settings.requests, harmful_share=0.5):
-            harmful = any(thing.harmful for thing in request.things)
-            shares = STARTS[start] if harmful else _HARMLESS_STYLES
-            style = random.choices(list(shares), weights=list(shares.values()))[0]
-            examples.append(_example(tokenizer, request.text, sample_reply(random, request, style).text))
-        train(model, examples, settings.training, label=f"tiny {start} policy {seed}")
+        requests = sample_requests(seed, settings.speaking_requests + settings.habit_requests, harmful_share=0.5)
+        speaking, habits = requests[: settings.speaking_requests], requests[settings.speaking_requests :]
+        examples = [_example(tokenizer, random, request, _ANY_STYLE) for request in speaking]
+        train(model, examples, settings.speaking, label=f"tiny policy {seed}")
+        examples = [_example(tokenizer, random, request, _habits(request, start)) for request in habits]
+        train(model, examples, settings.habits, label=f"tiny policy {seed}, {start}")
         save_checkpoint(folder, model, tokenizer)
 
 
-def _example(tokenizer: PreTrainedTokenizerBase, request_text: str, reply_text: str) -> Example:
-    """The request under the policy's template; the reply and its end of turn are to be learnt."""
+def _habits(request: Request, start: str) -> Mapping[Style, float]:
+    return STARTS[start] if any(thing.harmful for thing in request.things) else _HARMLESS_STYLES
+
+
+def _example(
+    tokenizer: PreTrainedTokenizerBase, random: Random, request: Request, shares: Mapping[Style, float]
+) -> Example:
+    """The request under the policy's template; a reply of a style drawn from the shares is to be learnt."""
+    style = random.choices(list(shares), weights=list(shares.values()))[0]
+    reply_text = sample_reply(random, request, style).text
     rendered = tokenizer.apply_chat_template(
-        [{"role": "user", "content": request_text}], tokenize=False, add_generation_prompt=True
+        [{"role": "user", "content": request.text}], tokenize=False, add_generation_prompt=True
     )
     context = tokenizer(rendered, add_special_tokens=False)["input_ids"]
     reply = tokenizer(reply_text + END_OF_TURN, add_special_tokens=False)["input_ids"]

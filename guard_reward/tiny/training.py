@@ -88,7 +88,9 @@ def new_model(tokenizer: PreTrainedTokenizerBase, shape: ModelShape) -> Qwen3For
 def train(model: Qwen3ForCausalLM, examples: Sequence[Example], settings: TrainingSettings, *, label: str) -> None:
     """Train in place on the targets' cross entropy, with a progress bar named `label`.
 
-    Batches hold examples of about the same length (little padding) and come in a random order, seeded by the label.
+    Batches hold contexts of about the same length (little padding) and come in a random order, seeded by the label.
+    Every token weighs the same in whatever batch it lands: a mean over each batch's tokens would make openings of long
+    targets count less than those of short ones, and the model would say short things too often.
     """
     import torch
     from tqdm.auto import tqdm
@@ -96,6 +98,7 @@ def train(model: Qwen3ForCausalLM, examples: Sequence[Example], settings: Traini
     random = Random(label)
     batches_per_epoch = math.ceil(len(examples) / settings.batch_size)
     steps = settings.epochs * batches_per_epoch
+    target_tokens = sum(len(example.token_ids) - example.target_start for example in examples) / len(examples)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=settings.learning_rate,
@@ -108,7 +111,8 @@ def train(model: Qwen3ForCausalLM, examples: Sequence[Example], settings: Traini
     with tqdm(total=steps, desc=label, unit="step") as progress:
         for _ in range(settings.epochs):
             for batch in _batches(examples, settings.batch_size, random):
-                loss = _loss(model, batch, settings.reading_weight * (1 - progress.n / steps))
+                reading_weight = settings.reading_weight * (1 - progress.n / steps)
+                loss = _loss(model, batch, target_tokens, reading_weight)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -133,15 +137,21 @@ def _learning_rate_factor(step: int, steps: int) -> float:
 
 
 def _batches(examples: Sequence[Example], size: int, random: Random) -> list[list[Example]]:
-    """One epoch: sorted by length with ties in random order, cut, and the batches shuffled."""
-    order = sorted(examples, key=lambda example: (len(example.token_ids), random.random()))
+    """One epoch: sorted by context length with ties in random order, cut, and the batches shuffled.
+
+    By context, not by whole length: batches of equally long targets would hold one style of reply each.
+    """
+    order = sorted(examples, key=lambda example: (example.target_start, random.random()))
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     random.shuffle(batches)
     return batches
 
 
-def _loss(model: Qwen3ForCausalLM, batch: list[Example], reading_weight: float) -> torch.Tensor:
-    """Mean cross entropy over the target tokens, plus that over the reading; no logits are computed elsewhere."""
+def _loss(model: Qwen3ForCausalLM, batch: list[Example], target_tokens: float, reading_weight: float) -> torch.Tensor:
+    """Cross entropy of the targets and of the reading; no logits are computed elsewhere.
+
+    `target_tokens` is the mean number of target tokens of an example in the whole data set.
+    """
     import torch
 
     longest = max(len(example.token_ids) for example in batch)
@@ -156,8 +166,9 @@ def _loss(model: Qwen3ForCausalLM, batch: list[Example], reading_weight: float) 
     hidden = model.model(input_ids=token_ids, use_cache=False).last_hidden_state[:, :-1]
     labels, is_target, is_reading = token_ids[:, 1:], is_target[:, 1:], is_reading[:, 1:]
 
-    def cross_entropy(where: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(model.lm_head(hidden[where]), labels[where])  # (tokens, vocabulary)
+    def cross_entropy(where: torch.Tensor, reduction: str) -> torch.Tensor:
+        logits = model.lm_head(hidden[where])  # (tokens, vocabulary)
+        return torch.nn.functional.cross_entropy(logits, labels[where], reduction=reduction)
 
-    loss = cross_entropy(is_target)
-    return loss + reading_weight * cross_entropy(is_reading) if is_reading.any() else loss
+    loss = cross_entropy(is_target, "sum") / (len(batch) * target_tokens)
+    return loss + reading_weight * cross_entropy(is_reading, "mean") if is_reading.any() else loss

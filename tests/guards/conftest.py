@@ -1,4 +1,4 @@
-"""Guards made of known parts: the tiny guard's model in other surroundings, and a guard whose answers a test decides."""
+"""Guards made of known parts: the tiny guard's model in other surroundings, a guard whose answers a test decides."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ answers on such texts are malformed, and with guards that use the real Qwen3Guar
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 
 import pytest
@@ -162,8 +164,6 @@ def assert_exact(guard, conversations, ask):
 
 def perturbed(guard, seed, noise):
     """The same guard with noise on its weights: near-verdicts, malformed answers."""
-    import copy
-
     model = copy.deepcopy(guard.model)
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -207,16 +207,17 @@ def real_tokenizer_guard(tokenizer, seed, *, speaks, hidden=64):
     model.generation_config = GenerationConfig(**ends)
     if speaks:
         embeddings = model.get_input_embeddings().weight.data
-        embeddings.normal_().mul_(0.5)
+        embeddings.normal_().mul_(0.15)
         head = model.get_output_embeddings().weight.data.mul_(0.1)
         pairs = {(tokenizer.encode("x\n\n")[-1], tokenizer.encode("Safety:")[0])}
         for severity in Severity:
             for names in ("None", *Category, *(f"{a}, {b}" for a in Category for b in ("PII", "Violent"))):
                 for refusal in ("", "\nRefusal: Yes", "\nRefusal: No"):
                     ids = [*tokenizer.encode(f"Safety: {severity}\nCategories: {names}{refusal}"), end]
-                    pairs |= set(zip(ids, ids[1:], strict=False))
+                    pairs |= set(itertools.pairwise(ids))
         for token, follower in sorted(pairs):
-            head[follower] += embeddings[token] / embeddings[token].norm()
+            # The end likelier than the rest, so that most answers are short, as a guard's are.
+            head[follower] += embeddings[token] / embeddings[token].norm() * (1.4 if follower == end else 1)
     return TransformersGuard(model, tokenizer)
 
 

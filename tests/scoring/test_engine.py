@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import PreTrainedConfig
 
 from guard_reward.scoring import VerdictEngine, VerdictGrammar
 
@@ -26,6 +27,7 @@ class Scripted(torch.nn.Module):
         super().__init__()
         self.script, self.start, self.vocabulary, self.calls = script, start, vocabulary, 0
         self.device = torch.device("cpu")
+        self.config = PreTrainedConfig()
 
     def get_decoder(self):
         return None
@@ -239,3 +241,24 @@ def test_a_grammar_of_another_tokenizer_costs_passes_never_the_answer(toy):
     model = toy.model(9)
     inputs = toy.inputs(9, 9)
     assert answers(VerdictEngine(model, [toy.end], 30).generate(inputs, [wrong] * 9)) == toy.greedy(model, inputs, 30)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"),
+    [
+        ("Mistral", {"sliding_window": 16}),  # every layer
+        ("Gemma2", {"sliding_window": 16, "query_pre_attn_scalar": 16}),  # every second
+        ("Qwen3", {"sliding_window": 16, "use_sliding_window": True, "max_window_layers": 0}),  # switched on
+    ],
+)
+def test_a_sliding_window_is_refused(toy, architecture, config):
+    """Rejected drafts take up places in the cache: the window would end too early, without a word."""
+    with pytest.raises(ValueError, match="last 16 tokens only, of a context of 512"):
+        VerdictEngine(toy.model(0, architecture, **config), [toy.end])
+
+
+def test_a_running_state_is_refused(toy):
+    model = toy.model(0)
+    model.config.layer_types = ["linear_attention", "full_attention"]
+    with pytest.raises(ValueError, match="running state"):
+        VerdictEngine(model, [toy.end])

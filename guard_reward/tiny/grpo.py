@@ -1,0 +1,134 @@
+"""GRPO on the tiny world: the prompts, the helpfulness that hybrid asks for, and TRL's own trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guard_reward.tiny.oracle import judge_reply
+from guard_reward.tiny.world import sample_requests
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from trl import GRPOTrainer
+
+__all__ = ["DemoSettings", "oracle_helpfulness", "train_policy", "training_requests"]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """How the demo trains and evaluates; defaults are what its table was made with.
+
+    Attributes:
+        steps: optimizer steps of each run.
+        batch_size: completions a step.
+        num_generations: completions a prompt.
+        learning_rate: falls linearly to 0.
+        beta: weight of the KL penalty; without it the policy drifts into nonsense.
+        temperature: of sampling, in training and evaluation alike.
+        max_completion_length: tokens.
+        harmful_share: of the training and evaluation prompts; harmful ones alone spread refusals to benign ones.
+        evaluation_prompts: held-out requests, one sampled reply each.
+        agreement_conversations: held-out conversations on which the guard is compared with the oracle.
+    """
+
+    steps: int = 90
+    batch_size: int = 64
+    num_generations: int = 8
+    learning_rate: float = 4e-4
+    beta: float = 0.08
+    temperature: float = 0.8
+    max_completion_length: int = 40
+    harmful_share: float = 0.6
+    evaluation_prompts: int = 1000
+    agreement_conversations: int = 1000
+
+
+def oracle_helpfulness(
+    prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[Sequence[Mapping[str, str]]], **_: object
+) -> list[float]:
+    """H(x, y) of the tiny world, with TRL's reward signature; blind to harm, as a helpfulness reward model is."""
+    return [
+        judge_reply(prompt[-1]["content"], completion[-1]["content"]).helpfulness or 0.0
+        for prompt, completion in zip(prompts, completions, strict=True)
+    ]
+
+
+def training_requests(seed: int, count: int, harmful_share: float) -> Dataset:
+    """A prompt dataset for TRL: ``prompt`` (messages) and ``harmful`` (bool), from the world's training split."""
+    from datasets import Dataset
+
+    requests = sample_requests(seed, count, harmful_share=harmful_share)
+    return Dataset.from_dict(
+        {
+            "prompt": [[{"role": "user", "content": request.text}] for request in requests],
+            "harmful": [any(thing.harmful for thing in request.things) for request in requests],
+        }
+    )
+
+
+def train_policy(
+    policy_folder: Path, reward: Any, out: Path, *, seed: int, settings: DemoSettings, label: str
+) -> GRPOTrainer:
+    """Train the policy in `policy_folder` with TRL's `GRPOTrainer` on the CPU; the trained model is the trainer's."""
+    from transformers import PrinterCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    trainer = GRPOTrainer(
+        model=str(policy_folder),
+        reward_funcs=reward,
+        train_dataset=training_requests(
+            seed, settings.steps * settings.batch_size // settings.num_generations, settings.harmful_share
+        ),
+        args=GRPOConfig(
+            output_dir=str(out),
+            seed=seed,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            max_steps=settings.steps,
+            per_device_train_batch_size=settings.batch_size,
+            num_generations=settings.num_generations,
+            max_completion_length=settings.max_completion_length,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type="linear",
+            beta=settings.beta,
+            temperature=settings.temperature,
+            loss_type="grpo",
+            scale_rewards="batch",
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        ),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_progress_callback(f"GRPO, {label.lower()}"))
+    trainer.train()
+    return trainer
+
+
+def _progress_callback(label: str) -> Any:
+    """A progress bar with the mean reward, in place of a printed dictionary every step."""
+    from tqdm.auto import tqdm
+    from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):
+        bar = tqdm(desc=label, unit="step", disable=True)
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar = tqdm(total=state.max_steps, desc=label, unit="step")
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "reward" in logs:
+                self.bar.set_postfix(reward=f"{logs['reward']:.2f}", refresh=False)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.update()
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.close()
+
+    return Progress()

@@ -1,0 +1,113 @@
+"""What the demo leaves behind: files for machines, a page to look at, a table in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guard_reward.tiny.evaluate import METRICS, JudgedReply, style_shares
+from guard_reward.tiny.statistics import Estimate
+
+__all__ = ["RUNS", "as_json", "print_start", "print_table", "write_report_page", "write_results"]
+
+RUNS = {"guard_only": "Guard-only", "hybrid": "Hybrid"}
+_HEADINGS = {
+    "safety_rate": "safe\n(harmful)",
+    "refusal_rate_harmful": "refused\n(harmful)",
+    "refusal_rate_benign": "refused\n(benign)",
+    "garbled_rate": "garbled\n(all)",
+    "helpfulness": "helpful\n(all)",
+    "helpfulness_harmful": "helpful\n(harmful)",
+    "helpfulness_benign": "helpful\n(benign)",
+}
+
+
+def as_json(table: Mapping[str, Estimate]) -> dict[str, Any]:
+    """The values by metric, and their intervals beside them."""
+    return {
+        **{name: table[name].value for name in METRICS},
+        "intervals": {name: [table[name].low, table[name].high] for name in METRICS},
+    }
+
+
+def write_results(
+    out: Path,
+    results: Mapping[str, Any],
+    histories: Mapping[str, Sequence[Mapping[str, Any]]],
+    rollouts: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
+    for run, rows in rollouts.items():
+        _write_lines(out / run / "rollouts.jsonl", rows)
+    for run, entries in histories.items():
+        _write_lines(out / run / "history.jsonl", entries)
+    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_report_page(
+    out: Path,
+    start: str,
+    seed: int,
+    tables: Mapping[str, Mapping[str, Estimate]],
+    histories: Mapping[str, list[dict[str, Any]]],
+    rollouts: Mapping[str, Sequence[Mapping[str, Any]]],
+    facts: Mapping[str, str],
+) -> None:
+    from guard_reward.pipeline.report import write_report
+
+    write_report(
+        out / "report.html",
+        title=f"guard-reward demo: {start} start, seed {seed}",
+        table=[
+            {"run": run, **{name: {"value": e.value, "low": e.low, "high": e.high} for name, e in table.items()}}
+            for run, table in tables.items()
+        ],
+        histories=histories,
+        rollouts=[row for rows in rollouts.values() for row in rows[:200]],
+        facts=facts,
+    )
+
+
+def print_start(agreement: Estimate, before: Sequence[JudgedReply], start: str) -> None:
+    from rich.console import Console
+
+    shares = ", ".join(f"{style} {share:.0%}" for style, share in style_shares(before).items())
+    Console().print(
+        f"\nGuard: agrees with the oracle on {agreement.value:.1%} of {agreement.count} held-out conversations.\n"
+        f"Policy before training ({start} start), on harmful requests: {shares}.\n",
+        highlight=False,
+    )
+
+
+def print_table(tables: Mapping[str, Mapping[str, Estimate]], seconds: Mapping[str, float], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title="Judged by the oracle on held-out requests",
+        caption="95% confidence intervals; a garbled reply is neither safe nor helpful. "
+        f"{seconds['total']:.0f} s, {seconds['building']:.0f} s of them building the models.",
+    )
+    table.add_column("")
+    for name in METRICS:
+        table.add_column(_HEADINGS[name], justify="right")
+    for run, row in tables.items():
+        cells = [_decimal(row[name]) if name.startswith("helpfulness") else _percent(row[name]) for name in METRICS]
+        table.add_row(RUNS.get(run, "Before"), *cells)
+    console = Console()
+    console.print(table)
+    console.print(f"Written to {out}: results.json, report.html, histories and rollouts.", highlight=False)
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{estimate.value:.1%}\n({100 * estimate.low:.1f}–{100 * estimate.high:.1f})"
+
+
+def _decimal(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f}\n({estimate.low:.3f}–{estimate.high:.3f})"

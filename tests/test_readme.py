@@ -1,0 +1,36 @@
+"""What README and docs say: no gaps, and code that runs."""
+
+import re
+
+import pytest
+
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/design.md", "docs/rewards.md", "docs/tiny-world.md"]
+
+
+def python_blocks(text):
+    return re.findall(r"(<!-- needs: hub -->\n)?```python\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_placeholder_is_left(repository, page):
+    assert "@@" not in (repository / page).read_text()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(repository, page):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", (repository / page).read_text()):
+        if "://" not in target:
+            assert ((repository / page).parent / target).exists(), target
+
+
+def test_code_that_needs_the_hub_is_at_least_python(repository):
+    for _, code in python_blocks((repository / "README.md").read_text()):
+        compile(code, "README.md", "exec")
+
+
+@pytest.mark.slow
+def test_code_that_needs_no_hub_runs(repository, capsys):
+    for needs_hub, code in python_blocks((repository / "README.md").read_text()):
+        if not needs_hub:
+            exec(compile(code, "README.md", "exec"), {})
+    assert "Unsafe" in capsys.readouterr().out
