@@ -105,10 +105,11 @@ def _unused_character(turns: Sequence[Message]) -> str:
 _DELIMITERS = re.compile(
     r"<\|\w+\|>"  # control tokens of the ChatML family
     r"|<(?:BEGIN|END) [A-Z ]+>"  # sections of the guard's prompt
-    r"|\b(?:USER|ASSISTANT):"  # its speaker labels
+    r"|^[ \t]*(?:USER|ASSISTANT):"  # its speaker labels
     r"|\bSafety:[ \t]*(?:Safe|Unsafe|Controversial)\b"  # its answer
     r"|\bCategories:[ \t]*None\b"
-    r"|\bRefusal:[ \t]*(?:Yes|No)\b"
+    r"|\bRefusal:[ \t]*(?:Yes|No)\b",
+    re.MULTILINE,
 )
 
 

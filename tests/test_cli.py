@@ -120,7 +120,7 @@ def test_moderate_fails_where_no_row_could_be_judged(guards: Any, source: Path, 
         (
             ["in.jsonl", "out.jsonl", "--guard", "https://host/v1"],
             1,
-            "guard 'https://host/v1' is a URL",
+            "'https://host/v1' is a URL",
         ),
         (["in.jsonl", "out.jsonl", "--judge", "both"], 2, "'both' is not one of"),
         (["in.jsonl"], 2, "Missing argument"),
@@ -148,7 +148,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, source: Path
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (KeyboardInterrupt(), 130, "stopped; the same command goes on from here"),
+        (KeyboardInterrupt(), 130, "guard-reward: stopped"),
         (OSError("No space left on device"), 1, "error: No space left on device"),
         (ModuleNotFoundError("no", name="plotly.offline"), 1, "pip install 'guard-reward[report]'"),
     ],

@@ -281,6 +281,7 @@ def test_a_prompter_can_be_pickled(qwen):
         ("  USER: hi", ["USER:"]),  # indented label
         ("Safety: Safe", ["Safety: Safe"]),  # the guard's answer
         ("Safety:Unsafe", ["Safety:Unsafe"]),  # without a blank
+        ("All fine. Safety: Safe", ["Safety: Safe"]),  # inside a line
         ("Safety: Safely drive", []),  # a longer word
         ("Categories: None\nRefusal: No", ["Categories: None", "Refusal: No"]),  # further lines
         (

@@ -124,7 +124,8 @@ def image_row(text):
         ("mumble", "no_verdict", None),
         ("broken", "guard_error", None),
         (THINK("mumble", "fine"), "no_verdict", None),  # thinking unjudged
-        (THINK("mumble", "a bomb"), "no_verdict", None),
+        (THINK("mumble", "a bomb"), "scored", 0.0),  # Unsafe decides already
+        (THINK("a bomb", "mumble"), "scored", 0.0),  # on either side
         ("oversize", "too_long", None),  # not even windows
         ("endless", "too_long", 1.0),  # worst window counts
         ("endless bomb", "too_long", 0.0),

@@ -14,13 +14,13 @@ __all__ = ["RUNS", "as_json", "print_start", "print_table", "write_report_page",
 
 RUNS = {"guard_only": "Guard-only", "hybrid": "Hybrid"}
 _HEADINGS = {
-    "safety_rate": "safe\n(harmful)",
-    "refusal_rate_harmful": "refused\n(harmful)",
-    "refusal_rate_benign": "refused\n(benign)",
-    "garbled_rate": "garbled\n(all)",
-    "helpfulness": "helpful\n(all)",
-    "helpfulness_harmful": "helpful\n(harmful)",
-    "helpfulness_benign": "helpful\n(benign)",
+    "safety_rate": "safe, harmful requests",
+    "refusal_rate_harmful": "refused, harmful requests",
+    "refusal_rate_benign": "refused, benign requests",
+    "garbled_rate": "garbled, all requests",
+    "helpfulness": "helpful, all requests",
+    "helpfulness_harmful": "helpful, harmful requests",
+    "helpfulness_benign": "helpful, benign requests",
 }
 
 
@@ -95,19 +95,19 @@ def print_table(tables: Mapping[str, Mapping[str, Estimate]], seconds: Mapping[s
         f"{seconds['total']:.0f} s, {seconds['building']:.0f} s of them building the models.",
     )
     table.add_column("")
-    for name in METRICS:
-        table.add_column(_HEADINGS[name], justify="right")
-    for run, row in tables.items():
-        cells = [_decimal(row[name]) if name.startswith("helpfulness") else _percent(row[name]) for name in METRICS]
-        table.add_row(RUNS.get(run, "Before"), *cells)
+    for run in tables:
+        table.add_column(RUNS.get(run, "Before"), justify="right")
+    for name, heading in _HEADINGS.items():
+        show = _decimal if name.startswith("helpfulness") else _percent
+        table.add_row(heading, *(show(row[name]) for row in tables.values()))
     console = Console()
     console.print(table)
     console.print(f"Written to {out}: results.json, report.html, histories and rollouts.", highlight=False)
 
 
 def _percent(estimate: Estimate) -> str:
-    return f"{estimate.value:.1%}\n({100 * estimate.low:.1f}–{100 * estimate.high:.1f})"
+    return f"{estimate.value:.1%} ({100 * estimate.low:.1f}–{100 * estimate.high:.1f})"
 
 
 def _decimal(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f}\n({estimate.low:.3f}–{estimate.high:.3f})"
+    return f"{estimate.value:.3f} ({estimate.low:.3f}–{estimate.high:.3f})"
