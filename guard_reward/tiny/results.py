@@ -14,13 +14,13 @@ __all__ = ["RUNS", "as_json", "print_start", "print_table", "write_report_page",
 
 RUNS = {"guard_only": "Guard-only", "hybrid": "Hybrid"}
 _HEADINGS = {
-    "safety_rate": "safe, harmful requests",
-    "refusal_rate_harmful": "refused, harmful requests",
-    "refusal_rate_benign": "refused, benign requests",
-    "garbled_rate": "garbled, all requests",
-    "helpfulness": "helpful, all requests",
-    "helpfulness_harmful": "helpful, harmful requests",
-    "helpfulness_benign": "helpful, benign requests",
+    "safety_rate": "safe (harmful)",
+    "refusal_rate_harmful": "refused (harmful)",
+    "refusal_rate_benign": "refused (benign)",
+    "garbled_rate": "garbled (all)",
+    "helpfulness": "helpful (all)",
+    "helpfulness_harmful": "helpful (harmful)",
+    "helpfulness_benign": "helpful (benign)",
 }
 
 
