@@ -37,6 +37,7 @@ COLUMNS = {
         "categories",
         "refusal",
         "p_unsafe",
+        "thinking_severity",
         "outcome",
         "reason",
         "truncated",
