@@ -523,8 +523,11 @@ def test_xstest_through_the_tiny_guard_killed_twice(
     assert target.read_bytes() == unbroken.read_bytes()
     rows, results = read_jsonl(source), read_jsonl(target)
     assert [{key: result[key] for key in row} for row, result in zip(rows, results, strict=True)] == rows
-    assert all(result["guard_outcome"] for result in results)
-    assert sum(result["guard_outcome"] == "scored" for result in results) > 2000
+    # Real English is nonsense to this guard, and often no verdict comes of it: a named outcome, with the guard's words.
+    outcomes = {result["guard_outcome"] for result in results}
+    assert outcomes == {"scored", "no_verdict"}
+    assert all(result["guard_reason"] for result in results if result["guard_outcome"] == "no_verdict")
+    assert len(results) == 2250
 
 
 def test_the_journal_is_on_the_disk_before_the_next_chunk(tmp_path: Path, many: Path, monkeypatch: Any) -> None:
