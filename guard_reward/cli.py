@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from guard_reward import __version__
+from guard_reward.presets import DEFAULT_GUARD
 
 if TYPE_CHECKING:
     from guard_reward.guards.base import Guard
     from guard_reward.pipeline.moderate import Summary
 
 __all__ = ["app"]
-
-DEFAULT_GUARD = "Qwen/Qwen3Guard-Gen-0.6B"
 
 # What to install when a command's module is not there.
 _EXTRA_OF = {"accelerate": "trl", "datasets": "trl", "plotly": "report", "trl": "trl"}
