@@ -214,7 +214,7 @@ def test_a_sliding_window_is_refused(tiny_guard):
 
 
 def test_a_model_that_never_ends_is_refused(tiny_guard):
-    model, tokenizer = copy.deepcopy(tiny_guard.model), copy.copy(tiny_guard.tokenizer)
+    model, tokenizer = copy.deepcopy(tiny_guard.model), copy.deepcopy(tiny_guard.tokenizer)
     model.generation_config.eos_token_id = None
     assert TransformersGuard(model, tokenizer)._parts.engine.end_token_ids == {tokenizer.eos_token_id}
     tokenizer.eos_token = None
