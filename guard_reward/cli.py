@@ -19,7 +19,7 @@ from guard_reward import __version__
 from guard_reward.presets import DEFAULT_GUARD
 
 if TYPE_CHECKING:
-    from guard_reward.guards.base import Guard
+    from guard_reward.guards import TransformersGuard
     from guard_reward.pipeline.moderate import Summary
 
 __all__ = ["app"]
@@ -184,13 +184,95 @@ def moderate(
             raise typer.Exit(1)
 
 
-def _load_guard(model: str, *, device: str | None, dtype: str | None, revision: str | None) -> Guard:
+@app.command()
+def speed(
+    guard: Annotated[
+        str, typer.Option(metavar="MODEL", envvar="GUARD_REWARD_MODEL", help="The guard: a hub id or a folder.")
+    ] = DEFAULT_GUARD,
+    revision: Annotated[
+        str | None, typer.Option(envvar="GUARD_REWARD_REVISION", help="The guard's branch, tag or commit on the hub.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cuda:1; default: an accelerator, else the CPU.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Such as bfloat16; default: the checkpoint's own.")] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Score with torch.compile, see load_guard.")] = False,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts a round.")] = 2,
+    group_size: Annotated[int, typer.Option(min=1, help="Completions of each prompt.")] = 8,
+    completion_tokens: Annotated[int, typer.Option(min=1, help="About how long the completions are.")] = 128,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each way takes its turn.")] = 2,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure how fast a guard judges on this machine, against what you could do instead, and what is possible.
+
+    The model card's loop, batched `generate` and this library take turns on the same made-up rollouts. No ratio is
+    given unless all of them say the same, token for token. The floor is the time that the arithmetic of the tokens
+    takes at the device's own matmul rate: nobody can be faster.
+
+    Examples:
+
+    - `guard-reward speed --guard Qwen/Qwen3Guard-Gen-0.6B --dtype bfloat16`
+
+    - `guard-reward speed --guard Qwen/Qwen3Guard-Gen-4B --prompts 32 --completion-tokens 512 --json speed.json`
+    """
+    with _clean_errors():
+        from rich.console import Console
+
+        from guard_reward.pipeline.errors import PipelineError
+        from guard_reward.speed import Disagreement
+        from guard_reward.speed.check import check_speed
+
+        loaded = _load_guard(guard, device=device, dtype=dtype, revision=revision, compile=compile)
+        with Console(stderr=True).status("") as status:
+            try:
+                results = check_speed(
+                    loaded,
+                    prompts=prompts,
+                    group_size=group_size,
+                    completion_tokens=completion_tokens,
+                    rounds=rounds,
+                    on_step=status.update,
+                )
+            except Disagreement as error:
+                raise PipelineError(str(error)) from error
+    _write_json(json_file, results)
+    _print_speed(results)
+
+
+def _print_speed(results: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    table = Table("way", *("rollouts/s", "ratio", "of the floor", "passes per verdict", "peak memory"))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in results["variants"]:
+        passes = row["passes_per_verdict"]
+        table.add_row(
+            row["variant"],
+            f"{row['rollouts_per_second']:,.2f}",
+            f"{row['ratio_to_model_card']:.1f}x",
+            f"{row['floor_fraction']:.0%}",
+            "" if passes is None else f"{passes:.2f}",
+            f"{row['peak_memory_bytes'] / 2**30:.2f} GiB",
+        )
+    console.print(table)
+    facts = results["guard"]
+    console.print(
+        f"{facts['guard']}, {facts['dtype']} on {facts['device']}: matrix products run at "
+        f"{results['matmul_tflops']:,.2f} TFLOP/s here, so no scorer can judge more than "
+        f"{results['floor_rollouts_per_second']:,.1f} such rollouts a second."
+    )
+
+
+def _load_guard(
+    model: str, *, device: str | None, dtype: str | None, revision: str | None, compile: bool = False
+) -> TransformersGuard:
     """Load the guard; a wrong name, folder or option is the user's to mend, so it has no traceback."""
     from guard_reward import load_guard
     from guard_reward.pipeline.errors import PipelineError
 
     try:
-        return load_guard(model, device=device, dtype=dtype, revision=revision)
+        return load_guard(model, device=device, dtype=dtype, revision=revision, compile=compile)
     # torch has an AssertionError for a device that it was not built for, and an AttributeError for an unknown dtype.
     except (OSError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
         raise PipelineError(f"the guard {model!r} could not be loaded: {_first_paragraph(error)}") from error

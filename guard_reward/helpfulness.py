@@ -18,7 +18,7 @@ import torch
 from guard_reward.guards.loading import Checkpoint, checked_name
 from guard_reward.prompting import Prompter
 from guard_reward.rollout import Rollout
-from guard_reward.scoring import BatchRunner
+from guard_reward.scoring import BatchRunner, plan_padded_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,7 +64,8 @@ class RewardModel:
     ):
         self.checkpoint = Checkpoint(checked_name(model), device, dtype, revision)
         self.thinking_prefilled = thinking_prefilled
-        self._runner: BatchRunner[float] = BatchRunner(token_budget)
+        self._token_budget = token_budget
+        self._runner: BatchRunner[float] = BatchRunner(self._budget, plan_padded_batches)
         self._loaded: tuple[PreTrainedModel, Prompter] | None = None
         self._parts  # noqa: B018  load now: a missing checkpoint should fail on the user's own line
 
@@ -74,6 +75,9 @@ class RewardModel:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_loaded": None}
+
+    def _budget(self) -> int:
+        return self._token_budget
 
     @property
     def _parts(self) -> tuple[PreTrainedModel, Prompter]:
@@ -106,7 +110,7 @@ class RewardModel:
                 logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
             return logits[:, 0].float().tolist()
 
-        scores = iter(self._runner.run([len(row) for row in rows], score))
+        scores = iter(self._runner.run(rows, score))
         values = [None if row is None else next(scores) for row in encoded]
         return [None if isinstance(value, Exception) else value for value in values]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.conversation import Message, normalize
@@ -81,6 +82,20 @@ class Prompter:
                 text = piece.replace(mark, "")
                 ids += self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         return ids
+
+    def preamble(self, *, is_response: bool) -> list[int]:
+        """The token ids with which every input begins: the template's text before the conversation.
+
+        Args:
+            is_response: whether responses are judged, or prompts.
+        """
+
+        def conversation(text: str) -> list[int]:
+            messages = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+            return self.encode(messages if is_response else messages[:1])
+
+        pairs = zip(conversation("a"), conversation("b"), strict=False)
+        return [first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
 
     def _mark(self, text: str, mark: str) -> str:
         """Put `mark` behind every character with which a special token could begin."""

@@ -154,7 +154,9 @@ class GuardReward:
             self._read(prompt, completion, completion_ids[index] if completion_ids is not None else None)
             for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
         ]
+        used = self._usage()
         verdicts = self._judge(rollouts)
+        usage = self._usage().since(used) if used is not None else None
         seconds = time.perf_counter() - started
         helpfulness = self._helpfulness(
             prompts=prompts,
@@ -171,7 +173,7 @@ class GuardReward:
         ]
         self._warn_unpaid(rows)
         self._warn_below_cap(rows)
-        self._log(rows, seconds, log_extra, log_metric)
+        self._log(rows, seconds, usage, log_extra, log_metric)
         self._check_breaker(rows, in_trainer=trainer_state is not None)
         return [row.reward for row in rows]
 
@@ -241,6 +243,10 @@ class GuardReward:
         if self.thinking == "ignore" or rollout.thinking is None:
             return rollout.answer_conversation(), None
         return rollout.answer_conversation(), rollout.thinking_conversation()
+
+    def _usage(self) -> Any:
+        """A local guard's count of what it has scored (`guard_reward.scoring.Usage`); other guards have none."""
+        return getattr(self.guard, "usage", None)
 
     def _moderate(self, conversations: list[list[Message]]) -> list[Verdict | Unjudged]:
         if not conversations:
@@ -342,6 +348,7 @@ class GuardReward:
         self,
         rows: Sequence[JudgedRollout],
         seconds: float,
+        usage: Any,
         log_extra: Callable[[str, list[Any]], None] | None,
         log_metric: Callable[[str, float], None] | None,
     ) -> None:
@@ -353,6 +360,9 @@ class GuardReward:
             asked = sum(row.answer is not None for row in rows)
             if asked:
                 log_metric(f"{self.name}/rollouts_per_second", asked / max(seconds, 1e-9))
+            if usage is not None and usage.rows:
+                log_metric(f"{self.name}/prefix_reuse", usage.prefix_reuse)
+                log_metric(f"{self.name}/passes_per_verdict", usage.passes_per_verdict)
         if log_extra is not None:
             for name, values in table_columns(rows).items():
                 log_extra(f"{self.name}_{name}", values)

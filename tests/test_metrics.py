@@ -7,6 +7,7 @@ import math
 import pytest
 
 from guard_reward import Category, GuardReward
+from guard_reward.scoring import Usage
 from tests.scripted_guard import ScriptedGuard
 
 
@@ -85,6 +86,19 @@ def test_every_column_has_a_value_for_every_row():
     """TRL builds one table of all columns; a column of another length would break it."""
     _, columns = run(GuardReward(ScriptedGuard()), [*BATCH, None, [{"role": "narrator", "content": "x"}]])
     assert {len(values) for values in columns.values()} == {N + 2}
+
+
+def test_a_local_guard_says_what_its_verdicts_cost():
+    class CountingGuard(ScriptedGuard):
+        usage = Usage(rows=100, passes=150, input_tokens=1000, computed_tokens=600)
+
+        def moderate(self, conversations):
+            self.usage = Usage(rows=104, passes=156, input_tokens=1400, computed_tokens=700)
+            return super().moderate(conversations)
+
+    metrics, _ = run(GuardReward(CountingGuard()), ["fine", "a bomb"])
+    assert metrics["guard/prefix_reuse"] == [0.75]  # of this call, not since the start
+    assert metrics["guard/passes_per_verdict"] == [1.5]
 
 
 @pytest.mark.parametrize("completions", [BATCH, [""] * 3, ["broken"] * 3, [None] * 3])

@@ -28,6 +28,7 @@ def load_guard(
     attn_implementation: str | None = None,
     quantization_config: Any = None,
     token_budget: int | None = None,
+    compile: bool = False,
 ) -> TransformersGuard:
     """Load a generative guard from the hub or a folder.
 
@@ -38,13 +39,16 @@ def load_guard(
         revision: branch, tag or commit on the hub; pin it, the reward depends on it.
         attn_implementation: passed to transformers (``"sdpa"``, ``"flash_attention_2"``, …).
         quantization_config: passed to transformers (``BitsAndBytesConfig``, ``TorchAoConfig``, …).
-        token_budget: most tokens, padding included, in one forward pass; halved by itself when memory runs out. By
-            default 65,536 on an accelerator and 8,192 on a CPU.
+        token_budget: most tokens in one forward pass, shared beginnings counted once; by default what half of the free
+            memory holds, at most 65,536 on an accelerator and 8,192 on a CPU. Halved when memory runs out, then grown
+            again.
+        compile: let ``torch.compile`` fuse what lies between two attentions. Costs about half a minute, once, and needs
+            a C++ compiler on a CPU; for guards of the Llama family's shape (Qwen3Guard's), in plain weights.
 
     Raises:
         FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
-        ValueError: a checkpoint without a chat template, whose tokenizer cannot tell the labels apart, or that does
-            not attend to its whole context (sliding window, recurrent state).
+        ValueError: a checkpoint without a chat template, whose tokenizer cannot tell the labels apart, that does not
+            attend to its whole context (sliding window, recurrent state), or that cannot be compiled.
         OSError: a hub id that does not exist or cannot be reached.
 
     >>> guard = load_guard("Qwen/Qwen3Guard-Gen-0.6B")                                      # doctest: +SKIP
@@ -67,7 +71,7 @@ def load_guard(
             if value is not None
         },
     )
-    return TransformersGuard.from_checkpoint(checkpoint, token_budget=token_budget)
+    return TransformersGuard.from_checkpoint(checkpoint, token_budget=token_budget, compile=compile)
 
 
 def checked_name(model: str | Path) -> str:

@@ -17,7 +17,15 @@ from guard_reward.guards.base import Conversation
 from guard_reward.guards.loading import Checkpoint
 from guard_reward.guards.windows import split_into_windows, worst_verdict
 from guard_reward.prompting import Prompter
-from guard_reward.scoring import BatchRunner, Generation, VerdictEngine, VerdictGrammar
+from guard_reward.scoring import (
+    BatchRunner,
+    Generation,
+    Usage,
+    VerdictEngine,
+    VerdictGrammar,
+    choose_road,
+    token_budget,
+)
 from guard_reward.verdict import Outcome, Probabilities, Unjudged, Verdict, parse_verdict
 
 if TYPE_CHECKING:
@@ -26,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["TransformersGuard"]
 
 MAX_NEW_TOKENS = 128  # of Qwen3Guard's model card
-ACCELERATOR_TOKEN_BUDGET, CPU_TOKEN_BUDGET = 65_536, 8_192
 
 
 class TransformersGuard:
@@ -38,7 +45,8 @@ class TransformersGuard:
     Args:
         model: the causal LM; is put into eval mode and frozen.
         tokenizer: with the guard's chat template.
-        token_budget: most tokens, padding included, in one forward pass (see `load_guard`).
+        token_budget: most tokens in one forward pass (see `load_guard`).
+        compile: see `load_guard`.
 
     Raises:
         ValueError: weights that ZeRO-3 has partitioned; a tokenizer without chat template or with ambiguous labels.
@@ -50,21 +58,41 @@ class TransformersGuard:
         <Severity.SAFE: 'Safe'>
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, token_budget: int | None = None):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        token_budget: int | None = None,
+        compile: bool = False,
+    ):
         self._checkpoint: Checkpoint | None = None
-        self._token_budget = token_budget
-        self._loaded: _Loaded | None = _assemble(model, tokenizer, token_budget)
+        self._settings = _Settings(token_budget, compile)
+        self._loaded: _Loaded | None = _assemble(model, tokenizer, self._settings)
+        self._awake_on: torch.device | None = None
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, *, token_budget: int | None = None) -> TransformersGuard:
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, token_budget: int | None = None, compile: bool = False
+    ) -> TransformersGuard:
         """Load a guard that can be pickled by its checkpoint's name; see `load_guard`."""
         guard = cls.__new__(cls)
-        guard._checkpoint, guard._token_budget, guard._loaded = checkpoint, token_budget, None
+        guard._checkpoint, guard._settings = checkpoint, _Settings(token_budget, compile)
+        guard._loaded = guard._awake_on = None
         guard._parts  # noqa: B018  load now: a missing checkpoint should fail on the user's own line
         return guard
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ if self._checkpoint is None else {**self.__dict__, "_loaded": None}
+        if self._checkpoint is not None:
+            return {**self.__dict__, "_loaded": None, "_awake_on": None}
+        # A model built in memory travels whole; what its engine has computed or compiled does not.
+        return {**self.__dict__, "_loaded": (self.model, self.tokenizer)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if state["_loaded"] is not None:
+            model, tokenizer = state["_loaded"]
+            self._loaded = _assemble(model, tokenizer, self._settings)
 
     @property
     def _parts(self) -> _Loaded:
@@ -72,7 +100,7 @@ class TransformersGuard:
             from transformers import AutoModelForCausalLM
 
             assert self._checkpoint is not None
-            self._loaded = _assemble(*self._checkpoint.load(AutoModelForCausalLM), self._token_budget)
+            self._loaded = _assemble(*self._checkpoint.load(AutoModelForCausalLM), self._settings)
         return self._loaded
 
     @property
@@ -84,6 +112,16 @@ class TransformersGuard:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The guard's tokenizer."""
         return self._parts.prompter.tokenizer
+
+    @property
+    def engine(self) -> VerdictEngine:
+        """What scores token ids, behind `moderate`."""
+        return self._parts.engine
+
+    @property
+    def response_grammar(self) -> VerdictGrammar:
+        """What the guard's answers look like when responses are judged."""
+        return self._parts.response_grammar
 
     @property
     def name(self) -> str:
@@ -107,6 +145,33 @@ class TransformersGuard:
         """Judge one short conversation, so that kernels are compiled and memory is taken before training starts."""
         self.moderate([[{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]])
         return self
+
+    def sleep(self) -> None:
+        """Give the accelerator's memory back: weights move to (pinned) CPU memory, cached keys and values go.
+
+        `wake` or the next `moderate` brings them back. On a CPU only the cache is freed.
+        """
+        parts = self._parts
+        parts.engine.forget()
+        if self._awake_on is not None or parts.model.device.type == "cpu":
+            return
+        self._awake_on = parts.model.device
+        parts.model.to("cpu")
+        if self._awake_on.type == "cuda":
+            for tensor in (*parts.model.parameters(), *parts.model.buffers()):
+                tensor.data = tensor.data.pin_memory()
+            torch.cuda.empty_cache()
+
+    def wake(self) -> None:
+        """Bring the weights back to where they were before `sleep`."""
+        if self._awake_on is not None:
+            self._parts.model.to(self._awake_on, non_blocking=True)
+            self._awake_on = None
+
+    @property
+    def usage(self) -> Usage:
+        """What has been scored so far: verdicts, passes, and how many tokens did not have to be computed."""
+        return replace(self._parts.engine.usage)
 
     def describe(self) -> dict[str, str]:
         """What decides the verdicts, for the run's record."""
@@ -157,12 +222,12 @@ class TransformersGuard:
         except Exception as error:  # a template may raise anything, and one bad row must not stop the others
             return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")
         if len(ids) <= limit:
-            return [_Window(ids, is_response)]
+            return [_Window(tuple(ids), is_response)]
         try:
             windows = split_into_windows(turns, limit, lambda messages: len(self.encode(messages)), self._cut)
         except ValueError as error:
             return Unjudged(Outcome.TOO_LONG, reason=str(error))
-        return [_Window(self.encode(window), is_response) for window in windows]
+        return [_Window(tuple(self.encode(window)), is_response) for window in windows]
 
     def _cut(self, text: str, size: int, overlap: int) -> list[str]:
         """`text` in parts of at most `size` tokens that overlap by `overlap` tokens."""
@@ -179,16 +244,22 @@ class TransformersGuard:
 
     def _judge(self, windows: Sequence[_Window]) -> list[Verdict | Unjudged]:
         parts = self._parts
+        self.wake()
+        different = list(dict.fromkeys(windows))  # identical rows are scored once
 
         def score(indices: list[int]) -> list[Generation]:
-            chosen = [windows[index] for index in indices]
+            chosen = [different[index] for index in indices]
             grammars = [parts.response_grammar if w.is_response else parts.prompt_grammar for w in chosen]
             # A trainer may have switched autocast on; the guard keeps its own precision.
             with torch.autocast(parts.model.device.type, enabled=False):
                 return parts.engine.generate([w.ids for w in chosen], grammars)
 
-        generations = parts.runner.run([len(window.ids) for window in windows], score)
-        return [self._verdict(g, w.is_response) for g, w in zip(generations, windows, strict=True)]
+        generations = parts.runner.run([window.ids for window in different], score)
+        verdicts = {
+            window: self._verdict(generation, window.is_response)
+            for window, generation in zip(different, generations, strict=True)
+        }
+        return [verdicts[window] for window in windows]
 
     def _verdict(self, generation: Generation | Exception, is_response: bool) -> Verdict | Unjudged:
         if isinstance(generation, Exception):
@@ -204,8 +275,16 @@ class TransformersGuard:
 class _Window:
     """One input of the guard: its token ids, and whether a response is judged (or a prompt)."""
 
-    ids: list[int]
+    ids: tuple[int, ...]
     is_response: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How a guard is run, wherever it is loaded."""
+
+    token_budget: int | None
+    compile: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +299,7 @@ class _Loaded:
     runner: BatchRunner[Generation]
 
 
-def _assemble(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, token_budget: int | None) -> _Loaded:
+def _assemble(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: _Settings) -> _Loaded:
     if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
         raise ValueError(
             "the guard's weights are partitioned by ZeRO-3; load the guard with guard_reward.load_guard, which keeps "
@@ -231,15 +310,20 @@ def _assemble(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, token_
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
+    prompter = Prompter(tokenizer)
     return _Loaded(
         model=model,
-        prompter=Prompter(tokenizer),
+        prompter=prompter,
         prompt_grammar=VerdictGrammar(encode, with_refusal=False),
         response_grammar=VerdictGrammar(encode, with_refusal=True),
-        engine=VerdictEngine(model, _end_token_ids(model, tokenizer), MAX_NEW_TOKENS),
-        runner=BatchRunner(
-            token_budget or (CPU_TOKEN_BUDGET if model.device.type == "cpu" else ACCELERATOR_TOKEN_BUDGET)
+        engine=VerdictEngine(
+            model,
+            _end_token_ids(model, tokenizer),
+            MAX_NEW_TOKENS,
+            preambles=[prompter.preamble(is_response=is_response) for is_response in (False, True)],
+            road=choose_road(model, compile=settings.compile),
         ),
+        runner=BatchRunner(lambda: settings.token_budget or token_budget(model)),
     )
 
 

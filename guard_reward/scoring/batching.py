@@ -1,42 +1,69 @@
 """Which rows share a forward pass, and what happens when memory runs out.
 
-Rows are sorted by length, so that little is padded, and packed under a budget of padded tokens. When a batch does not
-fit into memory the budget is halved, for good, and the batch is cut in two: a row is lost to an error only if it
-fails alone.
+Rows are taken in lexicographic order, so that rows which begin alike, such as the completions of one prompt, come into
+one batch and share what they have in common. A batch is full when its tokens, shared ones counted once, reach the
+budget. When a batch does not fit into memory the budget is halved and the batch is cut; after a while without trouble
+it grows again. A row is lost to an error only if it fails alone.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 
-__all__ = ["BatchRunner", "plan_batches"]
+from guard_reward.scoring.prefixes import unique_tokens
+
+__all__ = ["BatchRunner", "plan_batches", "plan_padded_batches"]
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
+GROW_AFTER = 16  # batches in a row without trouble
 
 
-def plan_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Indices of `lengths` in batches of similar length, each at most `token_budget` tokens with padding.
+def plan_batches(rows: Sequence[Sequence[int]], token_budget: int) -> list[list[int]]:
+    """Indices of `rows` in batches of at most `token_budget` tokens that differ.
+
+    A row that is longer than the budget gets a batch of its own.
+
+    >>> plan_batches([[1, 2, 3], [9, 9], [1, 2, 4]], token_budget=4)
+    [[0, 2], [1]]
+    """
+    order = sorted(range(len(rows)), key=lambda index: list(rows[index]))
+    added = unique_tokens([np.array(rows[index], dtype=np.int64) for index in order])
+    batches: list[list[int]] = []
+    filled = 0
+    for index, tokens in zip(order, added, strict=True):
+        if batches and filled + tokens <= token_budget:
+            batches[-1].append(index)
+            filled += tokens
+        else:
+            batches.append([index])
+            filled = len(rows[index])  # the first of a batch shares with nobody
+    return batches
+
+
+def plan_padded_batches(rows: Sequence[Sequence[int]], token_budget: int) -> list[list[int]]:
+    """Indices of `rows` in batches of similar length, each at most `token_budget` tokens with padding.
 
     A row that is longer than the budget gets a batch of its own. The longest come first: what does not fit into
     memory fails at once.
 
-    >>> plan_batches([10, 50, 11, 100], token_budget=100)
+    >>> plan_padded_batches([[1] * 10, [1] * 50, [1] * 11, [1] * 100], token_budget=100)
     [[3], [1, 2], [0]]
     """
     batches: list[list[int]] = []
     width = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+    for index in sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i)):
         if batches and width * (len(batches[-1]) + 1) <= token_budget:
             batches[-1].append(index)
         else:
             batches.append([index])
-            width = lengths[index]
+            width = len(rows[index])
     return batches
 
 
@@ -45,20 +72,34 @@ class BatchRunner(Generic[Result]):
     """Runs a function over rows in batches that fit into memory; one bad row never fails its neighbours.
 
     Args:
-        token_budget: padded tokens of one batch; halved whenever memory runs out, down to one row a batch.
+        budget: how many tokens a batch may hold now, asked before every run; free memory changes as a trainer works.
+        plan: which rows share a batch: `plan_batches`, or `plan_padded_batches` where a batch is a padded matrix.
+
+    Attributes:
+        ceiling: what running out of memory has taught; None where it never happened, or long ago.
     """
 
-    token_budget: int
+    budget: Callable[[], int]
+    plan: Callable[[Sequence[Sequence[int]], int], list[list[int]]] = plan_batches
+    ceiling: int | None = None
+    _untroubled: int = field(default=0, repr=False)
 
-    def run(self, lengths: Sequence[int], score: Callable[[list[int]], Sequence[Result]]) -> list[Result | Exception]:
+    @property
+    def token_budget(self) -> int:
+        """How many tokens a batch may hold now."""
+        return self.budget() if self.ceiling is None else min(self.budget(), self.ceiling)
+
+    def run(
+        self, rows: Sequence[Sequence[int]], score: Callable[[list[int]], Sequence[Result]]
+    ) -> list[Result | Exception]:
         """`score` over all rows; in the original order, with the exception in the place of a row that failed alone.
 
         Args:
-            lengths: tokens of each row.
+            rows: token ids of each row.
             score: takes row indices, returns their results in the same order.
         """
         results: dict[int, Result | Exception] = {}
-        waiting = plan_batches(lengths, self.token_budget)
+        waiting = self.plan(rows, self.token_budget)
         while waiting:
             batch = waiting.pop(0)
             error = None
@@ -67,25 +108,35 @@ class BatchRunner(Generic[Result]):
             except Exception as caught:
                 error = caught.with_traceback(None)  # its frames would keep the batch's tensors alive
             if error is None:
-                continue
-            if len(batch) == 1:
-                logger.error("a row of %d tokens could not be scored: %r", lengths[batch[0]], error)
+                self._grow()
+            elif len(batch) == 1:
+                logger.error("a row of %d tokens could not be scored: %r", len(rows[batch[0]]), error)
                 results[batch[0]] = error
             elif _is_out_of_memory(error):
-                self._halve(len(batch) * lengths[batch[0]])
-                rest = [index for part in (batch, *waiting) for index in part]
-                replanned = plan_batches([lengths[index] for index in rest], self.token_budget)
-                waiting = [[rest[i] for i in part] for part in replanned]
+                waiting = self._cut(rows, batch, [index for part in (batch, *waiting) for index in part])
             else:
                 logger.warning("a batch of %d rows failed (%r); trying its halves", len(batch), error)
                 waiting = [batch[: len(batch) // 2], batch[len(batch) // 2 :], *waiting]
-        return [results[index] for index in range(len(lengths))]
+        return [results[index] for index in range(len(rows))]
 
-    def _halve(self, tokens: int) -> None:
-        self.token_budget = max(min(self.token_budget, tokens) // 2, 1)
-        logger.warning("out of memory with %d tokens in a batch; the budget is now %d", tokens, self.token_budget)
+    def _grow(self) -> None:
+        self._untroubled += 1
+        if self.ceiling is not None and self._untroubled >= GROW_AFTER:
+            self.ceiling = self.ceiling * 2 if self.ceiling * 2 < self.budget() else None
+            self._untroubled = 0
+
+    def _cut(self, rows: Sequence[Sequence[int]], batch: list[int], rest: list[int]) -> list[list[int]]:
+        """A new plan for the `rest`, under half the budget, or less if that does not cut the `batch` that failed."""
+        self._untroubled = 0
+        while True:
+            self.ceiling = max(self.token_budget // 2, 1)
+            plan = [[rest[i] for i in part] for part in self.plan([rows[index] for index in rest], self.ceiling)]
+            if not any(set(batch) <= set(part) for part in plan):
+                break
+        logger.warning("out of memory with %d rows in a batch; its budget is now %d tokens", len(batch), self.ceiling)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        return plan
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,10 +1,10 @@
 """Draft, one forward, verify, continue: the exact greedy answer of a causal LM in as few passes as its drafts allow.
 
-Speculative decoding (Leviathan et al., arXiv 2211.17192) at temperature 0, with a grammar as the draft model. Every
-row's input and its drafted answer go through the model together. Where the arg-max equals the draft the tokens are
-what ``generate(do_sample=False)`` would have produced one by one; at the first difference the model's own token is
-taken, the cache is kept, and the next draft continues from there. A row whose answer leaves the grammar gets empty
-drafts and is decoded token by token, exactly as ``generate`` does.
+Speculative decoding (Leviathan et al., arXiv 2211.17192; trees of drafts: SpecInfer, arXiv 2305.09781) at temperature
+0, with a grammar as the draft model. All rows' inputs and drafted answers go through the model together. Where the
+arg-max equals a guess, the tokens are what ``generate(do_sample=False)`` would have produced one by one; at the first
+difference the model's own token is taken and the next draft continues from there. A row whose answer leaves the
+grammar gets no drafts and is decoded token by token, exactly as ``generate`` does.
 
 Exact means: equal to greedy ``generate`` in float32. In lower precision two nearly equal logits can swap places
 between any two ways of computing them, ``generate`` with another batch size included.
@@ -17,17 +17,27 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from transformers import Cache, DynamicCache
+from torch import Tensor
 
-from guard_reward.scoring.grammar import State, VerdictGrammar
+from guard_reward.scoring.grammar import ROOT, Draft, State, VerdictGrammar
+from guard_reward.scoring.layout import Ids, Segment, lay_out
+from guard_reward.scoring.prefixes import common_prefix, share_prefixes
+from guard_reward.scoring.roads import Road, choose_road
+from guard_reward.scoring.store import KeyValues, KeyValueStore, joined
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Generation", "VerdictEngine"]
+__all__ = ["Generation", "Usage", "VerdictEngine"]
 
 logger = logging.getLogger(__name__)
+NO_DRAFT = Draft()
+LONGEST_DRAFT = 64
+MISSES = 3  # drafts in a row without a single right guess after which a row is decoded without drafts
+HEAD_ROWS = 256  # positions whose logits are held at once: 75 MB a 151k vocabulary in bfloat16
+GPU_ROUNDING = 128
 
 
 @dataclass(slots=True)
@@ -51,41 +61,101 @@ class Generation:
 
 
 @dataclass(slots=True)
-class _Row:
-    """A row on its way: its state in the grammar, and where its next token goes."""
+class Usage:
+    """What an engine has done since it was made.
 
-    index: int
-    grammar: VerdictGrammar
-    state: State
-    length: int  # tokens of this row whose keys and values are in the cache
-    generation: Generation
-    fed: list[int] = field(default_factory=list)  # tokens given to the current pass, accepted or not
+    Attributes:
+        rows: answers given.
+        passes: forward passes, summed over the rows that took part in them.
+        input_tokens: tokens of all inputs.
+        computed_tokens: of these, how many went through the model; the others were shared.
+    """
+
+    rows: int = 0
+    passes: int = 0
+    input_tokens: int = 0
+    computed_tokens: int = 0
+
+    def since(self, before: Usage) -> Usage:
+        """What was done after `before`, a copy of an earlier state."""
+        return Usage(
+            self.rows - before.rows,
+            self.passes - before.passes,
+            self.input_tokens - before.input_tokens,
+            self.computed_tokens - before.computed_tokens,
+        )
 
     @property
-    def draft(self) -> list[int]:
-        return self.grammar.draft(self.state)
+    def prefix_reuse(self) -> float:
+        """Share of the input tokens that did not have to be computed."""
+        return 1 - self.computed_tokens / self.input_tokens if self.input_tokens else 0.0
+
+    @property
+    def passes_per_verdict(self) -> float:
+        """Forward passes that an answer took part in, on average."""
+        return self.passes / self.rows if self.rows else 0.0
+
+
+@dataclass(slots=True)
+class _Row:
+    """A row on its way: its state in the grammar, and what of it is in the store."""
+
+    grammar: VerdictGrammar
+    state: State
+    path: Ids  # slots of all known tokens, the fresh ones last
+    fresh: Sequence[int]  # known tokens that the next pass computes
+    generation: Generation = field(default_factory=Generation)
+    draft: Draft = NO_DRAFT
+    draft_slots: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    misses: int = 0  # drafts in a row without a right guess
+
+    def decides_behind(self, place: int) -> bool:
+        """Whether the token behind a guess (or behind what is known) decides the severity or the refusal."""
+        state = self.state if place == ROOT else self.draft.states[place]
+        return state in (self.grammar.severity_state, self.grammar.refusal_state)
 
 
 class VerdictEngine:
     """Scores batches of token-id rows with one model.
 
     Args:
-        model: a causal LM in eval mode, whole on its device, that attends to its whole context.
+        model: a causal LM in eval mode, whole on its device, that attends to its whole context; frozen, since keys and
+            values of `preambles` are kept.
         end_token_ids: the ids that end an answer.
         max_new_tokens: the longest answer; 128 as on Qwen3Guard's model card.
+        preambles: how inputs usually begin; computed once, then kept until `forget`.
+        road: the way through the model; by default the fastest one that it allows.
 
     Raises:
-        ValueError: a model with sliding-window, linear or recurrent attention: rejected drafts cannot be taken out of
-            its state, so its answers would differ from ``generate`` without a word.
+        ValueError: a model with sliding-window, linear or recurrent attention, or whose attention cannot be replaced.
     """
 
-    def __init__(self, model: PreTrainedModel, end_token_ids: Collection[int], max_new_tokens: int = 128):
-        _check_attention(model)
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        end_token_ids: Collection[int],
+        max_new_tokens: int = 128,
+        *,
+        preambles: Sequence[Sequence[int]] = (),
+        road: Road | None = None,
+    ):
         self.model = model
         self.end_token_ids = frozenset(end_token_ids)
         self.max_new_tokens = max_new_tokens
-        self._head_is_all = _head_is_all_behind_the_decoder(model)
-        logger.info("logits %s", "at verdict positions only" if self._head_is_all else "of the whole forward: slower")
+        self.road = road or choose_road(model)
+        self.usage = Usage()
+        self._preambles = [np.array(preamble) for preamble in preambles if len(preamble)]
+        self._kept: dict[int, dict[int, KeyValues]] = {}  # preamble → layer → its keys and values
+        self._rounding = 1 if model.device.type == "cpu" else GPU_ROUNDING
+
+    @property
+    def preambles(self) -> list[list[int]]:
+        """How inputs usually begin."""
+        return [preamble.tolist() for preamble in self._preambles]
+
+    def forget(self) -> None:
+        """Free the kept preambles; the next batch computes them again."""
+        self._kept.clear()
 
     @torch.inference_mode()
     def generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[VerdictGrammar]) -> list[Generation]:
@@ -95,146 +165,122 @@ class VerdictEngine:
             inputs: token ids, one sequence a row, none empty.
             grammars: what each row's answer is expected to look like.
         """
-        rows = [_Row(index, grammar, grammar.start, 0, Generation()) for index, grammar in enumerate(grammars)]
-        answers = [row.generation for row in rows]
-        for row, tokens in zip(rows, inputs, strict=True):
-            row.fed = [*tokens, *row.draft[: self.max_new_tokens - 1]]
-
-        cache: Cache = DynamicCache()
-        valid = torch.ones(len(rows), 0, dtype=torch.bool, device=self.model.device)  # (rows, cached slots)
-        skip = [len(tokens) - 1 for tokens in inputs]  # tokens of `fed` before the last one that is known to be right
+        order = sorted(range(len(inputs)), key=lambda index: list(inputs[index]))
+        tokens = [np.array(inputs[index], dtype=np.int64) for index in order]
+        rows, store = self._begin(tokens, [grammars[index] for index in order])
+        answers = dict(zip(order, (row.generation for row in rows), strict=True))
+        paths = [row.path for row in rows]
         while rows:
-            argmax, log_probs = self._forward(rows, skip, cache, valid)
-            accepted = [
-                self._verify(row, row.fed[before + 1 :], argmax[i], log_probs[i])
-                for i, (row, before) in enumerate(zip(rows, skip, strict=True))
-            ]
-            kept = [before + 1 + count for before, count in zip(skip, accepted, strict=True)]
-            valid = torch.cat([valid, self._slots(rows, kept)], dim=1)
-            rows, cache, valid = self._continue(rows, kept, cache, valid)
-            skip = [0] * len(rows)
-        return answers
+            self._draft(rows, store)
+            argmax, log_probs = self._forward(rows, store)
+            for row, tokens_behind, values in zip(rows, argmax, log_probs, strict=True):
+                accepted = self._verify(row, tokens_behind, values)
+                self._continue(row, accepted, store)
+            rows = [row for row in rows if row.fresh]
+        self._keep_preambles(tokens, paths, store)
+        return [answers[index] for index in range(len(inputs))]
 
-    def _forward(
-        self, rows: list[_Row], skip: list[int], cache: Cache, valid: torch.Tensor
-    ) -> tuple[list[list[int]], list[list[list[float]]]]:
-        """One pass over all fed tokens; logits only where a token of the answer is decided.
+    def _begin(self, tokens: list[Ids], grammars: list[VerdictGrammar]) -> tuple[list[_Row], KeyValueStore]:
+        """The rows, in lexicographic order, with the beginnings that they share."""
+        kept = [index for index in self._kept if any(_begins_with(row, self._preambles[index]) for row in tokens)]
+        store = KeyValueStore(joined([self._kept[index] for index in kept]))
+        cached = [(self._preambles[index], store.take(len(self._preambles[index]))) for index in kept]
+        rows = []
+        for row, grammar, shared in zip(tokens, grammars, share_prefixes(tokens, cached, store.taken), strict=True):
+            fresh = row[shared.borrowed :].tolist()
+            store.take(len(fresh))
+            rows.append(_Row(grammar, grammar.start, shared.path, fresh))
+            self.usage.input_tokens += len(row)
+            self.usage.computed_tokens += len(fresh)
+        self.usage.rows += len(rows)
+        return rows, store
+
+    def _draft(self, rows: list[_Row], store: KeyValueStore) -> None:
+        """Guess what each row says next."""
+        for row in rows:
+            left = self.max_new_tokens - len(row.generation.token_ids)
+            row.draft = row.grammar.draft(row.state, min(left - 1, LONGEST_DRAFT)) if row.misses < MISSES else NO_DRAFT
+            row.draft_slots = store.take(len(row.draft))
+
+    def _forward(self, rows: list[_Row], store: KeyValueStore) -> tuple[list[list[int]], list[dict[int, list[float]]]]:
+        """One pass over all fresh and guessed tokens.
 
         Returns:
-            Per row, for each fed token from `skip` on, what follows it: the arg-max token id, and the log-probabilities
-            of the watched tokens.
+            Per row, for its last known token and then each guess: the arg-max token id behind it; and, where a label
+            or a refusal is decided behind it, the log-probabilities of the watched tokens.
         """
-        device = self.model.device
-        width = max(len(row.fed) for row in rows)
-        counts = [len(row.fed) - before for row, before in zip(rows, skip, strict=True)]
-        # Right padding: causality hides the pads, so the first pass needs no mask and keeps the fast attention path.
-        input_ids = torch.tensor([row.fed + [row.fed[-1]] * (width - len(row.fed)) for row in rows], device=device)
-        offsets = torch.tensor([[row.length] for row in rows], device=device)
-        position_ids = offsets + torch.arange(width, device=device)  # (rows, width)
-        mask = None
-        if valid.shape[1]:
-            # Later passes: the cache has holes where pads and rejected drafts lie. (rows, cached slots + width)
-            mask = torch.cat([valid, valid.new_ones(len(rows), width)], dim=1).long()
-        # (rows, most verdict positions): the positions whose logits are wanted, short rows padded with their last
-        most = max(counts)
-        wanted = torch.tensor(
-            [[min(before + k, len(row.fed) - 1) for k in range(most)] for row, before in zip(rows, skip, strict=True)],
-            device=device,
+        segments = [Segment(row.fresh, row.path, row.draft, row.draft_slots) for row in rows]
+        layout = lay_out(segments, self.model.device, self.model.dtype, self._rounding)
+        output = self.road.forward(layout, store)  # (V, …), V = positions that decide a token, row after row
+        places = [(row, place) for row in rows for place in range(ROOT, len(row.draft))]
+        decisive = [index for index, (row, place) in enumerate(places) if row.decides_behind(place)]
+        argmax, log_probs = [], []
+        for begin in range(0, len(output), HEAD_ROWS):
+            logits = self.road.logits(output[begin : begin + HEAD_ROWS])  # (n, vocabulary)
+            argmax.append(logits.argmax(dim=1))
+            here = [index for index in decisive if begin <= index < begin + len(logits)]
+            if here:
+                watched = [places[index][0].grammar.watched for index in here]
+                log_probs.append(_log_probs(logits[[index - begin for index in here]], watched))
+        # The only places where the host waits for the device.
+        tokens: list[int] = torch.cat(argmax).tolist()
+        values = dict(zip(decisive, torch.cat(log_probs).tolist() if log_probs else [], strict=True))
+        ends = np.cumsum([len(row.draft) + 1 for row in rows]).tolist()
+        spans = [range(end - len(row.draft) - 1, end) for row, end in zip(rows, ends, strict=True)]
+        return (
+            [[tokens[index] for index in span] for span in spans],
+            [{index - span.start: values[index] for index in span if index in values} for span in spans],
         )
-        logits = self._logits(input_ids, position_ids, mask, cache, wanted).float()  # (rows, most, vocabulary)
-        watched = torch.tensor([row.grammar.watched for row in rows], device=device)  # (rows, 5)
-        watched_logits = logits.gather(2, watched[:, None, :].expand(-1, most, -1))  # (rows, most, 5)
-        log_probs = watched_logits - logits.logsumexp(dim=2, keepdim=True)
-        return logits.argmax(dim=2).tolist(), log_probs.tolist()
 
-    def _logits(
-        self,
-        input_ids: torch.Tensor,
-        position_ids: torch.Tensor,
-        mask: torch.Tensor | None,
-        cache: Cache,
-        wanted: torch.Tensor,
-    ) -> torch.Tensor:
-        """Logits at the `wanted` positions only, shape (rows, wanted, vocabulary): the vocabulary is 151k wide."""
-        arguments = {
-            "input_ids": input_ids,
-            "position_ids": position_ids,
-            "attention_mask": mask,
-            "past_key_values": cache,
-            "use_cache": True,
-        }
-        if not self._head_is_all:
-            logits = self.model(**arguments).logits
-            return logits.take_along_dim(wanted[..., None], dim=1)
-        hidden = self.model.get_decoder()(**arguments).last_hidden_state  # (rows, width, hidden)
-        return self.model.get_output_embeddings()(hidden.take_along_dim(wanted[..., None], dim=1))
-
-    def _verify(self, row: _Row, draft: list[int], argmax: list[int], log_probs: list[list[float]]) -> int:
-        """Take the model's tokens as far as the draft was right, and one more. Returns how much of the draft was."""
+    def _verify(self, row: _Row, argmax: list[int], log_probs: dict[int, list[float]]) -> list[int]:
+        """Take the model's tokens as far as a guess was right, and one more. Returns the right guesses."""
         generation = row.generation
         generation.passes += 1
-        for count, token in enumerate(argmax[: len(draft) + 1]):
+        self.usage.passes += 1
+        accepted: list[int] = []
+        place: int | None = ROOT
+        while place is not None:
+            token = argmax[place + 1]
             if row.state == row.grammar.severity_state and generation.severity_log_probs is None:
-                generation.severity_log_probs = log_probs[count]
+                generation.severity_log_probs = log_probs[place + 1]
             if row.state == row.grammar.refusal_state:
-                generation.refusal_log_probs = log_probs[count]
+                generation.refusal_log_probs = log_probs[place + 1]
             if token in self.end_token_ids:
                 generation.ended = True
-                return count
+                break
             generation.token_ids.append(token)
             row.state = row.grammar.step(row.state, token)
-            if count < len(draft) and token != draft[count]:
-                return count
-        return len(draft)
+            place = row.draft.following[place + 1].get(token)
+            if place is not None:
+                accepted.append(place)
+        return accepted
 
-    def _slots(self, rows: list[_Row], kept: list[int]) -> torch.Tensor:
-        """Which of the slots that the last pass wrote hold tokens of the row, shape (rows, width)."""
-        width = max(len(row.fed) for row in rows)
-        device = self.model.device
-        return torch.arange(width, device=device) < torch.tensor(kept, device=device)[:, None]
+    def _continue(self, row: _Row, accepted: list[int], store: KeyValueStore) -> None:
+        """Keep what was right, forget the other guesses, and leave the last token for the next pass, if any."""
+        if row.generation.ended or len(row.generation.token_ids) >= self.max_new_tokens:
+            row.fresh = []
+            return
+        if len(row.draft):
+            row.misses = 0 if accepted else row.misses + 1
+        store.give_back(np.delete(row.draft_slots, accepted))
+        row.fresh = row.generation.token_ids[-1:]
+        row.path = np.concatenate([row.path, row.draft_slots[accepted], store.take(1)])
 
-    def _continue(
-        self, rows: list[_Row], kept: list[int], cache: Cache, valid: torch.Tensor
-    ) -> tuple[list[_Row], Cache, torch.Tensor]:
-        """The rows that have not ended, with their part of the cache and their next draft."""
-        going = []
-        for i, row in enumerate(rows):
-            row.length += kept[i]
-            left = self.max_new_tokens - len(row.generation.token_ids)
-            if not row.generation.ended and left > 0:
-                row.fed = [row.generation.token_ids[-1], *row.draft[: left - 1]]
-                going.append(i)
-        if going and len(going) < len(rows):
-            indices = torch.tensor(going, device=valid.device)
-            cache.batch_select_indices(indices)
-            valid = valid[indices]
-        return [rows[i] for i in going], cache, valid
+    def _keep_preambles(self, tokens: list[Ids], paths: list[Ids], store: KeyValueStore) -> None:
+        """Keep the keys and values of the preambles that this batch was the first to compute."""
+        for index, preamble in enumerate(self._preambles):
+            if index not in self._kept:
+                matching = (path for row, path in zip(tokens, paths, strict=True) if _begins_with(row, preamble))
+                path = next(matching, None)
+                if path is not None:
+                    self._kept[index] = store.read(torch.from_numpy(path[: len(preamble)]).to(self.model.device))
 
 
-def _check_attention(model: PreTrainedModel) -> None:
-    """Rejected drafts stay in the cache as masked holes: exact only where a token's place in it does not matter."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if getattr(model, "_is_stateful", False) or kinds - {"full_attention", "sliding_attention"}:
-        raise ValueError(f"{type(model).__name__} keeps a running state; guards need full attention: {sorted(kinds)}")
-    window = getattr(config, "sliding_window", None)
-    if (not kinds or "sliding_attention" in kinds) and window and window < config.max_position_embeddings:
-        raise ValueError(
-            f"{type(model).__name__} attends to the last {window} tokens only, of a context of "
-            f"{config.max_position_embeddings}; one-pass scoring is exact for full attention. If no text exceeds the "
-            "window, set max_position_embeddings in the checkpoint's config.json to the window"
-        )
+def _begins_with(tokens: Ids, beginning: Ids) -> bool:
+    return common_prefix(tokens, beginning) == len(beginning)
 
 
-@torch.inference_mode()
-def _head_is_all_behind_the_decoder(model: PreTrainedModel) -> bool:
-    """Whether the logits are just ``head(decoder(x))``, so that the head can be applied to few positions.
-
-    Some architectures scale or cap the logits behind the head; they are scored through the model's whole forward.
-    """
-    decoder, head = model.get_decoder(), model.get_output_embeddings()
-    if decoder is None or head is None or decoder is model:
-        return False
-    probe = torch.arange(4, device=model.device)[None]
-    logits = model(input_ids=probe, use_cache=False).logits
-    return torch.equal(logits, head(decoder(input_ids=probe, use_cache=False).last_hidden_state))
+def _log_probs(logits: Tensor, watched: Sequence[Sequence[int]]) -> Tensor:
+    """Log-probabilities of each row's watched tokens, shape (n, watched), from logits, shape (n, vocabulary)."""
+    logits = logits.float()
+    return logits.gather(1, torch.tensor(watched, device=logits.device)) - logits.logsumexp(dim=1, keepdim=True)

@@ -196,7 +196,8 @@ def test_a_harmful_passage_is_found_wherever_it_stands(small_context, answers_by
     conversation = [{"role": "user", "content": "How do I bake?"}, {"role": "assistant", "content": answer}]
     [result] = guard.moderate([conversation])
     assert result.severity == UNSAFE
-    assert result.windows == len(seen) > 5
+    assert result.windows > 5
+    assert result.windows >= len(seen)  # windows that read the same are judged once
     assert sum("poison" in text for text in seen) >= 1
     assert all("How do I bake?" in text for text in seen)
     assert all(len(guard.tokenizer.encode(text)) <= 400 - 128 for text in seen)

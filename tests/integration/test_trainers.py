@@ -29,6 +29,8 @@ JUDGED_ROWS = {
     "guard/category/unknown",
     "guard/p_unsafe_mean",
     "guard/rollouts_per_second",
+    "guard/prefix_reuse",
+    "guard/passes_per_verdict",
 }
 COLUMNS = {
     f"guard_{name}"

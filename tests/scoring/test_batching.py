@@ -2,12 +2,77 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guard_reward.scoring import BatchRunner, plan_batches
+from guard_reward.scoring import BatchRunner, plan_batches, plan_padded_batches
+from guard_reward.scoring.batching import GROW_AFTER
+
+ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), max_size=40)  # few tokens: much is shared
+
+
+def cost(rows):
+    """Tokens that differ: the nodes of the rows' trie, and the last token again of a row that is there twice."""
+    rows = [tuple(row) for row in rows]
+    nodes = {row[:length] for row in rows for length in range(1, len(row) + 1)}
+    return len(nodes) + len(rows) - len(set(rows))
+
+
+def strangers(count, length=10):
+    """Rows that share nothing."""
+    return [[index] * length for index in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "budget", "batches"),
+    [
+        ([], 100, []),  # no rows
+        ([[1]], 100, [[0]]),  # one row
+        ([[3], [1], [2]], 100, [[1, 2, 0]]),  # in lexicographic order, not by length
+        ([[2], [1, 9, 9], [1]], 100, [[2, 1, 0]]),  # a beginning before what it begins
+        ([[10], [9]], 100, [[1, 0]]),  # tokens are numbers
+        (strangers(3), 20, [[0, 1], [2]]),  # budget full
+        (strangers(3), 19, [[0], [1], [2]]),  # one token too few
+        ([[1] * 500, [2]], 100, [[0], [1]]),  # above the budget: alone
+        ([[1], [2] * 500, [3]], 100, [[0], [1], [2]]),  # also between others
+        ([[1, 2, 3], [1, 2, 4]], 4, [[0, 1]]),  # what is shared counts once
+        ([[1, 2, 3], [9, 9], [1, 2, 4]], 4, [[0, 2], [1]]),  # so those that begin alike come together
+        ([[1, 2], [1, 2, 3, 4]], 4, [[0, 1]]),  # one row begins the other
+        ([[1, 2, 3], [1, 2, 3]], 4, [[0, 1]]),  # a row twice: its last token is computed twice
+        ([[1, 2, 3], [1, 2, 3]], 3, [[0], [1]]),  # and counted twice
+        ([[7, 1], [7, 2], [7, 3], [7, 4], [7, 5]], 3, [[0, 1], [2, 3], [4]]),  # the first of a batch shares with nobody
+        ([[7, 7, 7, 1], [7, 7, 7, 2]], 3, [[0], [1]]),  # nor does it below the budget
+        (strangers(2, 3), 1, [[0], [1]]),  # one each
+        (strangers(2, 3), 0, [[0], [1]]),  # no memory at all: still one each
+    ],
+)
+def test_the_plan(rows, budget, batches):
+    assert plan_batches(rows, budget) == batches
+
+
+@given(ROWS, st.integers(1, 60))
+def test_any_plan(rows, budget):
+    """Every row once; no batch above the budget, except a row alone; none with room for the next row."""
+    batches = plan_batches(rows, budget)
+    order = [index for batch in batches for index in batch]
+    assert sorted(order) == list(range(len(rows)))
+    assert [rows[index] for index in order] == sorted(rows)
+    for batch in batches:
+        assert len(batch) == 1 or cost([rows[i] for i in batch]) <= budget
+    for batch, following in zip(batches, batches[1:], strict=False):
+        assert cost([rows[i] for i in (*batch, following[0])]) > budget
+
+
+def test_completions_of_one_prompt_stay_in_one_batch():
+    """However they are mixed with those of other prompts."""
+    prompts = [[prompt] * 50 for prompt in range(4)]
+    rows = [[*prompts[index % 4], 10 + index // 4] for index in range(32)]
+    batches = plan_batches(rows, 58)  # a prompt and its eight completions
+    assert batches == [list(range(prompt, 32, 4)) for prompt in range(4)]
 
 
 @pytest.mark.parametrize(
@@ -23,38 +88,58 @@ from guard_reward.scoring import BatchRunner, plan_batches
         ([3, 3], 1, [[0], [1]]),  # one each
     ],
 )
-def test_the_plan(lengths, budget, batches):
-    assert plan_batches(lengths, budget) == batches
+def test_the_plan_where_a_batch_is_a_padded_matrix(lengths, budget, batches):
+    assert plan_padded_batches([[0] * length for length in lengths], budget) == batches
 
 
-@given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 1000))
-def test_any_plan(lengths, budget):
-    """Every row once; no batch above the budget, except a row alone."""
-    batches = plan_batches(lengths, budget)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+@given(ROWS, st.integers(1, 60))
+def test_any_padded_plan(rows, budget):
+    """Every row once; no matrix above the budget, except a row alone; none with room for the next row."""
+    batches = plan_padded_batches(rows, budget)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(rows)))
+    widths = [max(len(rows[index]) for index in batch) for batch in batches]
+    assert widths == sorted(widths, reverse=True)
+    for batch, width in zip(batches, widths, strict=True):
+        assert len(batch) == 1 or len(batch) * width <= budget
+    for batch, width in zip(batches[:-1], widths, strict=False):
+        assert (len(batch) + 1) * width > budget
+
+
+def padded_cost(rows):
+    return len(rows) * max(map(len, rows))
 
 
 class Machine:
-    """Scores rows by their index; runs out of memory above `memory` padded tokens; chokes on `poisonous` rows."""
+    """Scores rows by their index; runs out of memory when a batch costs too much; chokes on `poisonous` rows."""
 
-    def __init__(self, lengths, memory=10**9, poisonous=(), error=None):
-        self.lengths, self.memory, self.poisonous, self.batches = lengths, memory, set(poisonous), []
+    def __init__(self, rows, memory=10**9, poisonous=(), error=None, cost=cost):
+        self.rows, self.memory, self.poisonous, self.batches = rows, memory, set(poisonous), []
+        self.cost = cost
         self.error = error or torch.OutOfMemoryError("CUDA out of memory")
 
     def __call__(self, batch):
         self.batches.append(list(batch))
-        if len(batch) * max(self.lengths[i] for i in batch) > self.memory:
+        if self.cost([self.rows[i] for i in batch]) > self.memory:
             raise self.error
         if self.poisonous & set(batch):
             raise RuntimeError("device-side assert")
         return [f"row {i}" for i in batch]
 
+    @property
+    def sizes(self):
+        """How many rows each batch had since the last time."""
+        sizes = [len(batch) for batch in self.batches]
+        self.batches.clear()
+        return sizes
+
+
+def names(rows):
+    return [f"row {index}" for index in range(len(rows))]
+
 
 def test_results_come_in_the_original_order():
-    lengths = [3, 90, 17, 40, 5]
-    assert BatchRunner(100).run(lengths, Machine(lengths)) == [f"row {i}" for i in range(5)]
+    rows = [[3, 3], [9], [1, 7], [4] * 40, [5]]
+    assert BatchRunner(lambda: 4).run(rows, Machine(rows)) == names(rows)
 
 
 @pytest.mark.parametrize(
@@ -63,27 +148,55 @@ def test_results_come_in_the_original_order():
     ids=["cuda", "cpu"],
 )
 def test_out_of_memory_halves_the_budget_and_loses_nothing(error):
-    lengths = [10] * 16
-    machine = Machine(lengths, memory=45, error=error)
-    runner = BatchRunner(160)
-    assert runner.run(lengths, machine) == [f"row {i}" for i in range(16)]
-    assert [len(batch) for batch in machine.batches] == [16, 8, 4, 4, 4, 4]
-    assert runner.token_budget == 40
-    machine.batches.clear()
-    runner.run(lengths, machine)
-    assert [len(batch) for batch in machine.batches] == [4, 4, 4, 4]  # it has learned
+    rows = strangers(16)
+    machine = Machine(rows, memory=45, error=error)
+    runner = BatchRunner(lambda: 160)
+    assert runner.run(rows, machine) == names(rows)
+    assert machine.sizes == [16, 8, 4, 4, 4, 4]
+    assert runner.ceiling == runner.token_budget == 40
+    runner.run(rows, machine)
+    assert machine.sizes == [4, 4, 4, 4]  # it has learned
 
 
-def test_a_budget_far_above_the_batch_is_halved_from_the_batch():
-    lengths = [10] * 4
-    machine = Machine(lengths, memory=20)
-    assert BatchRunner(10**6).run(lengths, machine) == [f"row {i}" for i in range(4)]
-    assert [len(batch) for batch in machine.batches] == [4, 2, 2]
+def test_a_budget_far_above_the_batch_is_halved_until_the_batch_is_cut():
+    """Otherwise the same rows would come together again, as often as the budget can be halved."""
+    rows = strangers(4)
+    machine = Machine(rows, memory=35)
+    runner = BatchRunner(lambda: 2**20)
+    assert runner.run(rows, machine) == names(rows)
+    assert machine.sizes == [4, 3, 1]
+    assert runner.ceiling == 32
+
+
+def test_the_tokens_that_differ_decide_whether_a_batch_is_cut():
+    """Eight completions of a prompt of 50 tokens are 58 tokens, not 408."""
+    rows = [[0] * 50 + [index] for index in range(1, 9)]
+    runner = BatchRunner(lambda: 2**20)
+    machine = Machine(rows, memory=57)
+    assert runner.run(rows, machine) == names(rows)
+    assert runner.ceiling == 32
+    assert machine.sizes == [8, *[1] * 8]
+
+
+def test_what_one_batch_learns_holds_for_those_behind_it():
+    rows = [[0] * 20, *([index] * 5 for index in range(1, 17))]
+    machine = Machine(rows, memory=20)
+    assert BatchRunner(lambda: 40).run(rows, machine) == names(rows)
+    assert machine.batches[0] == [0, 1, 2, 3, 4]
+    assert machine.batches[1:] == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]]
+
+
+def test_what_is_done_is_not_done_again():
+    """Trouble comes late: where long rows take more than their share."""
+    rows = [*([index] * 5 for index in range(8)), [8] * 20, [9] * 20, [10] * 20]
+    machine = Machine(rows, memory=500, cost=lambda batch: sum(len(row) ** 2 for row in batch))
+    assert BatchRunner(lambda: 40).run(rows, machine) == names(rows)
+    assert machine.batches == [list(range(8)), [8, 9], [8], [9], [10]]
 
 
 def test_a_row_that_does_not_fit_alone_is_the_only_one_lost():
-    lengths = [10, 500, 10]
-    results = BatchRunner(1000).run(lengths, Machine(lengths, memory=100))
+    rows = [[1] * 10, [2] * 500, [3] * 10]
+    results = BatchRunner(lambda: 1000).run(rows, Machine(rows, memory=100))
     assert results[0] == "row 0"
     assert results[2] == "row 2"
     assert isinstance(results[1], torch.OutOfMemoryError)
@@ -91,24 +204,25 @@ def test_a_row_that_does_not_fit_alone_is_the_only_one_lost():
 
 @pytest.mark.parametrize("poisonous", [[0], [5], [9], [2, 3], [0, 9], list(range(10))])
 def test_a_bad_row_never_fails_its_neighbours(poisonous):
-    lengths = [7] * 10
-    runner = BatchRunner(1000)
-    results = runner.run(lengths, Machine(lengths, poisonous=poisonous))
+    rows = strangers(10, 7)
+    runner = BatchRunner(lambda: 1000)
+    results = runner.run(rows, Machine(rows, poisonous=poisonous))
     for index, result in enumerate(results):
         assert isinstance(result, RuntimeError) if index in poisonous else result == f"row {index}"
     assert runner.token_budget == 1000  # not a matter of memory
+    assert runner.ceiling is None
 
 
-@given(
-    st.lists(st.integers(1, 50), min_size=1, max_size=30),
-    st.integers(1, 500),
-    st.integers(1, 500),
-    st.sets(st.integers(0, 29)),
+@pytest.mark.parametrize(
+    ("plan", "cost"), [(plan_batches, cost), (plan_padded_batches, padded_cost)], ids=["shared", "padded"]
 )
-def test_whatever_happens_every_row_has_a_result_of_its_own(lengths, budget, memory, poisonous):
-    results = BatchRunner(budget).run(lengths, Machine(lengths, memory, poisonous))
-    for index, (length, result) in enumerate(zip(lengths, results, strict=True)):
-        if length > memory:
+@settings(deadline=None)
+@given(rows=ROWS, budget=st.integers(1, 200), memory=st.integers(1, 100), poisonous=st.sets(st.integers(0, 39)))
+def test_whatever_happens_every_row_has_a_result_of_its_own(plan, cost, rows, budget, memory, poisonous):
+    machine = Machine(rows, memory, poisonous, cost=cost)
+    results = BatchRunner(lambda: budget, plan).run(rows, machine)
+    for index, (row, result) in enumerate(zip(rows, results, strict=True)):
+        if len(row) > memory:
             assert isinstance(result, torch.OutOfMemoryError)
         elif index in poisonous:
             assert isinstance(result, RuntimeError)
@@ -116,12 +230,124 @@ def test_whatever_happens_every_row_has_a_result_of_its_own(lengths, budget, mem
             assert result == f"row {index}"
 
 
+@pytest.mark.parametrize(
+    ("untroubled", "ceiling"),
+    [
+        (0, 40),  # what trouble has taught
+        (GROW_AFTER - 1, 40),  # not yet
+        (GROW_AFTER, 80),  # twice as much
+        (2 * GROW_AFTER - 1, 80),  # counted anew
+        (2 * GROW_AFTER, 160),  # and again
+        (3 * GROW_AFTER, None),  # 320 would be above the budget of 300: forgotten
+        (9 * GROW_AFTER, None),  # and stays so
+    ],
+)
+def test_it_grows_again_after_a_while_without_trouble(untroubled, ceiling):
+    runner = BatchRunner(lambda: 300, ceiling=40)
+    runner.run(strangers(untroubled, 40), Machine(strangers(untroubled, 40)))
+    assert runner.ceiling == ceiling
+    assert runner.token_budget == (ceiling or 300)
+
+
+def test_a_ceiling_that_would_grow_to_the_budget_itself_is_forgotten():
+    runner = BatchRunner(lambda: 80, ceiling=40)
+    runner.run(strangers(GROW_AFTER, 40), Machine(strangers(GROW_AFTER, 40)))
+    assert (runner.ceiling, runner.token_budget) == (None, 80)
+
+
+def test_untroubled_batches_count_across_runs():
+    runner = BatchRunner(lambda: 300, ceiling=40)
+    for _ in range(GROW_AFTER):
+        assert runner.ceiling == 40
+        runner.run([[1]], Machine([[1]]))
+    assert runner.ceiling == 80
+
+
+def test_new_trouble_counts_from_the_beginning():
+    runner = BatchRunner(lambda: 300, ceiling=40)
+    few = strangers(GROW_AFTER - 1, 40)
+    runner.run(few, Machine(few))
+    pair = strangers(2)
+    runner.run(pair, Machine(pair, memory=10))  # out of memory with 20 tokens, then two batches of 10
+    assert runner.ceiling == 10
+    rows = strangers(GROW_AFTER - 3)
+    runner.run(rows, Machine(rows))
+    assert runner.ceiling == 10
+    runner.run([[1]], Machine([[1]]))
+    assert runner.ceiling == 20
+
+
+def test_where_memory_stays_short_it_tries_for_more_now_and_then_and_loses_nothing():
+    rows = strangers(8)
+    machine = Machine(rows, memory=20)
+    runner = BatchRunner(lambda: 80)
+    for _ in range(GROW_AFTER):
+        assert runner.run(rows, machine) == names(rows)
+        assert runner.ceiling in (20, 40)
+    sizes = machine.sizes
+    assert sizes[:2] == [8, 4]
+    assert 0 < sizes[2:].count(4) <= sizes[2:].count(2) / GROW_AFTER
+
+
+def test_the_budget_is_asked_anew_for_each_run():
+    budgets = [160, 40, 80]
+    rows = strangers(16)
+    machine = Machine(rows)
+    runner = BatchRunner(lambda: budgets[0])
+    for sizes in ([16], [4] * 4, [8] * 2):
+        runner.run(rows, machine)
+        assert machine.sizes == sizes
+        budgets.pop(0)
+
+
+def test_a_budget_that_has_shrunk_counts_more_than_what_was_learned():
+    budget = 160
+    runner = BatchRunner(lambda: budget, ceiling=80)
+    assert runner.token_budget == 80
+    budget = 30
+    assert runner.token_budget == 30
+    rows = strangers(6)
+    machine = Machine(rows, memory=20)
+    assert runner.run(rows, machine) == names(rows)
+    assert machine.sizes == [3, 1, 1, 1, 1, 1, 1]
+    assert runner.ceiling == 15
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 100), st.integers(10, 100)), min_size=1, max_size=20), st.integers(1, 20))
+def test_no_batch_is_ever_above_the_budget(weather, count):
+    """Free memory comes and goes, and so does what really fits; the budget grows back but never beyond what is free."""
+    runner = BatchRunner(lambda: budget)
+    for budget, memory in weather:
+        rows = strangers(count)
+        machine = Machine(rows, memory)
+        assert runner.run(rows, machine) == names(rows)
+        assert all(len(batch) == 1 or 10 * len(batch) <= budget for batch in machine.batches)
+        assert runner.token_budget <= budget
+
+
 def test_results_that_do_not_match_the_rows_are_an_error_not_a_shift():
-    results = BatchRunner(100).run([1, 1], lambda batch: ["only one"])
+    results = BatchRunner(lambda: 100).run([[1], [2]], lambda batch: ["only one"])
     assert results[0] == "only one"
     assert results[1] == "only one"
-    results = BatchRunner(100).run([1], lambda batch: [])
+    results = BatchRunner(lambda: 100).run([[1]], lambda batch: [])
     assert isinstance(results[0], ValueError)
+
+
+def test_a_failed_batch_holds_no_memory_while_the_next_one_runs():
+    """The frames of its error would keep its tensors alive, and the halves would run out of memory as well."""
+    tensors = []
+
+    def score(batch):
+        assert all(tensor() is None for tensor in tensors)
+        tensor = torch.zeros(3)
+        tensors.append(weakref.ref(tensor))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError
+        return ["fine"]
+
+    assert BatchRunner(lambda: 100).run([[1], [2], [3]], score) == ["fine"] * 3
+    assert len(tensors) > 3
 
 
 def test_an_interruption_is_not_swallowed():
@@ -129,4 +355,4 @@ def test_an_interruption_is_not_swallowed():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        BatchRunner(100).run([1, 1], interrupted)
+        BatchRunner(lambda: 100).run([[1], [1]], interrupted)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import PreTrainedConfig
 
 from guard_reward.scoring import VerdictEngine, VerdictGrammar
-
-SAFE = "Safety: Safe\nCategories: None\nRefusal: No"
 
 
 def answers(generations):
@@ -20,59 +17,76 @@ def grammars(toy, count):
     return [toy.response if i % 3 else toy.prompt for i in range(count)]
 
 
-class Scripted(torch.nn.Module):
-    """A language model that says one thing, to everyone, and counts how often it is asked."""
+class Scripted:
+    """A road through a language model that says one thing, to everyone, and counts how often it is asked."""
+
+    name = "scripted"
 
     def __init__(self, vocabulary, script, start):
-        super().__init__()
         self.script, self.start, self.vocabulary, self.calls = script, start, vocabulary, 0
-        self.device = torch.device("cpu")
-        self.config = PreTrainedConfig()
 
-    def get_decoder(self):
-        return None
-
-    def get_output_embeddings(self):
-        return None
-
-    def forward(self, input_ids, position_ids, **_):
+    def forward(self, layout, store):
         self.calls += 1
-        step = (position_ids - self.start + 1).clamp(0, len(self.script) - 1)
-        logits = torch.nn.functional.one_hot(torch.tensor(self.script)[step], self.vocabulary).float() * 10
-        return type("Output", (), {"logits": logits})
+        return layout.positions[layout.verdicts]
+
+    def logits(self, positions):
+        step = (positions - self.start + 1).clamp(0, len(self.script) - 1)
+        return torch.nn.functional.one_hot(torch.tensor(self.script)[step], self.vocabulary).float() * 10
+
+
+def scripted(toy, tokens, start):
+    return VerdictEngine(toy.model(0), [toy.end], road=Scripted(toy.vocabulary, [*tokens, toy.end], start))
 
 
 @pytest.mark.parametrize(
     ("answer", "passes"),
     [
-        (SAFE, 1),  # the draft itself
-        ("Safety: Safe\nCategories: None\nRefusal: Yes", 2),  # other refusal word
-        ("Safety: Unsafe\nCategories: None\nRefusal: No", 2),  # other severity
-        ("Safety: Unsafe\nCategories: Violent\nRefusal: No", 3),  # severity and category
-        ("Safety: Unsafe\nCategories: PII, Jailbreak\nRefusal: Yes", 6),  # each choice once
+        ("Safety: Safe\nCategories: None\nRefusal: No", 1),  # a branch of the first draft
+        ("Safety: Safe\nCategories: None\nRefusal: Yes", 1),  # so is the other refusal word
+        ("Safety: Unsafe\nCategories: Violent\nRefusal: No", 2),  # the category
+        ("Safety: Controversial\nCategories: Violent\nRefusal: Yes", 2),  # the category
+        ("Safety: Unsafe\nCategories: None\nRefusal: No", 2),  # the category, though there is none
+        ("Safety: Safe\nCategories: Violent\nRefusal: No", 2),  # a category where none was guessed
+        ("Safety: Unsafe\nCategories: PII, Jailbreak\nRefusal: Yes", 3),  # each category
+        ("Safety: Unsafe\nCategories: PII, Jailbreak, Violent\nRefusal: Yes", 4),  # each category
         ("Safety: Safe", 1),  # ends too early
         ("", 1),  # ends at once
         ("Safety: Safe\nCategories: None\nRefusal: No\n", 2),  # does not stop
-        ("Safety: Unsafe\nCategories: ??, PII\nRefusal: No", 6),  # unknown category, re-synchronised
-        ("???", 4),  # never in grammar
+        ("Safety: Unsafe\nCategories:??, PII\nRefusal: No", 5),  # unknown category, found its way back
+        ("???", 4),  # never in the grammar
     ],
 )
-def test_a_pass_for_every_choice_that_the_draft_missed(toy, answer, passes):
-    if passes == 6 and "??" in answer:
-        answer = answer.replace(" ??", "??")
+def test_a_pass_for_every_choice_that_the_draft_left_open(toy, answer, passes):
     tokens = toy.encode(answer)
-    model = Scripted(toy.vocabulary, [*tokens, toy.end], start=3)
-    [generation] = VerdictEngine(model, [toy.end]).generate([[0, 1, 2]], [toy.response])
+    engine = scripted(toy, tokens, start=3)
+    [generation] = engine.generate([[0, 1, 2]], [toy.response])
     assert (generation.token_ids, generation.ended) == (tokens, True)
-    assert generation.passes == model.calls == passes
+    assert generation.passes == engine.road.calls == engine.usage.passes == passes
 
 
 def test_prompt_moderation_ends_after_the_categories(toy):
-    tokens = toy.encode("Safety: Safe\nCategories: None")
-    model = Scripted(toy.vocabulary, [*tokens, toy.end], start=1)
-    [generation] = VerdictEngine(model, [toy.end]).generate([[0]], [toy.prompt])
-    assert (generation.token_ids, generation.ended, generation.passes) == (tokens, True, 1)
-    assert generation.refusal_log_probs is None
+    for answer, passes in (
+        ("Safety: Safe\nCategories: None", 1),
+        ("Safety: Unsafe\nCategories: Violent", 2),
+        ("Safety: Unsafe\nCategories: Violent, Jailbreak", 3),
+    ):
+        tokens = toy.encode(answer)
+        [generation] = scripted(toy, tokens, start=1).generate([[0]], [toy.prompt])
+        assert (generation.token_ids, generation.ended, generation.passes) == (tokens, True, passes)
+        assert generation.refusal_log_probs is None
+
+
+def test_a_row_whose_drafts_always_miss_is_no_longer_drafted(toy, monkeypatch):
+    """Line after line leads back into the grammar, where the draft is wrong each time."""
+    tokens = toy.encode("?" + "\n?" * 20)
+    drafted = []
+    draft = VerdictGrammar.draft
+    monkeypatch.setattr(
+        VerdictGrammar, "draft", lambda self, *args: drafted.append(len(found := draft(self, *args))) or found
+    )
+    [generation] = scripted(toy, tokens, start=1).generate([[0]], [toy.response])
+    assert generation.token_ids == tokens
+    assert len([count for count in drafted if count]) == 3
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -181,27 +195,6 @@ def test_probabilities_are_a_plain_softmax_at_the_position_that_decides(toy, see
     assert_probabilities(toy, toy.model(seed))
 
 
-ARCHITECTURES = [
-    ("Llama", {}, True),  # plain head
-    ("Mistral", {"sliding_window": None}, True),  # plain head
-    ("Qwen2", {}, True),  # plain head
-    ("Gemma2", {"final_logit_softcapping": 2.0, "query_pre_attn_scalar": 16}, False),  # caps the logits
-    ("Granite", {"logits_scaling": 3.0}, False),  # scales the logits
-    ("Cohere", {"logit_scale": 0.25}, False),  # scales the logits
-    ("GPTNeoX", {"rotary_pct": 1.0}, True),  # no grouped heads
-]
-
-
-@pytest.mark.parametrize(("architecture", "config", "plain_head"), ARCHITECTURES)
-def test_other_architectures(toy, architecture, config, plain_head):
-    model = toy.model(2, architecture, **config)
-    engine = VerdictEngine(model, [toy.end], 30)
-    assert engine._head_is_all is plain_head
-    inputs = toy.inputs(2, 9)
-    assert answers(engine.generate(inputs, grammars(toy, 9))) == toy.greedy(model, inputs, 30)
-    assert_probabilities(toy, model, 30)
-
-
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_either_attention(toy, attention):
     model = toy.model(4, attn_implementation=attention)
@@ -212,13 +205,50 @@ def test_either_attention(toy, attention):
 
 
 def test_logits_only_where_a_token_is_decided(toy):
-    """The head sees the verdict's positions, not the conversation's."""
+    """The head sees the verdicts' positions, not the conversations'."""
     model = toy.model(0)
-    engine = VerdictEngine(model, [toy.end], 40)
     seen = []
-    model.lm_head.register_forward_hook(lambda module, args, output: seen.append(args[0].shape[1]))
+    model.lm_head.register_forward_hook(lambda module, args, output: seen.append(len(args[0].flatten(0, -2))))
+    engine = VerdictEngine(model, [toy.end], 40)
+    seen.clear()  # of the trial that chose the road
     engine.generate([[1] * 300, [2] * 10], [toy.response] * 2)
-    assert max(seen) <= len(toy.response.draft(toy.response.start)) + 1
+    assert max(seen) == 2 * (1 + len(toy.response.draft(toy.response.start, 39)))
+
+
+def test_shared_beginnings_are_computed_once(toy):
+    """Tokens that go through the model: those of the trie of all rows, and the drafts'."""
+    model = toy.model(0)
+    prompts = [[3] * 40, [4] * 25]
+    rows = [[*prompt, *[word] * 5, toy.end] for prompt in prompts for word in range(5, 9)]
+    fed = []
+    model.model.embed_tokens.register_forward_hook(lambda module, args, output: fed.append(args[0].numel()))
+    engine = VerdictEngine(model, [toy.end], 40)
+    fed.clear()
+    engine.generate(rows, [toy.response] * 8)
+    unique = 40 + 25 + 8 * 6
+    assert fed[0] == unique + 8 * len(toy.response.draft(toy.response.start, 39))
+    assert (engine.usage.input_tokens, engine.usage.computed_tokens) == (sum(map(len, rows)), unique)
+    assert engine.usage.prefix_reuse == pytest.approx(1 - unique / sum(map(len, rows)))
+    assert engine.usage.rows == 8
+    assert engine.usage.passes_per_verdict >= 1
+
+
+def test_a_preamble_is_computed_once_and_changes_nothing(toy):
+    model = toy.model(5)
+    preambles = [[2, 3] * 30, [2, 3] * 10 + [5, 6] * 20]
+    engine = VerdictEngine(model, [toy.end], 40, preambles=preambles)
+    rows = [[*preamble, *row] for preamble in preambles for row in toy.inputs(5, 7)]
+    rows += [preambles[0], [*preambles[0][:30], toy.end], [7, toy.end]]  # all of it, a part of it, nothing of it
+    chosen = grammars(toy, len(rows))
+    expected = toy.greedy(model, rows, 40)
+    assert answers(engine.generate(rows, chosen)) == expected
+    first = engine.usage.computed_tokens
+    assert answers(engine.generate(rows, chosen)) == expected  # from the kept keys and values
+    # Each preamble but its last token in the row that is nothing else; what both begin with was shared before.
+    assert engine.usage.computed_tokens - first == first - (60 - 1) - (60 - 20)
+    engine.forget()
+    assert answers(engine.generate(rows, chosen)) == expected
+    assert engine.usage.computed_tokens == 3 * first - (60 - 1) - (60 - 20)
 
 
 def test_no_gradients_no_changed_inputs(toy):
@@ -241,24 +271,3 @@ def test_a_grammar_of_another_tokenizer_costs_passes_never_the_answer(toy):
     model = toy.model(9)
     inputs = toy.inputs(9, 9)
     assert answers(VerdictEngine(model, [toy.end], 30).generate(inputs, [wrong] * 9)) == toy.greedy(model, inputs, 30)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "config"),
-    [
-        ("Mistral", {"sliding_window": 16}),  # every layer
-        ("Gemma2", {"sliding_window": 16, "query_pre_attn_scalar": 16}),  # every second
-        ("Qwen3", {"sliding_window": 16, "use_sliding_window": True, "max_window_layers": 0}),  # switched on
-    ],
-)
-def test_a_sliding_window_is_refused(toy, architecture, config):
-    """Rejected drafts take up places in the cache: the window would end too early, without a word."""
-    with pytest.raises(ValueError, match="last 16 tokens only, of a context of 512"):
-        VerdictEngine(toy.model(0, architecture, **config), [toy.end])
-
-
-def test_a_running_state_is_refused(toy):
-    model = toy.model(0)
-    model.config.layer_types = ["linear_attention", "full_attention"]
-    with pytest.raises(ValueError, match="running state"):
-        VerdictEngine(model, [toy.end])

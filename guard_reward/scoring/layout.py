@@ -1,0 +1,224 @@
+"""One forward pass, laid out: the tokens of all rows packed into one sequence, and who sees whom.
+
+No token is padded. Attention is planned here, once a pass, as a few groups of rows whose queries and keys have the
+same shape; every layer then only gathers, attends and scatters. A row's draft is a tree, so a guess sees the row's
+context and the guesses that lead to it, but not the other branches.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from guard_reward.scoring.grammar import Draft
+
+__all__ = ["AttentionGroup", "Layout", "Segment", "lay_out"]
+
+Ids = NDArray[np.int64]
+QUERY_BLOCK = 256  # queries of one row that share a list of keys; smaller blocks skip more of the causal half
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What one row gives to a pass.
+
+    Attributes:
+        fresh: known tokens whose keys and values are not stored yet, at least one.
+        path: slots of all known tokens, the fresh ones last.
+        draft: guesses about what follows.
+        draft_slots: their slots, shape (guesses,).
+    """
+
+    fresh: Sequence[int]
+    path: Ids
+    draft: Draft
+    draft_slots: Ids
+
+    @property
+    def keys(self) -> Ids:
+        return np.concatenate([self.path, self.draft_slots])
+
+    @property
+    def verdicts(self) -> int:
+        """Positions whose logits decide a token of the answer: the last known token, and every guess."""
+        return 1 + len(self.draft)
+
+    def visible(self, begin: int, end: int) -> NDArray[np.bool_]:
+        """Which of its own tokens (fresh, then guesses) those from `begin` to `end` see, shape (end - begin, end)."""
+        visible = np.tri(end - begin, end, begin, dtype=bool)
+        first_guess = len(self.fresh)
+        for guess, parent in enumerate(self.draft.parents[: max(end - first_guess, 0)]):
+            row = visible[first_guess + guess - begin]
+            # Of the guesses it sees what its parent sees, and itself.
+            row[first_guess:] = visible[first_guess + parent - begin, first_guess:] if parent >= 0 else False
+            row[first_guess + guess] = True
+        return visible
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionGroup:
+    """Rows whose attention is computed in one call.
+
+    Attributes:
+        queries: places in the packed pass, shape (rows, queries).
+        keys: slots, shape (rows, keys).
+        bias: 0 where a query sees a key, else -inf, shape (rows or 1, 1, queries, keys).
+    """
+
+    queries: Tensor
+    keys: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A packed pass over T tokens, of which V decide a token of an answer.
+
+    Attributes:
+        tokens, positions, slots: shape (T,).
+        attention: covers every token once.
+        verdicts: the deciding places, row after row, shape (V,).
+        verdict_attention: covers the deciding places only; `queries` count in V, not in T.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    slots: Tensor
+    attention: list[AttentionGroup]
+    verdicts: Tensor
+    verdict_attention: list[AttentionGroup]
+
+
+def lay_out(segments: Sequence[Segment], device: torch.device, dtype: torch.dtype, rounding: int = 1) -> Layout:
+    """Plan the pass over `segments`.
+
+    Args:
+        segments: the rows' contributions, in any order.
+        device: where the model is.
+        dtype: of the attention's bias: the model's.
+        rounding: numbers of queries and keys are padded up to multiples of this, so that more rows share a call. 1
+            pads nothing: right where a call costs little (CPU); more where every call is a launch (GPU).
+    """
+    starts = np.cumsum([0, *(len(s.fresh) + len(s.draft) for s in segments)])
+    verdict_starts = np.cumsum([0, *(s.verdicts for s in segments)])
+    blocks = [
+        block
+        for segment, start, verdict_start in zip(segments, starts, verdict_starts, strict=False)
+        for block in _blocks(segment, int(start), int(verdict_start))
+    ]
+
+    def tensor(parts: list[Ids]) -> Tensor:
+        return torch.from_numpy(np.concatenate(parts)).to(device, non_blocking=True)
+
+    return Layout(
+        tokens=tensor([np.array([*s.fresh, *s.draft.tokens]) for s in segments]),
+        positions=tensor(
+            [
+                np.concatenate(
+                    [
+                        np.arange(len(s.path) - len(s.fresh), len(s.path)),
+                        len(s.path) + np.array(s.draft.depths, dtype=np.int64),
+                    ]
+                )
+                for s in segments
+            ]
+        ),
+        slots=tensor([s.keys[len(s.path) - len(s.fresh) :] for s in segments]),
+        attention=list(_groups(blocks, device, dtype, rounding)),
+        verdicts=tensor([np.arange(end - s.verdicts, end) for s, end in zip(segments, starts[1:], strict=True)]),
+        verdict_attention=list(_groups([b.at_verdicts() for b in blocks if b.is_last], device, dtype, rounding)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some consecutive queries of one row, and the keys that any of them sees.
+
+    Attributes:
+        segment: the row.
+        begin, end: which of its own tokens ask.
+        queries: where their answers go.
+        verdict_start: where the row's verdict positions begin among all.
+    """
+
+    segment: Segment
+    begin: int
+    end: int
+    queries: Ids
+    verdict_start: int
+
+    @property
+    def is_last(self) -> bool:
+        return self.end == len(self.segment.fresh) + len(self.segment.draft)
+
+    @property
+    def keys(self) -> Ids:
+        return self.segment.keys[: len(self.segment.path) - len(self.segment.fresh) + self.end]
+
+    @property
+    def shape_of_visible(self) -> tuple[int, ...]:
+        """Equal for two blocks of equal shape only if the same of their queries see the same of their keys."""
+        return (self.begin, len(self.segment.fresh), id(self.segment.draft) if self.is_last else 0)
+
+    def at_verdicts(self) -> _Block:
+        """The same for the verdict positions only."""
+        count = self.segment.verdicts
+        places = np.arange(self.verdict_start, self.verdict_start + count)
+        return _Block(self.segment, self.end - count, self.end, places, self.verdict_start)
+
+
+def _blocks(segment: Segment, start: int, verdict_start: int) -> Iterator[_Block]:
+    own = len(segment.fresh) + len(segment.draft)
+    count = -(-own // QUERY_BLOCK)
+    # All verdict positions stay in the last block.
+    ends = [*sorted({(len(segment.fresh) - 1) * i // count for i in range(1, count)} - {0}), own]
+    for begin, end in zip([0, *ends], ends, strict=False):
+        yield _Block(segment, begin, end, np.arange(start + begin, start + end), verdict_start)
+
+
+def _groups(
+    blocks: Sequence[_Block], device: torch.device, dtype: torch.dtype, rounding: int
+) -> Iterator[AttentionGroup]:
+    """Blocks of one (rounded) shape together."""
+    alike: dict[tuple[int, ...], list[_Block]] = defaultdict(list)
+    for block in blocks:
+        shape = (_rounded_up(len(block.queries), rounding), _rounded_up(len(block.keys), rounding))
+        alike[*shape, *(block.shape_of_visible if rounding == 1 else ())].append(block)
+    for (width, depth, *_), members in alike.items():
+        seen = np.stack([_seen(block, width, depth) for block in (members if rounding > 1 else members[:1])])
+        bias = torch.zeros(len(seen), 1, width, depth, dtype=dtype, device=device)
+        yield AttentionGroup(
+            queries=_stacked([block.queries for block in members], width, device),
+            keys=_stacked([block.keys for block in members], depth, device),
+            bias=bias.masked_fill_(torch.from_numpy(~seen)[:, None].to(device), float("-inf")),
+        )
+
+
+def _seen(block: _Block, width: int, depth: int) -> NDArray[np.bool_]:
+    """Which key each query of the block sees, padded in front to shape (width, depth).
+
+    Padding queries are copies of the first query: computed several times, with the same result. Padding keys are
+    copies of the first key that nobody sees.
+    """
+    visible = block.segment.visible(block.begin, block.end)
+    seen = np.zeros((width, depth), dtype=bool)
+    seen[:, depth - len(block.keys) :] = True
+    seen[width - len(visible) :, depth - visible.shape[1] :] = visible
+    seen[: width - len(visible), depth - visible.shape[1] :] = visible[0]
+    return seen
+
+
+def _rounded_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _stacked(rows: Sequence[Ids], width: int, device: torch.device) -> Tensor:
+    """Rows of indices, padded in front with each row's first, shape (rows, width)."""
+    padded = [np.concatenate([np.repeat(row[:1], width - len(row)), row]) for row in rows]
+    return torch.from_numpy(np.stack(padded)).to(device, non_blocking=True)

@@ -1,0 +1,43 @@
+"""How many tokens fit into the memory that is free."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["bytes_per_token", "free_memory", "token_budget"]
+
+SHARE = 0.5  # of the free memory; the rest is for what is not counted, and for whoever shares the device
+MOST_ON_ACCELERATOR, MOST_ON_CPU, LEAST = 65_536, 8_192, 1_024  # beyond these a pass gains nothing
+
+
+def bytes_per_token(model: PreTrainedModel) -> int:
+    """Memory that one token of a batch takes: its keys and values in all layers, and a layer's passing results."""
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    key_value_heads = getattr(config, "num_key_value_heads", None) or heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    intermediate = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    stored = 2 * config.num_hidden_layers * key_value_heads * size
+    passing = 8 * config.hidden_size + 3 * intermediate + 6 * heads * size + 8 * key_value_heads * size
+    return int((stored + passing) * model.dtype.itemsize)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be taken on `device`: on a GPU with what PyTorch has reserved and does not use."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def token_budget(model: PreTrainedModel) -> int:
+    """How many tokens a batch may hold now, by the memory that is free on the model's device."""
+    most = MOST_ON_CPU if model.device.type == "cpu" else MOST_ON_ACCELERATOR
+    return max(min(most, int(SHARE * free_memory(model.device)) // bytes_per_token(model)), LEAST)

@@ -1,0 +1,123 @@
+"""How fast a user's own guard is on a user's own machine, and how fast it could be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from guard_reward.speed.floor import Floor, matmul_rate
+from guard_reward.speed.race import Variant, race
+from guard_reward.speed.variants import Rows, batched_generate, model_card, one_pass
+
+if TYPE_CHECKING:
+    from guard_reward.guards import TransformersGuard
+
+__all__ = ["check_speed"]
+
+_COMMON_WORDS = (
+    "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which "
+    "one you were all her she there would their we him been has when who will no more if out so up said what its about "
+    "than into them can only other time new some could these two may first then do any like my now over such our man"
+)
+
+
+def check_speed(
+    guard: TransformersGuard,
+    *,
+    prompts: int = 2,
+    group_size: int = 8,
+    completion_tokens: int = 128,
+    rounds: int = 2,
+    batch_size: int = 8,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Let the model card's loop, batched ``generate`` and the guard take turns on made-up rollouts.
+
+    Args:
+        guard: a local guard.
+        prompts: groups a round.
+        group_size: completions of each prompt.
+        completion_tokens: about how long they are.
+        rounds: how often each variant takes its turn.
+        batch_size: of batched ``generate``.
+        on_step: told what happens next.
+
+    Returns:
+        ``guard`` (its description), ``matmul_tflops`` (the device's rate), ``floor_rollouts_per_second`` (what no
+        scorer can exceed on this work) and ``variants``, a list of dictionaries as the benchmark writes them.
+
+    Raises:
+        Disagreement: the variants answer differently.
+
+    Example:
+        >>> from guard_reward import load_guard
+        >>> guard = load_guard("Qwen/Qwen3Guard-Gen-0.6B", dtype="bfloat16")   # doctest: +SKIP
+        >>> check_speed(guard)["variants"][-1]["ratio_to_model_card"]          # doctest: +SKIP
+    """
+    model, engine = guard.model, guard.engine
+    ends = sorted(engine.end_token_ids)
+    floor, device, dtype = Floor.of(model), model.device, model.dtype
+    preamble = max((len(p) for p in engine.preambles), default=0)
+
+    def work(number: int) -> Rows:
+        dice = Random(f"speed {number}")
+        asked = [_text(guard, dice, 40) for _ in range(prompts)]
+        return [
+            guard.encode(
+                [
+                    {"role": "user", "content": prompt},
+                    {"role": "assistant", "content": _text(guard, dice, completion_tokens)},
+                ]
+            )
+            for _ in range(group_size)
+            for prompt in asked
+        ]
+
+    before = guard.usage
+    results = race(
+        [
+            Variant("model_card", lambda rows: model_card(model, rows, ends), most_rows=2),
+            Variant("batched_generate", lambda rows: batched_generate(model, rows, ends, batch_size), batch_size),
+            Variant(
+                engine.road.name,
+                lambda rows: one_pass(engine, rows, guard.response_grammar),
+                passes=lambda: guard.usage.since(before).passes_per_verdict,
+            ),
+        ],
+        work,
+        rounds=rounds,
+        floor=floor,
+        preamble=preamble,
+        device=device,
+        dtype=dtype,
+        on_step=on_step,
+    )
+    rate = matmul_rate(device, dtype)
+    sample = work(0)
+    operations = floor.operations(sample, one_pass(engine, sample, guard.response_grammar), preamble)
+    return {
+        "guard": guard.describe(),
+        "matmul_tflops": rate / 1e12,
+        "floor_rollouts_per_second": rate * len(sample) / operations,
+        "variants": [
+            {
+                "variant": result.name,
+                "completion_tokens": completion_tokens,
+                "group_size": group_size,
+                "rollouts_per_second": result.rollouts_per_second,
+                "ratio_to_model_card": result.ratio_to(results[0]),
+                "floor_fraction": result.floor_fraction,
+                "passes_per_verdict": result.passes_per_verdict,
+                "peak_memory_bytes": result.peak_memory_bytes,
+            }
+            for result in results
+        ],
+    }
+
+
+def _text(guard: TransformersGuard, dice: Random, tokens: int) -> str:
+    """Common words, about `tokens` tokens of them."""
+    text = " ".join(dice.choices(_COMMON_WORDS.split(), k=tokens))
+    ids = guard.tokenizer.encode(text, add_special_tokens=False)[:tokens]
+    return str(guard.tokenizer.decode(ids))

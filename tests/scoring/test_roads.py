@@ -1,0 +1,154 @@
+"""Both roads through a model are the model: whatever the architecture, the answers are those of greedy ``generate``."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from guard_reward.scoring import FastRoad, GenericRoad, VerdictEngine, choose_road
+
+FAST = [
+    ("Qwen3", {}),
+    ("Qwen3", {"attention_bias": True}),
+    ("Qwen3", {"num_key_value_heads": 4}),  # no grouped heads
+    ("Llama", {}),
+    (
+        "Llama",
+        {
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 1e4,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            }
+        },
+    ),
+    ("Mistral", {"sliding_window": None}),
+    ("Qwen2", {}),
+]
+GENERIC = [
+    ("Gemma", {}),  # scales the embedding, norms its own way
+    ("Granite", {"logits_scaling": 3.0}),  # scales the logits
+    ("Cohere", {"logit_scale": 0.25}),  # scales the logits, attention and MLP side by side
+    ("GPTNeoX", {"rotary_pct": 1.0}),  # names of its own
+    ("Phi3", {}),  # query, key and value in one projection
+    ("Olmo2", {}),  # norms behind attention
+    (
+        "Gemma2",
+        {
+            "final_logit_softcapping": 2.0,
+            "attn_logit_softcapping": None,
+            "query_pre_attn_scalar": 16,
+            "layer_types": ["full_attention"] * 2,
+        },
+    ),  # caps the logits
+]
+
+
+def answers(generations):
+    return [(generation.token_ids, generation.ended) for generation in generations]
+
+
+@pytest.mark.parametrize(("architecture", "config"), [*FAST, *GENERIC])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_equal_to_greedy_generate(toy, architecture, config, seed):
+    model = toy.model(seed, architecture, **config)
+    road = choose_road(model)
+    assert road.name == ("fast" if (architecture, config) in FAST else "generic")
+    inputs = toy.inputs(seed, 9)
+    chosen = [toy.response if i % 3 else toy.prompt for i in range(9)]
+    expected = toy.greedy(model, inputs, 30)
+    for way in (road, GenericRoad(model)):
+        engine = VerdictEngine(model, [toy.end], 30, road=way)
+        assert answers(engine.generate(inputs, chosen)) == expected
+        assert answers(engine.generate(inputs[::-1], chosen[::-1])) == expected[::-1]
+
+
+def test_both_roads_give_the_same_probabilities(toy):
+    model = toy.model(6)
+    inputs = toy.inputs(6, 14)
+    fast, generic = (
+        VerdictEngine(model, [toy.end], 30, road=road).generate(inputs, [toy.response] * 14)
+        for road in (FastRoad(model), GenericRoad(model))
+    )
+    for one, other in zip(fast, generic, strict=True):
+        assert one.severity_log_probs == pytest.approx(other.severity_log_probs, abs=1e-4)
+        assert one.refusal_log_probs == pytest.approx(other.refusal_log_probs, abs=1e-4)
+        assert one.passes == other.passes
+
+
+def test_a_compiled_road_gives_the_same_answers(toy):
+    model = toy.model(1)
+    inputs = toy.inputs(1, 9)
+    engine = VerdictEngine(model, [toy.end], 30, road=choose_road(model, compile=True))
+    assert answers(engine.generate(inputs, [toy.response] * 9)) == toy.greedy(model, inputs, 30)
+
+
+def test_only_the_fast_road_can_be_compiled(toy):
+    with pytest.raises(ValueError, match="compile=True needs a guard of the Llama family's shape"):
+        choose_road(toy.model(0, "Granite"), compile=True)
+
+
+class OtherLinear(torch.nn.Linear):
+    """What a quantization library puts in the place of a linear layer."""
+
+
+def test_weights_that_are_not_plain_take_the_generic_road(toy):
+    model = toy.model(4)
+    projection = model.model.layers[1].self_attn.k_proj
+    other = OtherLinear(projection.in_features, projection.out_features, bias=False)
+    other.weight = projection.weight
+    model.model.layers[1].self_attn.k_proj = other
+    assert choose_road(model).name == "generic"
+    inputs = toy.inputs(4, 5)
+    assert answers(VerdictEngine(model, [toy.end], 30).generate(inputs, [toy.response] * 5)) == toy.greedy(
+        model, inputs, 30
+    )
+
+
+def test_the_model_is_left_as_it_was(toy):
+    """Its attention is replaced only while it is scored, also when that fails."""
+    model = toy.model(0, "Granite")
+    before = model.config._attn_implementation
+    engine = VerdictEngine(model, [toy.end], 10)
+    engine.generate([[1, 2, 3]], [toy.response])
+    assert model.config._attn_implementation == before
+    model.model.layers[1].register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.generate([[1, 2, 3]], [toy.response])
+    assert model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"),
+    [
+        ("Mistral", {"sliding_window": 16}),  # every layer
+        ("Gemma2", {"sliding_window": 16, "query_pre_attn_scalar": 16}),  # every second
+        ("Qwen3", {"sliding_window": 16, "use_sliding_window": True, "max_window_layers": 0}),  # switched on
+    ],
+)
+def test_a_sliding_window_is_refused(toy, architecture, config):
+    with pytest.raises(ValueError, match="last 16 tokens only, of a context of 512"):
+        VerdictEngine(toy.model(0, architecture, **config), [toy.end])
+
+
+def test_a_running_state_is_refused(toy):
+    model = toy.model(0)
+    model.config.layer_types = ["linear_attention", "full_attention"]
+    with pytest.raises(ValueError, match="running state"):
+        VerdictEngine(model, [toy.end])
+
+
+def test_an_attention_that_cannot_be_replaced_is_refused(toy):
+    """Capped scores are not what the packed attention computes."""
+    model = toy.model(
+        0,
+        "Gemma2",
+        attn_logit_softcapping=5.0,
+        query_pre_attn_scalar=16,
+        layer_types=["full_attention"] * 2,
+    )
+    with pytest.raises(ValueError, match="attention interface"):
+        VerdictEngine(model, [toy.end])
