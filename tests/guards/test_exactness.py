@@ -1,4 +1,4 @@
-"""Exactness at scale: over three hundred conversations, every answer is greedy ``generate``'s, token for token.
+"""Exactness at scale: over a thousand conversations, every answer is greedy ``generate``'s, token for token.
 
 In float32, on texts that nobody here wrote and in more than thirty languages; with a trained guard, most of whose
 answers on such texts are malformed, and with guards that use the real Qwen3Guard tokenizer and template.
@@ -12,8 +12,12 @@ import json
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from guard_reward.guards import TransformersGuard
+from guard_reward.scoring import FastRoad, GenericRoad, VerdictEngine
+from guard_reward.tiny.guard import sample_conversations
 from guard_reward.verdict import Category, Severity, Unjudged, Verdict
 
 LANGUAGES = {
@@ -151,15 +155,118 @@ def greedy(model, rows, end_ids, batch=32):
     return [answers[index] for index in range(len(rows))]
 
 
-def assert_exact(guard, conversations, ask):
+def assert_exact(guard, conversations, ask, batch=32):
     verdicts, generations = ask(guard, conversations)
     ends = guard.model.generation_config.eos_token_id
-    expected = greedy(guard.model, [guard.encode(conversation) for conversation in conversations], ends)
+    expected = greedy(guard.model, [guard.encode(conversation) for conversation in conversations], ends, batch)
     wrong = [i for i, (g, ids) in enumerate(zip(generations, expected, strict=True)) if g.token_ids != ids]
     assert wrong == []
     texts = [guard.tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]
     assert [verdict.text for verdict in verdicts] == texts
     return verdicts, generations
+
+
+# --- both roads, all verdicts, any company ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def thousand(tiny_guard):
+    """1,000 conversations that the tiny guard understands, all kinds of verdicts, and what ``generate`` answers."""
+    rows = list({tuple(tiny_guard.encode(c.messages)): c for c in sample_conversations(77, 1300)}.items())[:1000]
+    assert len(rows) == 1000
+    inputs = [list(ids) for ids, _ in rows]
+    is_response = [conversation.messages[-1]["role"] == "assistant" for _, conversation in rows]
+    answers = greedy(tiny_guard.model, inputs, tiny_guard.model.generation_config.eos_token_id)
+    return inputs, is_response, answers
+
+
+def engines(guard):
+    """The guard's scorer on both roads, with and without kept preambles."""
+    ends = guard.model.generation_config.eos_token_id
+    preambles = guard.engine.preambles
+    return {
+        "fast": VerdictEngine(guard.model, ends, preambles=preambles, road=FastRoad(guard.model)),
+        "generic": VerdictEngine(guard.model, ends, preambles=preambles, road=GenericRoad(guard.model)),
+        "no preamble": VerdictEngine(guard.model, ends),
+    }
+
+
+def grammars(guard, is_response):
+    return [guard.response_grammar if response else guard._parts.prompt_grammar for response in is_response]
+
+
+@pytest.mark.parametrize("road", ["fast", "generic", "no preamble"])
+def test_a_thousand_conversations_on_each_road(tiny_guard, thousand, road):
+    inputs, is_response, expected = thousand
+    engine = engines(tiny_guard)[road]
+    found = []
+    for begin in range(0, 1000, 125):
+        part = slice(begin, begin + 125)
+        found += engine.generate(inputs[part], grammars(tiny_guard, is_response[part]))
+    assert [i for i in range(1000) if found[i].token_ids != expected[i]] == []
+    texts = [tiny_guard.tokenizer.decode(ids) for ids in expected]
+    assert {text.split("\n")[0] for text in texts} >= {f"Safety: {severity}" for severity in Severity}
+    assert sum("Refusal: Yes" in text for text in texts) > 50
+    safe = [g.passes for g, text in zip(found, texts, strict=True) if text.startswith("Safety: Safe")]
+    assert sum(safe) / len(safe) < 1.05
+
+
+@pytest.mark.parametrize(("mix", "share"), [("all_safe", 0.0), ("half_unsafe", 0.5), ("all_unsafe", 1.0)])
+def test_any_mix_of_verdicts(tiny_guard, thousand, mix, share):
+    inputs, is_response, expected = thousand
+    safe_text = [tiny_guard.tokenizer.decode(ids).startswith("Safety: Safe") for ids in expected]
+    safe = [i for i in range(1000) if safe_text[i]]
+    unsafe = [i for i in range(1000) if not safe_text[i]]
+    count = 120
+    chosen = [*unsafe[: int(count * share)], *safe[: count - int(count * share)]]
+    for engine in engines(tiny_guard).values():
+        found = engine.generate([inputs[i] for i in chosen], grammars(tiny_guard, [is_response[i] for i in chosen]))
+        assert [generation.token_ids for generation in found] == [expected[i] for i in chosen]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_company_of_a_row_changes_nothing(tiny_guard, thousand, alone, data):
+    """The same row in any batch, in any order: the same text and, to 1e-4, the same probabilities."""
+    inputs, is_response, expected = thousand
+    chosen = data.draw(st.lists(st.integers(0, 199), min_size=1, max_size=24, unique=True))
+    engine = engines(tiny_guard)[data.draw(st.sampled_from(["fast", "generic", "no preamble"]))]
+    found = engine.generate([inputs[i] for i in chosen], grammars(tiny_guard, [is_response[i] for i in chosen]))
+    for index, generation in zip(chosen, found, strict=True):
+        assert generation.token_ids == expected[index]
+        assert generation.severity_log_probs == pytest.approx(alone[index].severity_log_probs, abs=1e-4)
+        assert generation.refusal_log_probs == pytest.approx(alone[index].refusal_log_probs, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_guard, thousand):
+    """The first 200 rows, each scored by itself."""
+    inputs, is_response, _ = thousand
+    engine = engines(tiny_guard)["no preamble"]
+    return [
+        engine.generate([row], grammars(tiny_guard, [response]))[0]
+        for row, response in zip(inputs[:200], is_response[:200], strict=True)
+    ]
+
+
+def test_bfloat16_flips_only_near_ties(tiny_guard, thousand):
+    """Where the answer in bfloat16 is another one, the two tokens were nearly equally likely in float32."""
+    inputs, is_response, expected = thousand
+    model = copy.deepcopy(tiny_guard.model).bfloat16()
+    ends = tiny_guard.model.generation_config.eos_token_id
+    found = VerdictEngine(model, ends).generate(inputs, grammars(tiny_guard, is_response))
+    flips = []
+    for row, generation, exact in zip(inputs, found, expected, strict=True):
+        if generation.token_ids == exact:
+            continue
+        place = next(k for k, pair in enumerate(itertools.zip_longest(generation.token_ids, exact)) if len({*pair}) > 1)
+        with torch.no_grad():
+            logits = tiny_guard.model(input_ids=torch.tensor([[*row, *exact[:place]]])).logits[0, -1]
+        first, second = logits.topk(2).values.tolist()
+        flips.append((place, round(first - second, 3)))
+    print(f"{len(flips)} of 1,000 answers differ in bfloat16 (place, margin of the top two logits): {flips}")
+    assert len(flips) <= 20
+    assert all(margin < 0.5 for _, margin in flips)
 
 
 def perturbed(guard, seed, noise):
@@ -233,6 +340,8 @@ def test_the_real_tokenizer(qwen_tokenizer, conversations, ask):
 def test_the_real_tokenizer_and_random_weights(qwen_tokenizer, conversations, ask):
     """Every draft is rejected: the slow road, 128 tokens long."""
     guard = real_tokenizer_guard(qwen_tokenizer, 1, speaks=False, hidden=32)
-    verdicts, generations = assert_exact(guard, conversations[3::40], ask)
+    # One row a time, as on the model card: random logits have near-ties at which ``generate`` differs from itself as
+    # soon as rows are padded together.
+    verdicts, generations = assert_exact(guard, conversations[3::40], ask, batch=1)
     assert all(isinstance(verdict, Unjudged) for verdict in verdicts)
     assert {len(generation.token_ids) for generation in generations if not generation.ended} == {128}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -59,7 +57,9 @@ def segments_of(*rows, known=0, shuffled=False):
 
 def contexts(segment):
     """Naively: for each of a segment's tokens in the pass, the slots it sees, from the first token to itself."""
-    seen = [list(segment.path[: place + 1]) for place in range(len(segment.path) - len(segment.fresh), len(segment.path))]
+    seen = [
+        list(segment.path[: place + 1]) for place in range(len(segment.path) - len(segment.fresh), len(segment.path))
+    ]
     for guess, parent in enumerate(segment.draft.parents):
         before = list(segment.path) if parent == ROOT else seen[len(segment.fresh) + parent]
         seen.append([*before, segment.draft_slots[guess]])
@@ -345,21 +345,3 @@ def test_the_verdict_places_are_all_there_is_of_a_later_pass():
         assert torch.equal(whole.queries, verdict.queries)
         assert torch.equal(whole.keys, verdict.keys)
         assert torch.equal(whole.bias, verdict.bias)
-
-
-def test_what_attention_gives_back():
-    """Shape and type of the queries' heads with the values' size."""
-    segments, slots = segments_of(([1, 2], Draft()))
-    queries, stored = random_pass(2, slots, 4, 2)
-    output = attend(queries, stored, lay_out(segments, CPU, torch.float64).attention, 1.0)
-    assert (output.shape, output.dtype) == ((2, 4, VALUE_SIZE), torch.float64)
-
-
-def test_blocks_follow_each_other_without_a_gap():
-    for length in range(1, 60):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(layout_module, "QUERY_BLOCK", 7)
-            segments, _ = segments_of((list(range(length)), chain(length % 4)))
-            groups = lay_out(segments, CPU, torch.float32).attention
-        ends = sorted((group.queries.min().item(), group.queries.max().item() + 1) for group in groups)
-        assert all(end == begin for (_, end), (begin, _) in pairwise(ends))
