@@ -25,19 +25,24 @@ def attend(queries: Tensor, stored: KeyValues, groups: Sequence[AttentionGroup],
     Returns:
         Shape (places, heads, value head size).
     """
-    places, heads, _ = queries.shape
-    output = queries.new_empty(places, heads, stored.values.shape[-1])
+    (places, heads, _), (_, key_heads, size) = queries.shape, stored.values.shape
+    sharing = heads // key_heads  # grouped-query attention: query heads that share a key-value head
+    output = queries.new_empty(places, heads, size)
     for group in groups:
         rows, width = group.queries.shape
+        # Heads that share keys become further queries of them: no kernel then has to copy keys for every head, and
+        # all that take a bias can be used.
+        asked = queries.index_select(0, group.queries.flatten()).unflatten(1, (key_heads, sharing))
+        asked = asked.unflatten(0, (rows, width)).transpose(1, 2).flatten(2, 3)  # (rows, key heads, queries * sharing, …)
         answer = scaled_dot_product_attention(
-            _gathered(queries, group.queries),  # (rows, heads, queries, head size)
-            _gathered(stored.keys, group.keys),  # (rows, key-value heads, keys, head size)
+            asked,
+            _gathered(stored.keys, group.keys),  # (rows, key heads, keys, head size)
             _gathered(stored.values, group.keys),
-            attn_mask=group.bias,
+            attn_mask=group.repeated_bias(sharing),
             scale=scale,
-            enable_gqa=heads != stored.keys.shape[1],
         )
-        output.index_copy_(0, group.queries.flatten(), answer.transpose(1, 2).reshape(rows * width, heads, -1))
+        answer = answer.unflatten(2, (width, sharing)).transpose(1, 2)  # (rows, queries, key heads, sharing, size)
+        output.index_copy_(0, group.queries.flatten(), answer.reshape(rows * width, heads, size))
     return output
 
 

@@ -37,7 +37,7 @@ NO_DRAFT = Draft()
 LONGEST_DRAFT = 64
 MISSES = 3  # drafts in a row without a single right guess after which a row is decoded without drafts
 HEAD_ROWS = 256  # positions whose logits are held at once: 75 MB a 151k vocabulary in bfloat16
-GPU_ROUNDING = 128
+GPU_ROUNDING = 32
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -74,6 +74,13 @@ class AttentionGroup:
     queries: Tensor
     keys: Tensor
     bias: Tensor
+    _repeated: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    def repeated_bias(self, times: int) -> Tensor:
+        """The bias with each query `times` times in a row, shape (rows or 1, 1, queries * times, keys)."""
+        if times not in self._repeated:  # once a pass, not once a layer
+            self._repeated[times] = self.bias.repeat_interleave(times, dim=2) if times > 1 else self.bias
+        return self._repeated[times]
 
 
 @dataclass(frozen=True, slots=True)

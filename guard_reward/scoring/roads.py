@@ -260,7 +260,7 @@ def choose_road(model: PreTrainedModel, *, compile: bool = False) -> Road:
 
 
 def check_attention(model: PreTrainedModel) -> None:
-    """A token must see its whole context, and nothing but it.
+    """A token must see its whole context, and nothing else must count: not its place in a cache, not other rows.
 
     Raises:
         ValueError: it does not.
@@ -269,6 +269,12 @@ def check_attention(model: PreTrainedModel) -> None:
     kinds = set(getattr(config, "layer_types", None) or ())
     if getattr(model, "_is_stateful", False) or kinds - {"full_attention", "sliding_attention"}:
         raise ValueError(f"{type(model).__name__} keeps a running state; guards need full attention: {sorted(kinds)}")
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope in ("dynamic", "longrope"):
+        raise ValueError(
+            f"{type(model).__name__} has {rope} rotary embeddings, which depend on the longest row of a batch; set "
+            "rope_type to default (or yarn) in the checkpoint's config.json"
+        )
     window = getattr(config, "sliding_window", None)
     if (not kinds or "sliding_attention" in kinds) and window and window < config.max_position_embeddings:
         raise ValueError(

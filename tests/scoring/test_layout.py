@@ -101,16 +101,24 @@ def assert_attention(segments, slots, rounding, heads=2, key_value_heads=1):
 
 
 def assert_covered_once(groups, places, rounding):
-    """Every place in exactly one row of one group; padding repeats the row's first place, in front."""
+    """Every place in exactly one row of one group.
+
+    Padding repeats the row's first place, in front, and sees what that one sees: whichever is written last, the answer
+    is the same.
+    """
     covered = []
     for group in groups:
         rows, width = group.queries.shape
         assert group.keys.shape[0] == rows
-        assert width % rounding == group.keys.shape[1] % rounding == 0
+        for size in (width, group.keys.shape[1]):
+            assert size % rounding == 0
         assert group.bias.shape in ((rows, 1, width, group.keys.shape[1]), (1, 1, width, group.keys.shape[1]))
-        for row in group.queries.tolist():
-            real = row[row.count(row[0]) - 1 :]
-            assert len(row) - len(real) < rounding
+        for row, bias in zip(group.queries.tolist(), group.bias.expand(rows, -1, -1, -1), strict=True):
+            padding = row.count(row[0]) - 1
+            real = row[padding:]
+            assert row[:padding] == [row[0]] * padding
+            assert padding < rounding
+            assert (bias[0, : padding + 1] == bias[0, 0]).all()
             covered += real
     assert sorted(covered) == list(range(places))
 
@@ -212,7 +220,6 @@ def test_heads_may_share_keys(heads, key_value_heads, rounding):
         (40, 2 * QUERY_BLOCK + 3, tree(ROOT, ROOT, 0)),  # behind what is known
         (40, 1, tree(*[ROOT] * QUERY_BLOCK)),  # guesses alone fill more than a block
         (40, 2, chain(QUERY_BLOCK)),  # and no block may part them from the last known token
-        (0, 4 * QUERY_BLOCK, Draft()),  # four blocks
     ],
 )
 def test_long_rows_ask_in_blocks(known, fresh, draft, rounding):
@@ -294,10 +301,19 @@ def test_rows_of_one_shape_share_a_call():
 
 
 def test_rows_of_unlike_shape_share_a_call_when_rounded():
-    """Of 1 to 8 tokens each."""
-    segments, _ = segments_of(*(([length] * length, Draft()) for length in range(1, 9)))
-    assert group_count(segments, rounding=1) == (8, 8)
-    assert group_count(segments, rounding=8) == (1, 1)
+    """Of 1 to 24 tokens each: up to multiples of eight."""
+    segments, _ = segments_of(*(([length] * length, Draft()) for length in range(1, 25)))
+    assert group_count(segments, rounding=1) == (24, 24)
+    assert group_count(segments, rounding=8) == (3, 3)
+
+
+def test_early_blocks_of_long_rows_share_a_call_whatever_is_guessed():
+    """Only the last block of each has guesses to tell apart."""
+    first, second = ([1] * 2 * QUERY_BLOCK, tree(ROOT, 0)), ([2] * 2 * QUERY_BLOCK, tree(ROOT, ROOT))
+    segments, _ = segments_of(first, second)
+    layout = lay_out(segments, CPU, torch.float32)
+    assert [group.queries.shape[0] for group in layout.attention] == [2, 2, 1, 1]
+    assert [group.queries.shape[0] for group in layout.verdict_attention] == [1, 1]
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)

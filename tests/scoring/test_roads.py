@@ -134,6 +134,14 @@ def test_a_sliding_window_is_refused(toy, architecture, config):
         VerdictEngine(toy.model(0, architecture, **config), [toy.end])
 
 
+@pytest.mark.parametrize("rope", ["dynamic", "longrope"])
+def test_positions_that_depend_on_other_rows_are_refused(toy, rope):
+    model = toy.model(0)
+    model.config.rope_parameters = {"rope_type": rope}
+    with pytest.raises(ValueError, match=f"{rope} rotary embeddings"):
+        VerdictEngine(model, [toy.end])
+
+
 def test_a_running_state_is_refused(toy):
     model = toy.model(0)
     model.config.layer_types = ["linear_attention", "full_attention"]
