@@ -118,9 +118,9 @@ class Bench:
         self.vllm: VllmProcess | None = None
         if "vllm" in options.variants:
             _say("starting vLLM")
-            folder = tempfile.mkdtemp()
-            self.model.save_pretrained(folder)
-            self.vllm = VllmProcess(options.vllm_python, Path(folder), options.dtype, END)
+            with tempfile.TemporaryDirectory() as folder:
+                self.model.save_pretrained(folder)
+                self.vllm = VllmProcess(options.vllm_python, Path(folder), options.dtype, END)
         self.engines = {
             name: VerdictEngine(self.model, [END], preambles=[preamble], road=road)
             for name, road in (
@@ -167,6 +167,15 @@ def main(arguments: list[str] | None = None) -> int:
     torch.manual_seed(options.seed)
     cells = [Cell(*key) for key in itertools.product(options.mixes, options.completion_tokens, options.group_sizes)]
     bench = Bench(options, Work(options, cells[0]).preamble)
+    try:
+        return _run(options, cells, bench)
+    finally:
+        if bench.vllm is not None:
+            bench.vllm.close()
+
+
+def _run(options: argparse.Namespace, cells: list[Cell], bench: Bench) -> int:
+    """Measure every setting, and keep what is measured."""
     floor = Floor.of(bench.model)
     _say(_machine(options))
     table: list[dict[str, Any]] = []
@@ -212,8 +221,6 @@ def main(arguments: list[str] | None = None) -> int:
         if options.json:  # after every setting, so that an interrupted run keeps what it has
             options.json.parent.mkdir(parents=True, exist_ok=True)
             options.json.write_text(json.dumps(table, indent=1) + "\n")
-    if bench.vllm is not None:
-        bench.vllm.close()
     if options.plot:
         _plot(table, options)
     return 0

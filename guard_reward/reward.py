@@ -246,7 +246,8 @@ class GuardReward:
 
     def _usage(self) -> Any:
         """A local guard's count of what it has scored (`guard_reward.scoring.Usage`); other guards have none."""
-        return getattr(self.guard, "usage", None)
+        usage = getattr(self.guard, "usage", None)
+        return usage if hasattr(usage, "since") else None
 
     def _moderate(self, conversations: list[list[Message]]) -> list[Verdict | Unjudged]:
         if not conversations:

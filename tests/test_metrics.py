@@ -101,6 +101,13 @@ def test_a_local_guard_says_what_its_verdicts_cost():
     assert metrics["guard/passes_per_verdict"] == [1.5]
 
 
+def test_a_guards_own_idea_of_usage_is_left_alone():
+    guard = ScriptedGuard()
+    guard.usage = {"prompt_tokens": 12}
+    metrics, _ = run(GuardReward(guard), ["fine"])
+    assert "guard/prefix_reuse" not in metrics
+
+
 @pytest.mark.parametrize("completions", [BATCH, [""] * 3, ["broken"] * 3, [None] * 3])
 def test_never_nan_and_plain_numbers(completions):
     metrics, _ = run(GuardReward(ScriptedGuard()), completions)

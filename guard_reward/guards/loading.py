@@ -37,10 +37,11 @@ def load_guard(
         device: where to put it; by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own.
         revision: branch, tag or commit on the hub; pin it, the reward depends on it.
-        attn_implementation: passed to transformers (``"sdpa"``, ``"flash_attention_2"``, …).
+        attn_implementation: passed to transformers (``"sdpa"``, ``"eager"``, …); for `guard.model` itself: scoring
+            brings its own attention.
         quantization_config: passed to transformers (``BitsAndBytesConfig``, ``TorchAoConfig``, …).
-        token_budget: most tokens in one forward pass, shared beginnings counted once; by default what half of the free
-            memory holds, at most 65,536 on an accelerator and 8,192 on a CPU. Halved when memory runs out, then grown
+        token_budget: most input tokens in one forward pass, shared beginnings counted once; by default what half of the
+            free memory holds, at most 65,536 on an accelerator and 8,192 on a CPU. Halved when memory runs out, then grown
             again.
         compile: let ``torch.compile`` fuse what lies between two attentions. Costs about half a minute, once, and needs
             a C++ compiler on a CPU; for guards of the Llama family's shape (Qwen3Guard's), in plain weights.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from guard_reward.guards.loading import Checkpoint
 from guard_reward.guards.windows import split_into_windows, worst_verdict
 from guard_reward.prompting import Prompter
 from guard_reward.scoring import (
+    ONE_AT_A_TIME,
     BatchRunner,
     Generation,
     Usage,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TransformersGuard"]
 
+logger = logging.getLogger(__name__)
 MAX_NEW_TOKENS = 128  # of Qwen3Guard's model card
 
 
@@ -86,7 +89,7 @@ class TransformersGuard:
         if self._checkpoint is not None:
             return {**self.__dict__, "_loaded": None, "_awake_on": None}
         # A model built in memory travels whole; what its engine has computed or compiled does not.
-        return {**self.__dict__, "_loaded": (self.model, self.tokenizer)}
+        return {**self.__dict__, "_loaded": (self.model, self.tokenizer), "_awake_on": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -96,12 +99,13 @@ class TransformersGuard:
 
     @property
     def _parts(self) -> _Loaded:
-        if self._loaded is None:
-            from transformers import AutoModelForCausalLM
+        with ONE_AT_A_TIME:
+            if self._loaded is None:
+                from transformers import AutoModelForCausalLM
 
-            assert self._checkpoint is not None
-            self._loaded = _assemble(*self._checkpoint.load(AutoModelForCausalLM), self._settings)
-        return self._loaded
+                assert self._checkpoint is not None
+                self._loaded = _assemble(*self._checkpoint.load(AutoModelForCausalLM), self._settings)
+            return self._loaded
 
     @property
     def model(self) -> PreTrainedModel:
@@ -149,29 +153,34 @@ class TransformersGuard:
     def sleep(self) -> None:
         """Give the accelerator's memory back: weights move to (pinned) CPU memory, cached keys and values go.
 
-        `wake` or the next `moderate` brings them back. On a CPU only the cache is freed.
+        `wake` or the next `moderate` brings them back. On a CPU only the cache is freed. A guard that was never used
+        since it was pickled has nothing to give back.
         """
-        parts = self._parts
-        parts.engine.forget()
-        if self._awake_on is not None or parts.model.device.type == "cpu":
-            return
-        self._awake_on = parts.model.device
-        parts.model.to("cpu")
-        if self._awake_on.type == "cuda":
-            for tensor in (*parts.model.parameters(), *parts.model.buffers()):
-                tensor.data = tensor.data.pin_memory()
-            torch.cuda.empty_cache()
+        with ONE_AT_A_TIME:
+            if self._loaded is None or self._awake_on is not None:
+                return
+            model, device = self._loaded.model, self._loaded.model.device
+            self._loaded.engine.forget()
+            if device.type == "cpu":
+                return
+            model.to("cpu")
+            self._awake_on = device
+            if device.type == "cuda":
+                for tensor in (*model.parameters(), *model.buffers()):
+                    tensor.data = tensor.data.pin_memory()
+                torch.cuda.empty_cache()
 
     def wake(self) -> None:
         """Bring the weights back to where they were before `sleep`."""
-        if self._awake_on is not None:
-            self._parts.model.to(self._awake_on, non_blocking=True)
-            self._awake_on = None
+        with ONE_AT_A_TIME:
+            if self._awake_on is not None:
+                self._parts.model.to(self._awake_on, non_blocking=self._awake_on.type == "cuda")
+                self._awake_on = None
 
     @property
     def usage(self) -> Usage:
         """What has been scored so far: verdicts, passes, and how many tokens did not have to be computed."""
-        return replace(self._parts.engine.usage)
+        return Usage() if self._loaded is None else replace(self._loaded.engine.usage)
 
     def describe(self) -> dict[str, str]:
         """What decides the verdicts, for the run's record."""
@@ -243,8 +252,12 @@ class TransformersGuard:
         return [text[offsets[start][0] if start else 0 : ends[start + size]] for start in starts]
 
     def _judge(self, windows: Sequence[_Window]) -> list[Verdict | Unjudged]:
+        with ONE_AT_A_TIME:
+            self.wake()
+            return self._judge_awake(windows)
+
+    def _judge_awake(self, windows: Sequence[_Window]) -> list[Verdict | Unjudged]:
         parts = self._parts
-        self.wake()
         different = list(dict.fromkeys(windows))  # identical rows are scored once
 
         def score(indices: list[int]) -> list[Generation]:
@@ -286,6 +299,10 @@ class _Settings:
     token_budget: int | None
     compile: bool
 
+    def __post_init__(self) -> None:
+        if self.token_budget is not None and self.token_budget < 1:
+            raise ValueError(f"token_budget must be at least 1, found {self.token_budget}; None chooses by free memory")
+
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
@@ -320,11 +337,22 @@ def _assemble(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settin
             model,
             _end_token_ids(model, tokenizer),
             MAX_NEW_TOKENS,
-            preambles=[prompter.preamble(is_response=is_response) for is_response in (False, True)],
+            preambles=_preambles(prompter),
             road=choose_road(model, compile=settings.compile),
         ),
         runner=BatchRunner(lambda: settings.token_budget or token_budget(model)),
     )
+
+
+def _preambles(prompter: Prompter) -> list[list[int]]:
+    """With what the inputs begin, for prompts and for responses; nothing where a template shows only one of them."""
+    preambles = []
+    for is_response in (False, True):
+        try:
+            preambles.append(prompter.preamble(is_response=is_response))
+        except Exception as error:  # a template may raise anything; conversations it cannot show are named later
+            logger.info("no preamble is kept for %s: %r", "responses" if is_response else "prompts", error)
+    return preambles
 
 
 def _end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

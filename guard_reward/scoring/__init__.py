@@ -15,12 +15,13 @@ batch's way through it:
 """
 
 from guard_reward.scoring.batching import BatchRunner, plan_batches, plan_padded_batches
-from guard_reward.scoring.engine import Generation, Usage, VerdictEngine
+from guard_reward.scoring.engine import ONE_AT_A_TIME, Generation, Usage, VerdictEngine
 from guard_reward.scoring.grammar import Draft, VerdictGrammar
 from guard_reward.scoring.memory import token_budget
 from guard_reward.scoring.roads import FastRoad, GenericRoad, Road, choose_road
 
 __all__ = [
+    "ONE_AT_A_TIME",
     "BatchRunner",
     "Draft",
     "FastRoad",

@@ -33,12 +33,13 @@ def attend(queries: Tensor, stored: KeyValues, groups: Sequence[AttentionGroup],
         # Heads that share keys become further queries of them: no kernel then has to copy keys for every head, and
         # all that take a bias can be used.
         asked = queries.index_select(0, group.queries.flatten()).unflatten(1, (key_heads, sharing))
-        asked = asked.unflatten(0, (rows, width)).transpose(1, 2).flatten(2, 3)  # (rows, key heads, queries * sharing, …)
+        # (rows, key heads, queries · sharing, head size)
+        asked = asked.unflatten(0, (rows, width)).transpose(1, 2).flatten(2, 3)
         answer = scaled_dot_product_attention(
             asked,
             _gathered(stored.keys, group.keys),  # (rows, key heads, keys, head size)
             _gathered(stored.values, group.keys),
-            attn_mask=group.repeated_bias(sharing),
+            attn_mask=group.bias(queries.dtype, sharing),
             scale=scale,
         )
         answer = answer.unflatten(2, (width, sharing)).transpose(1, 2)  # (rows, queries, key heads, sharing, size)

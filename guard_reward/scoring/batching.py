@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 
+from guard_reward.scoring.memory import is_out_of_memory
 from guard_reward.scoring.prefixes import unique_tokens
 
 __all__ = ["BatchRunner", "plan_batches", "plan_padded_batches"]
@@ -100,20 +101,27 @@ class BatchRunner(Generic[Result]):
         """
         results: dict[int, Result | Exception] = {}
         waiting = self.plan(rows, self.token_budget)
+        retried: set[int] = set()
         while waiting:
             batch = waiting.pop(0)
             error = None
             try:
                 results.update(zip(batch, score(batch), strict=True))
             except Exception as caught:
-                error = caught.with_traceback(None)  # its frames would keep the batch's tensors alive
+                if not is_out_of_memory(caught) and len(batch) == len(rows):
+                    logger.warning("a batch of %d rows failed", len(batch), exc_info=caught)
+                error = _without_frames(caught)
             if error is None:
                 self._grow()
+            elif is_out_of_memory(error) and len(batch) > 1:
+                waiting = self._cut(rows, batch, [index for part in (batch, *waiting) for index in part])
+            elif is_out_of_memory(error) and batch[0] not in retried:
+                retried.add(batch[0])  # another process may have had the memory for a moment
+                _free_cached_memory()
+                waiting = [batch, *waiting]
             elif len(batch) == 1:
                 logger.error("a row of %d tokens could not be scored: %r", len(rows[batch[0]]), error)
                 results[batch[0]] = error
-            elif _is_out_of_memory(error):
-                waiting = self._cut(rows, batch, [index for part in (batch, *waiting) for index in part])
             else:
                 logger.warning("a batch of %d rows failed (%r); trying its halves", len(batch), error)
                 waiting = [batch[: len(batch) // 2], batch[len(batch) // 2 :], *waiting]
@@ -128,17 +136,26 @@ class BatchRunner(Generic[Result]):
     def _cut(self, rows: Sequence[Sequence[int]], batch: list[int], rest: list[int]) -> list[list[int]]:
         """A new plan for the `rest`, under half the budget, or less if that does not cut the `batch` that failed."""
         self._untroubled = 0
-        while True:
+        plan = [rest]
+        while any(set(batch) <= set(part) for part in plan):
+            if self.ceiling == 1:  # rows without tokens of their own cost nothing in any plan
+                plan = [[index] for index in rest]
+                break
             self.ceiling = max(self.token_budget // 2, 1)
             plan = [[rest[i] for i in part] for part in self.plan([rows[index] for index in rest], self.ceiling)]
-            if not any(set(batch) <= set(part) for part in plan):
-                break
         logger.warning("out of memory with %d rows in a batch; its budget is now %d tokens", len(batch), self.ceiling)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _free_cached_memory()
         return plan
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """CUDA has a class of its own for it; the CPU allocator only a message."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def _free_cached_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The error, and those that led to it, without their frames, which would keep the batch's tensors alive."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__, link = None, link.__cause__ or link.__context__
+    return error

@@ -12,17 +12,21 @@ between any two ways of computing them, ``generate`` with another batch size inc
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from guard_reward.scoring.grammar import ROOT, Draft, State, VerdictGrammar
-from guard_reward.scoring.layout import Ids, Segment, lay_out
+from guard_reward.scoring.layout import Ids, Segment, lay_out, rounding_on
 from guard_reward.scoring.prefixes import common_prefix, share_prefixes
 from guard_reward.scoring.roads import Road, choose_road
 from guard_reward.scoring.store import KeyValues, KeyValueStore, joined
@@ -30,14 +34,17 @@ from guard_reward.scoring.store import KeyValues, KeyValueStore, joined
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Generation", "Usage", "VerdictEngine"]
+__all__ = ["ONE_AT_A_TIME", "Generation", "Usage", "VerdictEngine"]
 
 logger = logging.getLogger(__name__)
 NO_DRAFT = Draft()
 LONGEST_DRAFT = 64
 MISSES = 3  # drafts in a row without a single right guess after which a row is decoded without drafts
-HEAD_ROWS = 256  # positions whose logits are held at once: 75 MB a 151k vocabulary in bfloat16
-GPU_ROUNDING = 32
+HEAD_ROWS = 256  # positions whose logits are held at once: 78 MB in bfloat16 for a vocabulary of 152k
+# Replacing a model's attention and choosing kernels act on the whole process.
+ONE_AT_A_TIME = threading.RLock()
+# Both take a bias and need no plan for each new shape, which cuDNN's attention would make for nearly every call.
+CUDA_KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 @dataclass(slots=True)
@@ -119,11 +126,10 @@ class VerdictEngine:
     """Scores batches of token-id rows with one model.
 
     Args:
-        model: a causal LM in eval mode, whole on its device, that attends to its whole context; frozen, since keys and
-            values of `preambles` are kept.
+        model: a causal LM in eval mode, whole on its device, that attends to its whole context.
         end_token_ids: the ids that end an answer.
         max_new_tokens: the longest answer; 128 as on Qwen3Guard's model card.
-        preambles: how inputs usually begin; computed once, then kept until `forget`.
+        preambles: how inputs usually begin; computed once, then kept until `forget` or until the weights change.
         road: the way through the model; by default the fastest one that it allows.
 
     Raises:
@@ -146,7 +152,8 @@ class VerdictEngine:
         self.usage = Usage()
         self._preambles = [np.array(preamble) for preamble in preambles if len(preamble)]
         self._kept: dict[int, dict[int, KeyValues]] = {}  # preamble → layer → its keys and values
-        self._rounding = 1 if model.device.type == "cpu" else GPU_ROUNDING
+        self._kept_for: list[Any] = []  # the weights that computed them
+        self._rounding: int | None = None  # by default the device's
 
     @property
     def preambles(self) -> list[list[int]]:
@@ -165,11 +172,16 @@ class VerdictEngine:
             inputs: token ids, one sequence a row, none empty.
             grammars: what each row's answer is expected to look like.
         """
+        with ONE_AT_A_TIME:
+            return self._generate(inputs, grammars)
+
+    def _generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[VerdictGrammar]) -> list[Generation]:
+        self._forget_if_changed()
         order = sorted(range(len(inputs)), key=lambda index: list(inputs[index]))
         tokens = [np.array(inputs[index], dtype=np.int64) for index in order]
         rows, store = self._begin(tokens, [grammars[index] for index in order])
         answers = dict(zip(order, (row.generation for row in rows), strict=True))
-        paths = [row.path for row in rows]
+        paths, computed = [row.path for row in rows], sum(len(row.fresh) for row in rows)
         while rows:
             self._draft(rows, store)
             argmax, log_probs = self._forward(rows, store)
@@ -178,7 +190,20 @@ class VerdictEngine:
                 self._continue(row, accepted, store)
             rows = [row for row in rows if row.fresh]
         self._keep_preambles(tokens, paths, store)
+        self.usage.rows += len(answers)
+        self.usage.passes += sum(generation.passes for generation in answers.values())
+        self.usage.input_tokens += sum(len(row) for row in tokens)
+        self.usage.computed_tokens += computed
         return [answers[index] for index in range(len(inputs))]
+
+    def _forget_if_changed(self) -> None:
+        """Kept keys and values are right for the very weights that computed them."""
+        weights = [
+            (p.data_ptr(), p.device, p.dtype, None if p.is_inference() else p._version) for p in self.model.parameters()
+        ]
+        if weights != self._kept_for:
+            self.forget()
+            self._kept_for = weights
 
     def _begin(self, tokens: list[Ids], grammars: list[VerdictGrammar]) -> tuple[list[_Row], KeyValueStore]:
         """The rows, in lexicographic order, with the beginnings that they share."""
@@ -188,11 +213,8 @@ class VerdictEngine:
         rows = []
         for row, grammar, shared in zip(tokens, grammars, share_prefixes(tokens, cached, store.taken), strict=True):
             fresh = row[shared.borrowed :].tolist()
-            store.take(len(fresh))
+            store.take(len(fresh))  # the slots that the path gives them: nothing has been given back yet
             rows.append(_Row(grammar, grammar.start, shared.path, fresh))
-            self.usage.input_tokens += len(row)
-            self.usage.computed_tokens += len(fresh)
-        self.usage.rows += len(rows)
         return rows, store
 
     def _draft(self, rows: list[_Row], store: KeyValueStore) -> None:
@@ -210,18 +232,21 @@ class VerdictEngine:
             or a refusal is decided behind it, the log-probabilities of the watched tokens.
         """
         segments = [Segment(row.fresh, row.path, row.draft, row.draft_slots) for row in rows]
-        layout = lay_out(segments, self.model.device, self.model.dtype, self._rounding)
-        output = self.road.forward(layout, store)  # (V, …), V = positions that decide a token, row after row
+        device = self.model.device
+        layout = lay_out(segments, device, self._rounding or rounding_on(device))
         places = [(row, place) for row in rows for place in range(ROOT, len(row.draft))]
         decisive = [index for index, (row, place) in enumerate(places) if row.decides_behind(place)]
+        deciding = torch.tensor(decisive, dtype=torch.long, device=device)
+        watched = torch.tensor([places[index][0].grammar.watched for index in decisive], device=device)
         argmax, log_probs = [], []
+        with sdpa_kernel(CUDA_KERNELS) if device.type == "cuda" else contextlib.nullcontext():
+            output = self.road.forward(layout, store)  # (V, …), V = positions that decide a token, row after row
         for begin in range(0, len(output), HEAD_ROWS):
             logits = self.road.logits(output[begin : begin + HEAD_ROWS])  # (n, vocabulary)
             argmax.append(logits.argmax(dim=1))
-            here = [index for index in decisive if begin <= index < begin + len(logits)]
-            if here:
-                watched = [places[index][0].grammar.watched for index in here]
-                log_probs.append(_log_probs(logits[[index - begin for index in here]], watched))
+            here = slice(bisect_left(decisive, begin), bisect_left(decisive, begin + len(logits)))
+            if here.start < here.stop:
+                log_probs.append(_log_probs(logits.index_select(0, deciding[here] - begin), watched[here]))
         # The only places where the host waits for the device.
         tokens: list[int] = torch.cat(argmax).tolist()
         values = dict(zip(decisive, torch.cat(log_probs).tolist() if log_probs else [], strict=True))
@@ -236,7 +261,6 @@ class VerdictEngine:
         """Take the model's tokens as far as a guess was right, and one more. Returns the right guesses."""
         generation = row.generation
         generation.passes += 1
-        self.usage.passes += 1
         accepted: list[int] = []
         place: int | None = ROOT
         while place is not None:
@@ -280,7 +304,7 @@ def _begins_with(tokens: Ids, beginning: Ids) -> bool:
     return common_prefix(tokens, beginning) == len(beginning)
 
 
-def _log_probs(logits: Tensor, watched: Sequence[Sequence[int]]) -> Tensor:
+def _log_probs(logits: Tensor, watched: Tensor) -> Tensor:
     """Log-probabilities of each row's watched tokens, shape (n, watched), from logits, shape (n, vocabulary)."""
     logits = logits.float()
-    return logits.gather(1, torch.tensor(watched, device=logits.device)) - logits.logsumexp(dim=1, keepdim=True)
+    return logits.gather(1, watched) - logits.logsumexp(dim=1, keepdim=True)

@@ -21,6 +21,7 @@ __all__ = ["Draft", "VerdictGrammar"]
 State = int
 OFF_GRAMMAR: State = -1
 ROOT = -1
+MOST_GUESSES = 64  # of one draft; Qwen3's longest has 23
 
 
 @dataclass(slots=True, eq=False)
@@ -138,11 +139,11 @@ class VerdictGrammar:
 
     def _grow(self, draft: Draft, parent: int, state: State, longest: int) -> None:
         """Add the tokens that are guessed behind `parent`, and what follows them."""
-        if longest <= 0:
-            return
         for token in self._guessed.get(state, list(self._edges[state])[:1]):
-            target = self._edges[state][token]
-            self._grow(draft, draft.add(token, parent, target), target, longest - 1)
+            # The limit is for tokenizers that give several names the same tokens: the tree would branch without end.
+            if longest > 0 and len(draft) < MOST_GUESSES:
+                target = self._edges[state][token]
+                self._grow(draft, draft.add(token, parent, target), target, longest - 1)
 
     def _new_state(self) -> State:
         self._edges.append({})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from torch import Tensor
 
 from guard_reward.scoring.grammar import Draft
 
-__all__ = ["AttentionGroup", "Layout", "Segment", "lay_out"]
+__all__ = ["AttentionGroup", "Layout", "Segment", "lay_out", "rounding_on"]
 
 Ids = NDArray[np.int64]
+KEYS_AT_ONCE = 65_536  # keys gathered for one call, shared ones once a row: 0.27 GB for Qwen3 in bfloat16
 QUERY_BLOCK = 256  # queries of one row that share a list of keys; smaller blocks skip more of the causal half
 
 
@@ -50,13 +51,16 @@ class Segment:
         return 1 + len(self.draft)
 
     def visible(self, begin: int, end: int) -> NDArray[np.bool_]:
-        """Which of its own tokens (fresh, then guesses) those from `begin` to `end` see, shape (end - begin, end)."""
-        visible = np.tri(end - begin, end, begin, dtype=bool)
-        first_guess = len(self.fresh)
-        for guess, parent in enumerate(self.draft.parents[: max(end - first_guess, 0)]):
-            row = visible[first_guess + guess - begin]
+        """Which of its own tokens (fresh, then guesses) from `begin` to `end` see each other, shape (n, n).
+
+        All that stands before `begin` is seen by all of them.
+        """
+        visible = np.tri(end - begin, dtype=bool)
+        first_guess = len(self.fresh) - begin
+        for guess, parent in enumerate(self.draft.parents[: max(end - len(self.fresh), 0)]):
+            row = visible[first_guess + guess]
             # Of the guesses it sees what its parent sees, and itself.
-            row[first_guess:] = visible[first_guess + parent - begin, first_guess:] if parent >= 0 else False
+            row[first_guess:] = visible[first_guess + parent, first_guess:] if parent >= 0 else False
             row[first_guess + guess] = True
         return visible
 
@@ -67,20 +71,31 @@ class AttentionGroup:
 
     Attributes:
         queries: places in the packed pass, shape (rows, queries).
-        keys: slots, shape (rows, keys).
-        bias: 0 where a query sees a key, else -inf, shape (rows or 1, 1, queries, keys).
+        keys: slots, shape (rows, keys); the last of them are the queries' own.
+        hidden: where a query does not see one of the last keys, shape (rows or 1, queries, queries).
+        padding: how many keys in front nobody sees, shape (rows,); None where there are none.
     """
 
     queries: Tensor
     keys: Tensor
-    bias: Tensor
-    _repeated: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    hidden: Tensor
+    padding: Tensor | None
 
-    def repeated_bias(self, times: int) -> Tensor:
-        """The bias with each query `times` times in a row, shape (rows or 1, 1, queries * times, keys)."""
-        if times not in self._repeated:  # once a pass, not once a layer
-            self._repeated[times] = self.bias.repeat_interleave(times, dim=2) if times > 1 else self.bias
-        return self._repeated[times]
+    def bias(self, dtype: torch.dtype, times: int = 1) -> Tensor:
+        """0 where a query sees a key, else -inf, each query `times` times in a row.
+
+        Made for each call: kept for all groups of a pass, it could take more memory than the keys.
+
+        Returns:
+            Shape (rows or 1, 1, queries * times, keys).
+        """
+        (width, depth), device = (self.queries.shape[1], self.keys.shape[1]), self.keys.device
+        bias = torch.zeros(len(self.hidden), 1, width, depth, dtype=dtype, device=device)
+        bias[..., depth - width :].masked_fill_(self.hidden[:, None], float("-inf"))
+        if self.padding is not None:
+            in_front = torch.arange(depth, device=device) < self.padding[:, None]  # (rows, keys)
+            bias.masked_fill_(in_front[:, None, None], float("-inf"))
+        return bias.repeat_interleave(times, dim=2) if times > 1 else bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +117,17 @@ class Layout:
     verdict_attention: list[AttentionGroup]
 
 
-def lay_out(segments: Sequence[Segment], device: torch.device, dtype: torch.dtype, rounding: int = 1) -> Layout:
+def rounding_on(device: torch.device) -> int:
+    """The `rounding` of `lay_out` for a device."""
+    return 1 if device.type == "cpu" else 32
+
+
+def lay_out(segments: Sequence[Segment], device: torch.device, rounding: int = 1) -> Layout:
     """Plan the pass over `segments`.
 
     Args:
         segments: the rows' contributions, in any order.
         device: where the model is.
-        dtype: of the attention's bias: the model's.
         rounding: numbers of queries and keys are padded up to multiples of this, so that more rows share a call. 1
             pads nothing: right where a call costs little (CPU); more where every call is a launch (GPU).
     """
@@ -121,7 +140,7 @@ def lay_out(segments: Sequence[Segment], device: torch.device, dtype: torch.dtyp
     ]
 
     def tensor(parts: list[Ids]) -> Tensor:
-        return torch.from_numpy(np.concatenate(parts)).to(device, non_blocking=True)
+        return torch.from_numpy(np.concatenate(parts)).to(device)
 
     return Layout(
         tokens=tensor([np.array([*s.fresh, *s.draft.tokens]) for s in segments]),
@@ -137,9 +156,9 @@ def lay_out(segments: Sequence[Segment], device: torch.device, dtype: torch.dtyp
             ]
         ),
         slots=tensor([s.keys[len(s.path) - len(s.fresh) :] for s in segments]),
-        attention=list(_groups(blocks, device, dtype, rounding)),
+        attention=list(_groups(blocks, device, rounding)),
         verdicts=tensor([np.arange(end - s.verdicts, end) for s, end in zip(segments, starts[1:], strict=True)]),
-        verdict_attention=list(_groups([b.at_verdicts() for b in blocks if b.is_last], device, dtype, rounding)),
+        verdict_attention=list(_groups([b.at_verdicts() for b in blocks if b.is_last], device, rounding)),
     )
 
 
@@ -169,9 +188,9 @@ class _Block:
         return self.segment.keys[: len(self.segment.path) - len(self.segment.fresh) + self.end]
 
     @property
-    def shape_of_visible(self) -> tuple[int, ...]:
-        """Equal for two blocks of equal shape only if the same of their queries see the same of their keys."""
-        return (self.begin, len(self.segment.fresh), id(self.segment.draft) if self.is_last else 0)
+    def tree(self) -> int:
+        """Two blocks with as many queries and keys see alike if their trees are the same: all else is causal."""
+        return id(self.segment.draft) if self.is_last and len(self.segment.draft) else 0
 
     def at_verdicts(self) -> _Block:
         """The same for the verdict positions only."""
@@ -189,35 +208,38 @@ def _blocks(segment: Segment, start: int, verdict_start: int) -> Iterator[_Block
         yield _Block(segment, begin, end, np.arange(start + begin, start + end), verdict_start)
 
 
-def _groups(
-    blocks: Sequence[_Block], device: torch.device, dtype: torch.dtype, rounding: int
-) -> Iterator[AttentionGroup]:
+def _groups(blocks: Sequence[_Block], device: torch.device, rounding: int) -> Iterator[AttentionGroup]:
     """Blocks of one (rounded) shape together."""
-    alike: dict[tuple[int, ...], list[_Block]] = defaultdict(list)
+    alike: dict[tuple[int, int, int], list[_Block]] = defaultdict(list)
     for block in blocks:
         shape = (_rounded_up(len(block.queries), rounding), _rounded_up(len(block.keys), rounding))
-        alike[*shape, *(block.shape_of_visible if rounding == 1 else ())].append(block)
-    for (width, depth, *_), members in alike.items():
-        seen = np.stack([_seen(block, width, depth) for block in (members if rounding > 1 else members[:1])])
-        bias = torch.zeros(len(seen), 1, width, depth, dtype=dtype, device=device)
-        yield AttentionGroup(
-            queries=_stacked([block.queries for block in members], width, device),
-            keys=_stacked([block.keys for block in members], depth, device),
-            bias=bias.masked_fill_(torch.from_numpy(~seen)[:, None].to(device), float("-inf")),
-        )
+        alike[*shape, block.tree if rounding == 1 else 0].append(block)
+    for (width, depth, _), blocks_alike in alike.items():
+        most = max(KEYS_AT_ONCE // depth, 1)
+        for begin in range(0, len(blocks_alike), most):
+            members = blocks_alike[begin : begin + most]
+            seen = np.stack([_seen(block, width) for block in (members if rounding > 1 else members[:1])])
+            yield AttentionGroup(
+                queries=_stacked([block.queries for block in members], width, device),
+                keys=_stacked([block.keys for block in members], depth, device),
+                hidden=torch.from_numpy(~seen).to(device),
+                padding=torch.tensor([depth - len(block.keys) for block in members], device=device)
+                if any(len(block.keys) < depth for block in members)
+                else None,
+            )
 
 
-def _seen(block: _Block, width: int, depth: int) -> NDArray[np.bool_]:
-    """Which key each query of the block sees, padded in front to shape (width, depth).
+def _seen(block: _Block, width: int) -> NDArray[np.bool_]:
+    """Which of the last `width` keys each query of the block sees, padded in front to shape (width, width).
 
-    Padding queries are copies of the first query: computed several times, with the same result. Padding keys are
-    copies of the first key that nobody sees.
+    Padding queries are copies of the first query: computed several times, with the same result. The keys before the
+    block's own are seen by all.
     """
     visible = block.segment.visible(block.begin, block.end)
-    seen = np.zeros((width, depth), dtype=bool)
-    seen[:, depth - len(block.keys) :] = True
-    seen[width - len(visible) :, depth - visible.shape[1] :] = visible
-    seen[: width - len(visible), depth - visible.shape[1] :] = visible[0]
+    padding = width - len(visible)
+    seen = np.ones((width, width), dtype=bool)
+    seen[padding:, padding:] = visible
+    seen[:padding, padding:] = visible[0]
     return seen
 
 
@@ -228,4 +250,4 @@ def _rounded_up(number: int, multiple: int) -> int:
 def _stacked(rows: Sequence[Ids], width: int, device: torch.device) -> Tensor:
     """Rows of indices, padded in front with each row's first, shape (rows, width)."""
     padded = [np.concatenate([np.repeat(row[:1], width - len(row)), row]) for row in rows]
-    return torch.from_numpy(np.stack(padded)).to(device, non_blocking=True)
+    return torch.from_numpy(np.stack(padded)).to(device)

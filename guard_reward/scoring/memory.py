@@ -9,10 +9,11 @@ import torch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["bytes_per_token", "free_memory", "token_budget"]
+__all__ = ["bytes_per_token", "free_memory", "is_out_of_memory", "token_budget"]
 
 SHARE = 0.5  # of the free memory; the rest is for what is not counted, and for whoever shares the device
-MOST_ON_ACCELERATOR, MOST_ON_CPU, LEAST = 65_536, 8_192, 1_024  # beyond these a pass gains nothing
+MOST_ON_ACCELERATOR, MOST_ON_CPU = 65_536, 8_192  # a pass over more tokens gains nothing
+LEAST = 1_024  # with less a pass is hardly worth its overhead
 
 
 def bytes_per_token(model: PreTrainedModel) -> int:
@@ -41,3 +42,11 @@ def token_budget(model: PreTrainedModel) -> int:
     """How many tokens a batch may hold now, by the memory that is free on the model's device."""
     most = MOST_ON_CPU if model.device.type == "cpu" else MOST_ON_ACCELERATOR
     return max(min(most, int(SHARE * free_memory(model.device)) // bytes_per_token(model)), LEAST)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """CUDA has a class of its own for it; other allocators only a message."""
+    said = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        part in said for part in ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+    )

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from guard_reward.scoring.attention import attend
-from guard_reward.scoring.grammar import Draft
-from guard_reward.scoring.layout import Layout, Segment, lay_out
+from guard_reward.scoring.grammar import ROOT, Draft
+from guard_reward.scoring.layout import Layout, Segment, lay_out, rounding_on
+from guard_reward.scoring.memory import is_out_of_memory
 from guard_reward.scoring.prefixes import share_prefixes
 from guard_reward.scoring.store import KeyValueStore
 
@@ -119,7 +120,10 @@ class GenericRoad:
 
     @contextlib.contextmanager
     def _attention(self, layout: Layout, store: KeyValueStore) -> Iterator[None]:
-        """Have the model attend as `layout` says; afterwards it is as it was."""
+        """Have the model attend as `layout` says; afterwards it is as it was.
+
+        Not for two threads at once: the engine sees to that.
+        """
         config = self.model.config.get_text_config()
         before, token = config._attn_implementation, _running.set((layout, store))
         config._attn_implementation = _NAME
@@ -155,14 +159,14 @@ class FastRoad:
         """Whether the model has the shape that this road knows, in plain weights: no adapters, not quantized."""
         if model.config.model_type not in cls.architectures or _head_behind_the_decoder(model) is None:
             return False
-        layers = model.get_decoder().layers
-        projections = [
+        linear = [
             module
-            for layer in layers
+            for layer in model.get_decoder().layers
             for name, module in layer.named_modules()
             if name.endswith("_proj") or isinstance(module, nn.Linear)
         ]
-        return all(type(module) is nn.Linear for module in projections)
+        # Quantization libraries replace the layer or, like torchao, its weight; adapters replace the layer.
+        return all(type(module) is nn.Linear and type(module.weight.data) is Tensor for module in linear)
 
     def forward(self, layout: Layout, store: KeyValueStore) -> Tensor:
         """Hidden states behind the last norm, shape (V, hidden)."""
@@ -225,7 +229,7 @@ def _head_behind_the_decoder(model: PreTrainedModel) -> nn.Module | None:
     with torch.inference_mode():
         logits = model(input_ids=probe, use_cache=False).logits
         hidden = decoder(input_ids=probe, use_cache=False).last_hidden_state
-        return head if torch.equal(logits, head(hidden)) else None
+        return head if _close(head(hidden), logits) else None
 
 
 def choose_road(model: PreTrainedModel, *, compile: bool = False) -> Road:
@@ -237,24 +241,38 @@ def choose_road(model: PreTrainedModel, *, compile: bool = False) -> Road:
 
     Raises:
         ValueError: no road is right for the model (sliding windows, running states, an attention of its own), or it
-            was to be compiled and only the generic one is.
+            was to be compiled and cannot be.
     """
     check_attention(model)
     name = type(model).__name__
-    if FastRoad.is_passable(model) and _agrees(FastRoad(model), model):
-        logger.info("scoring %s on the fast road%s", name, ", compiled" if compile else "")
-        return FastRoad(model, compile=compile)
-    if compile:
-        raise ValueError(
-            f"compile=True needs a guard of the Llama family's shape ({', '.join(FastRoad.architectures)}) in plain "
-            f"weights; {name} here is scored through its own forward. Leave compile off"
-        )
-    generic = GenericRoad(model)
-    if not _agrees(generic, model):
-        raise ValueError(
-            f"{name} does not compute attention through transformers' attention interface alone, so its verdicts "
-            "cannot be scored in one pass; guards of the Llama, Qwen, Mistral or Granite families can"
-        )
+    if len({parameter.device for parameter in model.parameters()}) > 1:
+        raise ValueError(f"{name} is spread over several devices; load the guard whole on one (device=, no device_map)")
+    # A trainer may have switched autocast on; the guard keeps its own precision.
+    with torch.autocast(model.device.type, enabled=False):
+        passable = FastRoad.is_passable(model)
+        if compile and not passable:
+            raise ValueError(
+                f"compile=True needs a guard of the Llama family's shape ({', '.join(FastRoad.architectures)}) in "
+                f"plain weights; {name} here is scored through its own forward. Leave compile off"
+            )
+        if compile:
+            fast = FastRoad(model, compile=True)
+            if error := _fault(fast, model):
+                raise ValueError(
+                    f"{name} could not be compiled: {error}. Compiling needs a C++ compiler on a CPU and Triton on a "
+                    "GPU; leave compile off"
+                ) from error
+            logger.info("scoring %s on the fast road, compiled", name)
+            return fast
+        if passable and _fault(fast := FastRoad(model), model) is None:
+            logger.info("scoring %s on the fast road", name)
+            return fast
+        generic = GenericRoad(model)
+        if error := _fault(generic, model):
+            raise ValueError(
+                f"{name} does not compute attention through transformers' attention interface alone, so its verdicts "
+                "cannot be scored in one pass; guards of the Llama, Qwen, Mistral or Granite families can"
+            ) from error
     logger.info("scoring %s on the generic road", name)
     return generic
 
@@ -269,11 +287,11 @@ def check_attention(model: PreTrainedModel) -> None:
     kinds = set(getattr(config, "layer_types", None) or ())
     if getattr(model, "_is_stateful", False) or kinds - {"full_attention", "sliding_attention"}:
         raise ValueError(f"{type(model).__name__} keeps a running state; guards need full attention: {sorted(kinds)}")
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if rope in ("dynamic", "longrope"):
+    rope = str(getattr(config, "rope_parameters", None) or "")  # some architectures have one for each kind of layer
+    if "'dynamic'" in rope or "'longrope'" in rope:
         raise ValueError(
-            f"{type(model).__name__} has {rope} rotary embeddings, which depend on the longest row of a batch; set "
-            "rope_type to default (or yarn) in the checkpoint's config.json"
+            f"{type(model).__name__} has rotary embeddings (dynamic or longrope) that depend on the longest row of a "
+            "batch; use a guard with default, linear, llama3 or yarn rotary embeddings"
         )
     window = getattr(config, "sliding_window", None)
     if (not kinds or "sliding_attention" in kinds) and window and window < config.max_position_embeddings:
@@ -284,22 +302,53 @@ def check_attention(model: PreTrainedModel) -> None:
         )
 
 
+class _OtherLogits(Exception):
+    """A road computed something else than the model."""
+
+
 @torch.inference_mode()
-def _agrees(road: Road, model: PreTrainedModel) -> bool:
-    """Whether two rows that share a beginning get the model's own logits on this road."""
-    rows = [np.array([0, 1, 2, 3, 1, 2]), np.array([0, 1, 2, 4])]
-    segments = [
-        Segment(row[shared.borrowed :].tolist(), shared.path, Draft(), np.empty(0, dtype=np.int64))
-        for row, shared in zip(rows, share_prefixes(rows, [], 0), strict=True)
-    ]
+def _fault(road: Road, model: PreTrainedModel) -> Exception | None:
+    """What goes wrong when a road is tried: two rows with one beginning, a forked draft, and a second pass.
+
+    Raises:
+        torch.OutOfMemoryError: that says nothing about the road.
+    """
+    fork = Draft()
+    for token in (5, 6):
+        fork.add(token, ROOT, 0)
+    first, second, none = [0, 1, 2, 3, 1, 2], [0, 1, 2, 4], Draft()
+    shared = share_prefixes([np.array(first), np.array(second)], [], 0)
     store = KeyValueStore()
-    store.take(7)
+    slots = store.take(len(first) + 1)
+    guesses = store.take(2)
+    segments = [
+        Segment(first, shared[0].path, fork, guesses),
+        Segment(second[shared[1].borrowed :], shared[1].path, none, guesses[:0]),
+    ]
+    expected = [first, [*first, 5], [*first, 6], second, [*first, 6, 7]]
     try:
-        found = road.logits(road.forward(lay_out(segments, model.device, model.dtype), store))
+        logits = [_run(road, model, segments, store)]
+        path = np.concatenate([slots[: len(first)], guesses[1:], store.take(1)])
+        logits.append(_run(road, model, [Segment([7], path, none, guesses[:0])], store))
+        found = torch.cat(logits)
+        for row, mine in zip(expected, found, strict=True):
+            theirs = model(input_ids=torch.tensor([row], device=model.device), use_cache=False).logits[0, -1]
+            if not _close(mine, theirs):
+                raise _OtherLogits(f"the {road.name} road's logits are not the model's")
     except Exception as error:  # an architecture may fail in any way when its attention is replaced
+        if is_out_of_memory(error):
+            raise
         logger.info("%s cannot take the %s road: %r", type(model).__name__, road.name, error)
-        return False
-    expected = [model(input_ids=torch.tensor(row, device=model.device)[None]).logits[0, -1] for row in rows]
-    difference = (found - torch.stack(expected)).abs().max().item()
-    scale = max(logits.abs().max().item() for logits in expected)
-    return difference <= scale * (1e-4 if model.dtype == torch.float32 else 0.1)
+        return error
+    return None
+
+
+def _run(road: Road, model: PreTrainedModel, segments: list[Segment], store: KeyValueStore) -> Tensor:
+    layout = lay_out(segments, model.device, rounding_on(model.device))
+    return road.logits(road.forward(layout, store))
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    """Whether two ways of computing logits differ by rounding only; what is wrong differs by far more."""
+    tolerance = 1e-2 if expected.dtype == torch.float32 else 0.1  # TensorFloat-32 is not far from half precision
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())

@@ -58,7 +58,8 @@ def check_speed(
     model, engine = guard.model, guard.engine
     ends = sorted(engine.end_token_ids)
     floor, device, dtype = Floor.of(model), model.device, model.dtype
-    preamble = max((len(p) for p in engine.preambles), default=0)
+    probe = guard.encode([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
+    preamble = max((len(p) for p in engine.preambles if probe[: len(p)] == p), default=0)
 
     def work(number: int) -> Rows:
         dice = Random(f"speed {number}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from guard_reward.scoring import VerdictEngine, VerdictGrammar
+from guard_reward.scoring import BatchRunner, Generation, VerdictEngine, VerdictGrammar, token_budget
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,8 +37,17 @@ def batched_generate(
 
 
 def one_pass(engine: VerdictEngine, rows: Rows, grammar: VerdictGrammar) -> list[list[int]]:
-    """This library's engine."""
-    return [generation.token_ids for generation in engine.generate(rows, [grammar] * len(rows))]
+    """This library's engine, in batches that fit into memory.
+
+    Raises:
+        Exception: of the first row that could not be scored.
+    """
+    runner: BatchRunner[Generation] = BatchRunner(lambda: token_budget(engine.model))
+    found = runner.run(rows, lambda part: engine.generate([rows[index] for index in part], [grammar] * len(part)))
+    for generation in found:
+        if isinstance(generation, Exception):
+            raise generation
+    return [generation.token_ids for generation in found if isinstance(generation, Generation)]
 
 
 @torch.inference_mode()

@@ -59,6 +59,8 @@ def test_other_options_are_passed_on(checkpoint):
     assert guard.model.config._attn_implementation == "eager"
     assert guard.model.device == torch.device("cpu")
     assert guard._parts.runner.token_budget == 123
+    with pytest.raises(ValueError, match="token_budget must be at least 1, found 0"):
+        load_guard(checkpoint, token_budget=0)
 
 
 @pytest.mark.parametrize(
@@ -215,3 +217,20 @@ def test_a_guard_is_whole_on_every_rank_under_fsdp(checkpoint, tiny_guard, monke
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     assert texts(load_guard(checkpoint, device="cpu")) == texts(tiny_guard)
+
+
+def test_a_quantized_guard_takes_the_generic_road(checkpoint):
+    """torchao keeps the layers and replaces their weights; the answers are those of the quantized model's generate."""
+    pytest.importorskip("torchao")
+    from torchao.quantization import Int8WeightOnlyConfig
+    from transformers import TorchAoConfig
+
+    guard = load_guard(
+        checkpoint, device="cpu", dtype="float32", quantization_config=TorchAoConfig(Int8WeightOnlyConfig())
+    )
+    assert guard.engine.road.name == "generic"
+    conversations = [[{"role": "user", "content": text}] for text in ("How do I use a blue gravok?", "Hello.")]
+    for conversation, verdict in zip(conversations, guard.moderate(conversations), strict=True):
+        ids = torch.tensor([guard.encode(conversation)])
+        output = guard.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=128, do_sample=False)
+        assert verdict.text == guard.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)

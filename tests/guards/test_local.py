@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import pickle
 import re
@@ -220,3 +221,88 @@ def test_a_model_that_never_ends_is_refused(tiny_guard):
     tokenizer.eos_token = None
     with pytest.raises(ValueError, match="end token"):
         TransformersGuard(model, tokenizer)
+
+
+# --- what is not computed twice ---------------------------------------------------------------------------------------
+
+
+def test_identical_rows_are_scored_once(tiny_guard):
+    guard = TransformersGuard(tiny_guard.model, tiny_guard.tokenizer)
+    alone = guard.moderate(ROWS)
+    before = guard.usage
+    assert guard.moderate([row for row in ROWS for _ in range(3)]) == [v for v in alone for _ in range(3)]
+    assert guard.usage.since(before).rows == len(ROWS)
+
+
+def test_the_preamble_is_computed_with_the_first_batch_only(tiny_guard):
+    guard = TransformersGuard(tiny_guard.model, tiny_guard.tokenizer)
+    row = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]
+    counts = []
+    for _ in range(2):
+        before = guard.usage
+        guard.moderate([row])
+        counts.append(guard.usage.since(before).computed_tokens)
+    [preamble] = [p for p in guard.engine.preambles if guard.encode(row)[: len(p)] == p]
+    assert counts == [len(guard.encode(row)), len(guard.encode(row)) - len(preamble)]
+    assert len(preamble) > 10
+
+
+def test_usage_is_a_record_not_a_window(tiny_guard):
+    before = tiny_guard.usage
+    tiny_guard.moderate(ROWS[:1])
+    assert tiny_guard.usage.rows == before.rows + 1
+
+
+# --- sleeping ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_guard_that_slept_judges_as_before(tiny_guard):
+    guard = TransformersGuard(tiny_guard.model, tiny_guard.tokenizer)
+    expected = [verdict.text for verdict in guard.moderate(ROWS)]
+    guard.sleep()
+    guard.sleep()  # twice is once
+    assert guard.model.device.type == "cpu"
+    before = guard.usage
+    assert [verdict.text for verdict in guard.moderate(ROWS)] == expected
+    used = guard.usage.since(before)
+    assert used.prefix_reuse < 0.9  # the preambles were freed, and computed again
+    guard.wake()
+    assert [verdict.text for verdict in guard.moderate(ROWS)] == expected
+
+
+class Elsewhere:
+    """A model's device and where it was sent, without an accelerator."""
+
+    def __init__(self, model):
+        self.model, self.device, self.sent = model, torch.device("xpu:0"), []
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def to(self, device, **_):
+        self.device = torch.device(device)
+        self.sent.append(str(device))
+
+
+def test_sleep_gives_the_device_back_and_waking_returns_to_it(tiny_guard, monkeypatch):
+    guard = TransformersGuard(tiny_guard.model, tiny_guard.tokenizer)
+    away = Elsewhere(guard.model)
+    monkeypatch.setattr(guard, "_loaded", dataclasses.replace(guard._parts, model=away))
+    guard.sleep()
+    assert away.sent == ["cpu"]
+    guard.sleep()
+    assert away.sent == ["cpu"]
+    guard.wake()
+    guard.wake()
+    assert away.sent == ["cpu", "xpu:0"]
+
+
+# --- compiled ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_compiled_guard_judges_as_one_that_is_not(tiny_guard):
+    guard = TransformersGuard(tiny_guard.model, tiny_guard.tokenizer, compile=True)
+    assert [v.text for v in guard.moderate(ROWS)] == [v.text for v in tiny_guard.moderate(ROWS)]
+    again = pickle.loads(pickle.dumps(guard))  # what was compiled stays behind
+    assert [v.text for v in again.moderate(ROWS)] == [v.text for v in tiny_guard.moderate(ROWS)]

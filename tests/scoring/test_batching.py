@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from guard_reward.scoring import BatchRunner, plan_batches, plan_padded_batches
 from guard_reward.scoring.batching import GROW_AFTER
+from guard_reward.scoring.memory import is_out_of_memory
 
 ROWS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12), max_size=40)  # few tokens: much is shared
 
@@ -159,6 +160,15 @@ def test_out_of_memory_halves_the_budget_and_loses_nothing(error):
     assert runner.ceiling == runner.token_budget == 40
     runner.run(rows, machine)
     assert machine.sizes == [4, 4, 4, 4]  # it has learned
+
+
+def test_the_plan_is_the_runners_own():
+    """At first and when it is made anew."""
+    rows = [[0] * length for length in (1, 2, 9, 10)]
+    machine = Machine(rows, memory=15, cost=padded_cost)
+    runner = BatchRunner(lambda: 20, plan_padded_batches)
+    assert runner.run(rows, machine) == names(rows)
+    assert machine.batches == [[3, 2], [3], [2], [1, 0]]
 
 
 def test_a_budget_far_above_the_batch_is_halved_until_the_batch_is_cut():
@@ -359,3 +369,44 @@ def test_an_interruption_is_not_swallowed():
 
     with pytest.raises(KeyboardInterrupt):
         BatchRunner(lambda: 100).run([[1], [1]], interrupted)
+
+
+@pytest.mark.parametrize("plan", [plan_batches, plan_padded_batches])
+@pytest.mark.parametrize("rows", [[[], []], [[], [5]], [[5], [5], []]])
+def test_rows_without_tokens_end_as_well(plan, rows):
+    """No budget would cut such a batch."""
+
+    def full(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    results = BatchRunner(lambda: 100, plan).run(rows, full)
+    assert all(isinstance(result, torch.OutOfMemoryError) for result in results)
+
+
+def test_a_row_that_failed_alone_for_want_of_memory_gets_a_second_chance():
+    """Another process may have had the memory for a moment."""
+    asked = []
+
+    def full_at_first(batch):
+        asked.append(batch)
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return ["scored"]
+
+    assert BatchRunner(lambda: 100).run([[1, 2]], full_at_first) == ["scored"]
+    assert asked == [[0], [0]]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (MemoryError("Unable to allocate 3. GiB for an array"), True),  # NumPy
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory"), True),
+        (RuntimeError("device-side assert triggered"), False),
+        (ValueError("a row is empty"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error, is_memory):
+    assert is_out_of_memory(error) is is_memory

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -96,6 +98,51 @@ def test_equal_to_greedy_generate(toy, seed):
     inputs = toy.inputs(seed, 14)
     generations = VerdictEngine(model, [toy.end], 40).generate(inputs, grammars(toy, 14))
     assert answers(generations) == toy.greedy(model, inputs, 40)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_padded_calls_give_the_same(toy, seed):
+    """As on a GPU, where attention's calls are padded to few shapes."""
+    model = toy.model(seed, noise=0.35)
+    inputs = [*toy.inputs(seed, 14), [4] * 300 + [toy.end]]
+    engine = VerdictEngine(model, [toy.end], 40, preambles=[inputs[-1][:200]])
+    engine._rounding = 32
+    for _ in range(2):
+        assert answers(engine.generate(inputs, grammars(toy, 15))) == toy.greedy(model, inputs, 40)
+
+
+def test_new_weights_forget_what_the_old_ones_computed(toy):
+    """Kept keys and values of a preamble are of no use to other weights, and would be wrong without a word."""
+    model, other = toy.model(1), toy.model(2)
+    preamble = [3] * 50
+    rows = [[*preamble, *row] for row in toy.inputs(1, 7)]
+    engine = VerdictEngine(model, [toy.end], 40, preambles=[preamble])
+    assert answers(engine.generate(rows, grammars(toy, 7))) == toy.greedy(model, rows, 40)
+    model.load_state_dict(other.state_dict())
+    assert answers(engine.generate(rows, grammars(toy, 7))) == toy.greedy(model, rows, 40)
+
+
+def test_threads_take_turns(toy):
+    """Attention is replaced for the whole model: two passes at once would see each other's."""
+    model = toy.model(3, "Granite")
+    engine = VerdictEngine(model, [toy.end], 40)
+    batches = [toy.inputs(seed, 7) for seed in range(6)]
+    expected = [toy.greedy(model, batch, 40) for batch in batches]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda batch: answers(engine.generate(batch, grammars(toy, 7))), batches * 3))
+    assert found == expected * 3
+    assert engine.usage.rows == 6 * 7 * 3
+
+
+def test_only_finished_batches_are_counted(toy):
+    engine = VerdictEngine(toy.model(0), [toy.end], 40)
+    road, engine.road = engine.road, None  # fails in the first pass
+    with pytest.raises(AttributeError):
+        engine.generate(toy.inputs(0, 3), grammars(toy, 3))
+    assert engine.usage.rows == engine.usage.input_tokens == 0
+    engine.road = road
+    engine.generate(toy.inputs(0, 3), grammars(toy, 3))
+    assert engine.usage.rows == 3
 
 
 def test_the_toy_models_do_all_that_a_guard_might(toy):
@@ -257,6 +304,8 @@ def test_no_gradients_no_changed_inputs(toy):
     generations = VerdictEngine(toy.model(0), [toy.end], 20).generate(inputs, [toy.response] * 3)
     assert inputs == before
     assert isinstance(generations[0].token_ids, list)
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
 
 
 def test_nothing_to_do(toy):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard_reward.scoring import VerdictGrammar
-from guard_reward.scoring.grammar import OFF_GRAMMAR, ROOT, Draft
+from guard_reward.scoring.grammar import MOST_GUESSES, OFF_GRAMMAR, ROOT, Draft
 from guard_reward.verdict import Category, Severity
 
 LONGEST = 64  # more than any branch has
@@ -331,7 +331,6 @@ def test_a_vocabulary_in_which_words_collide_still_ends_its_drafts(toy):
         assert max(draft.depths) < longest
 
 
-@pytest.mark.xfail(strict=True, reason="several circles through one state double the tree with every token")
 def test_a_vocabulary_without_the_categories_still_ends_its_drafts():
     """One <unk> for every word of the categories but "Acts", "Content" and "or": many circles through one state."""
     words = ["Safety", "Categories", "Refusal", ":", "\n", ",", " Safe", " Unsafe", " Controversial", " None", " Yes"]
@@ -343,4 +342,4 @@ def test_a_vocabulary_without_the_categories_still_ends_its_drafts():
 
     grammar = VerdictGrammar(encode, with_refusal=True)
     state = walk(grammar, encode("Safety: Unsafe\nCategories: Violent"))
-    assert len(grammar.draft(state, 16)) < 1000
+    assert len(grammar.draft(state, 64)) == MOST_GUESSES

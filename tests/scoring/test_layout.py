@@ -90,7 +90,7 @@ def random_pass(count, slots, heads, key_value_heads):
 
 def assert_attention(segments, slots, rounding, heads=2, key_value_heads=1):
     """The layout's attention is the naive one: at all places, and at the verdict places alone."""
-    layout = lay_out(segments, CPU, torch.float64, rounding)
+    layout = lay_out(segments, CPU, rounding)
     seen = [context for segment in segments for context in contexts(segment)]
     queries, stored = random_pass(len(seen), slots, heads, key_value_heads)
     scale = 0.7
@@ -112,8 +112,8 @@ def assert_covered_once(groups, places, rounding):
         assert group.keys.shape[0] == rows
         for size in (width, group.keys.shape[1]):
             assert size % rounding == 0
-        assert group.bias.shape in ((rows, 1, width, group.keys.shape[1]), (1, 1, width, group.keys.shape[1]))
-        for row, bias in zip(group.queries.tolist(), group.bias.expand(rows, -1, -1, -1), strict=True):
+        assert group.bias(torch.float32).shape in ((rows, 1, width, group.keys.shape[1]), (1, 1, width, group.keys.shape[1]))
+        for row, bias in zip(group.queries.tolist(), group.bias(torch.float32).expand(rows, -1, -1, -1), strict=True):
             padding = row.count(row[0]) - 1
             real = row[padding:]
             assert row[:padding] == [row[0]] * padding
@@ -125,7 +125,7 @@ def assert_covered_once(groups, places, rounding):
 
 def assert_laid_out(segments, rounding):
     """Everything but attention, token by token."""
-    layout = lay_out(segments, CPU, torch.float32, rounding)
+    layout = lay_out(segments, CPU, rounding)
     tokens, positions, slots, verdicts = [], [], [], []
     for segment in segments:
         known = len(segment.path) - len(segment.fresh)
@@ -152,7 +152,7 @@ def assert_laid_out(segments, rounding):
 def test_a_pass_by_hand():
     """Two rows that share two tokens; the first guesses a small tree, the second nothing."""
     segments, _ = segments_of(([7, 8, 1], tree(ROOT, 0, 0, ROOT)), ([7, 8, 2], Draft()))
-    layout = lay_out(segments, CPU, torch.float32)
+    layout = lay_out(segments, CPU)
     assert layout.tokens.tolist() == [7, 8, 1, 100, 101, 102, 103, 2]
     assert layout.positions.tolist() == [0, 1, 2, 3, 4, 4, 3, 2]  # positions are depths
     assert layout.slots.tolist() == [0, 1, 2, 4, 5, 6, 7, 3]
@@ -160,7 +160,7 @@ def test_a_pass_by_hand():
     first, second = layout.attention
     assert first.queries.tolist() == [[0, 1, 2, 3, 4, 5, 6]]
     assert first.keys.tolist() == [[0, 1, 2, 4, 5, 6, 7]]
-    assert (first.bias[0, 0] == 0).int().tolist() == [
+    assert (first.bias(torch.float32)[0, 0] == 0).int().tolist() == [
         [1, 0, 0, 0, 0, 0, 0],  # the first token sees itself
         [1, 1, 0, 0, 0, 0, 0],  # known tokens see those before them
         [1, 1, 1, 0, 0, 0, 0],
@@ -170,7 +170,7 @@ def test_a_pass_by_hand():
         [1, 1, 1, 0, 0, 0, 1],
     ]
     assert (second.queries.tolist(), second.keys.tolist()) == ([[7]], [[0, 1, 3]])
-    assert second.bias.tolist() == [[[[0, 0, 0]]]]
+    assert second.bias(torch.float32).tolist() == [[[[0, 0, 0]]]]
     first, second = layout.verdict_attention
     assert (first.queries.tolist(), first.keys.tolist()) == ([[0, 1, 2, 3, 4]], [[0, 1, 2, 4, 5, 6, 7]])
     assert (second.queries.tolist(), second.keys.tolist()) == ([[5]], [[0, 1, 3]])
@@ -231,7 +231,7 @@ def test_long_rows_ask_in_blocks(known, fresh, draft, rounding):
 def test_blocks_skip_most_of_what_is_not_seen():
     """A long row's early blocks have short lists of keys; no block has many more queries than agreed."""
     [segment], _ = segments_of((list(range(8 * QUERY_BLOCK)), chain(4)))
-    groups = lay_out([segment], CPU, torch.float32).attention
+    groups = lay_out([segment], CPU).attention
     widths, depths = [group.queries.shape[1] for group in groups], [group.keys.shape[1] for group in groups]
     assert max(widths) <= QUERY_BLOCK + 5
     assert depths == np.cumsum(widths).tolist()
@@ -277,15 +277,15 @@ def test_padding_and_order_change_nothing(passed, order):
     counts = [len(segment.fresh) + len(segment.draft) for segment in segments]
     queries, stored = random_pass(sum(counts), slots, 2, 1)
     own = queries.split(counts)
-    plain = lay_out(segments, CPU, torch.float64)
+    plain = lay_out(segments, CPU)
     expected = attend(queries, stored, plain.attention, 0.5).split(counts)
-    padded = lay_out([segments[index] for index in shuffled], CPU, torch.float64, 16)
+    padded = lay_out([segments[index] for index in shuffled], CPU, 16)
     found = attend(torch.cat([own[index] for index in shuffled]), stored, padded.attention, 0.5)
     torch.testing.assert_close(found, torch.cat([expected[index] for index in shuffled]))
 
 
 def group_count(segments, rounding):
-    layout = lay_out(segments, CPU, torch.float32, rounding)
+    layout = lay_out(segments, CPU, rounding)
     return len(layout.attention), len(layout.verdict_attention)
 
 
@@ -293,11 +293,11 @@ def test_rows_of_one_shape_share_a_call():
     """Completions of one length, in a later pass with the same draft, are one call, and one bias."""
     draft = tree(ROOT, 0, 0)
     segments, _ = segments_of(*(([*[5] * 9, last], draft) for last in range(6)), known=9)
-    layout = lay_out(segments, CPU, torch.float32)
+    layout = lay_out(segments, CPU)
     for groups in (layout.attention, layout.verdict_attention):
         [group] = groups
         assert group.queries.shape == (6, 4)
-        assert group.bias.shape == (1, 1, 4, 13)
+        assert group.bias(torch.float32).shape == (1, 1, 4, 13)
 
 
 def test_rows_of_unlike_shape_share_a_call_when_rounded():
@@ -311,7 +311,7 @@ def test_early_blocks_of_long_rows_share_a_call_whatever_is_guessed():
     """Only the last block of each has guesses to tell apart."""
     first, second = ([1] * 2 * QUERY_BLOCK, tree(ROOT, 0)), ([2] * 2 * QUERY_BLOCK, tree(ROOT, ROOT))
     segments, _ = segments_of(first, second)
-    layout = lay_out(segments, CPU, torch.float32)
+    layout = lay_out(segments, CPU)
     assert [group.queries.shape[0] for group in layout.attention] == [2, 2, 1, 1]
     assert [group.queries.shape[0] for group in layout.verdict_attention] == [1, 1]
 
@@ -336,11 +336,12 @@ def test_rows_that_only_look_alike_do_not_share_who_sees_whom(first, second, rou
 def test_the_bias_has_the_type_of_the_model(dtype):
     segments, _ = segments_of(([1, 2], tree(ROOT, ROOT)))
     for rounding in ROUNDINGS:
-        layout = lay_out(segments, CPU, dtype, rounding)
+        layout = lay_out(segments, CPU, rounding)
         for group in (*layout.attention, *layout.verdict_attention):
-            assert group.bias.dtype == dtype
-            assert set(group.bias.flatten().tolist()) <= {0.0, float("-inf")}
-            assert (group.bias == 0).any(dim=-1).all()  # a query that sees nothing would be NaN
+            bias = group.bias(dtype)
+            assert bias.dtype == dtype
+            assert set(bias.flatten().tolist()) <= {0.0, float("-inf")}
+            assert (bias == 0).any(dim=-1).all()  # a query that sees nothing would be NaN
 
 
 def test_a_later_pass_computes_one_token_and_its_guesses():
@@ -355,9 +356,20 @@ def test_a_later_pass_computes_one_token_and_its_guesses():
 def test_the_verdict_places_are_all_there_is_of_a_later_pass():
     """So both attentions are the same then."""
     segments, _ = segments_of(([1, 2, 3, 4], chain(3)), ([1, 2, 5], tree(ROOT, ROOT)), known=9)
-    layout = lay_out(segments, CPU, torch.float32)
+    layout = lay_out(segments, CPU)
     assert layout.verdicts.tolist() == list(range(len(layout.tokens)))
     for whole, verdict in zip(layout.attention, layout.verdict_attention, strict=True):
         assert torch.equal(whole.queries, verdict.queries)
         assert torch.equal(whole.keys, verdict.keys)
-        assert torch.equal(whole.bias, verdict.bias)
+        assert torch.equal(whole.bias(torch.float32), verdict.bias(torch.float32))
+
+
+def test_a_call_gathers_only_so_many_keys(monkeypatch):
+    """Sharing saves computing, not gathering: each row of a call has its own copy of the keys."""
+    segments, _ = segments_of(*(([*[5] * 9, last], Draft()) for last in range(7)), known=9)
+    whole = lay_out(segments, CPU)
+    monkeypatch.setattr("guard_reward.scoring.layout.KEYS_AT_ONCE", 25)
+    cut = lay_out(segments, CPU)
+    assert [len(group.keys) for group in whole.attention] == [7]
+    assert [len(group.keys) for group in cut.attention] == [2, 2, 2, 1]
+    assert torch.equal(torch.cat([group.keys for group in cut.attention]), whole.attention[0].keys)

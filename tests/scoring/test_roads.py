@@ -138,7 +138,7 @@ def test_a_sliding_window_is_refused(toy, architecture, config):
 def test_positions_that_depend_on_other_rows_are_refused(toy, rope):
     model = toy.model(0)
     model.config.rope_parameters = {"rope_type": rope}
-    with pytest.raises(ValueError, match=f"{rope} rotary embeddings"):
+    with pytest.raises(ValueError, match="depend on the longest row"):
         VerdictEngine(model, [toy.end])
 
 
@@ -160,3 +160,31 @@ def test_an_attention_that_cannot_be_replaced_is_refused(toy):
     )
     with pytest.raises(ValueError, match="attention interface"):
         VerdictEngine(model, [toy.end])
+
+
+def test_a_compiler_that_is_not_there_is_said_when_the_guard_is_loaded(toy, monkeypatch):
+    def no_compiler(function, **_):
+        def fails(*args):
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    with pytest.raises(ValueError, match=r"could not be compiled: InvalidCxxCompiler.*leave compile off"):
+        choose_road(toy.model(0), compile=True)
+
+
+def test_no_memory_for_the_trial_is_not_taken_for_a_wrong_architecture(toy):
+    model = toy.model(0)
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.model.layers[0].mlp.register_forward_hook(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        choose_road(model)
+
+
+def test_a_trainers_autocast_does_not_choose_the_road(toy):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert choose_road(toy.model(0)).name == "fast"
