@@ -40,9 +40,9 @@ def load_guard(
         attn_implementation: passed to transformers (``"sdpa"``, ``"eager"``, …); for `guard.model` itself: scoring
             brings its own attention.
         quantization_config: passed to transformers (``BitsAndBytesConfig``, ``TorchAoConfig``, …).
-        token_budget: most input tokens in one forward pass, shared beginnings counted once; by default what half of the
-            free memory holds, at most 65,536 on an accelerator and 8,192 on a CPU. Halved when memory runs out, then grown
-            again.
+        token_budget: most input tokens in one forward pass, shared beginnings counted once; by default what half of
+            the free memory holds, at most 65,536 on an accelerator and 6,144 on a CPU. Halved when memory runs out,
+            then grown again.
         compile: let ``torch.compile`` fuse what lies between two attentions. Costs about half a minute, once, and needs
             a C++ compiler on a CPU; for guards of the Llama family's shape (Qwen3Guard's), in plain weights.
 

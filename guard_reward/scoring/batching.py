@@ -29,22 +29,28 @@ GROW_AFTER = 16  # batches in a row without trouble
 def plan_batches(rows: Sequence[Sequence[int]], token_budget: int) -> list[list[int]]:
     """Indices of `rows` in batches of at most `token_budget` tokens that differ.
 
-    A row that is longer than the budget gets a batch of its own.
+    A full batch is cut, in its second half, where neighbours share least: between two groups, whose prompt would
+    otherwise be computed in both batches. A row that is longer than the budget gets a batch of its own.
 
     >>> plan_batches([[1, 2, 3], [9, 9], [1, 2, 4]], token_budget=4)
     [[0, 2], [1]]
     """
     order = sorted(range(len(rows)), key=lambda index: list(rows[index]))
+    lengths = [len(rows[index]) for index in order]
     added = unique_tokens([np.array(rows[index], dtype=np.int64) for index in order])
     batches: list[list[int]] = []
-    filled = 0
-    for index, tokens in zip(order, added, strict=True):
-        if batches and filled + tokens <= token_budget:
-            batches[-1].append(index)
-            filled += tokens
-        else:
-            batches.append([index])
-            filled = len(rows[index])  # the first of a batch shares with nobody
+    begin = 0
+    while begin < len(order):
+        filled = [lengths[begin]]  # the first of a batch shares with nobody
+        end = begin + 1
+        while end < len(order) and filled[-1] + added[end] <= token_budget:
+            filled.append(filled[-1] + added[end])
+            end += 1
+        if end < len(order):
+            half = next(i for i in range(begin, end) if 2 * filled[i - begin] >= filled[-1])
+            end = min(range(end, half, -1), key=lambda i: lengths[i] - added[i])  # of equals the last
+        batches.append(order[begin:end])
+        begin = end
     return batches
 
 

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import threading
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -184,9 +184,9 @@ class VerdictEngine:
         paths, computed = [row.path for row in rows], sum(len(row.fresh) for row in rows)
         while rows:
             self._draft(rows, store)
-            argmax, log_probs = self._forward(rows, store)
-            for row, tokens_behind, values in zip(rows, argmax, log_probs, strict=True):
-                accepted = self._verify(row, tokens_behind, values)
+            output = self._forward(rows, store)
+            for row, (argmax, log_probs) in zip(rows, self._read(rows, output), strict=True):
+                accepted = self._verify(row, argmax, log_probs)
                 self._continue(row, accepted, store)
             rows = [row for row in rows if row.fresh]
         self._keep_preambles(tokens, paths, store)
@@ -224,38 +224,45 @@ class VerdictEngine:
             row.draft = row.grammar.draft(row.state, min(left - 1, LONGEST_DRAFT)) if row.misses < MISSES else NO_DRAFT
             row.draft_slots = store.take(len(row.draft))
 
-    def _forward(self, rows: list[_Row], store: KeyValueStore) -> tuple[list[list[int]], list[dict[int, list[float]]]]:
+    def _forward(self, rows: list[_Row], store: KeyValueStore) -> Tensor:
         """One pass over all fresh and guessed tokens.
 
         Returns:
-            Per row, for its last known token and then each guess: the arg-max token id behind it; and, where a label
-            or a refusal is decided behind it, the log-probabilities of the watched tokens.
+            What the road computed at the V positions that decide a token, row after row: each row's last known token,
+            then its guesses. Shape (V, …).
         """
         segments = [Segment(row.fresh, row.path, row.draft, row.draft_slots) for row in rows]
         device = self.model.device
         layout = lay_out(segments, device, self._rounding or rounding_on(device))
+        with sdpa_kernel(CUDA_KERNELS) if device.type == "cuda" else contextlib.nullcontext():
+            return self.road.forward(layout, store)
+
+    def _read(self, rows: list[_Row], output: Tensor) -> Iterator[tuple[list[int], dict[int, list[float]]]]:
+        """What the logits of the V positions say, a few hundred positions at a time.
+
+        Yields:
+            For each row, for its last known token and then each guess: the arg-max token id behind it; and where the
+            severity or the refusal is decided behind it, the log-probabilities of the watched tokens.
+        """
         places = [(row, place) for row in rows for place in range(ROOT, len(row.draft))]
         decisive = [index for index, (row, place) in enumerate(places) if row.decides_behind(place)]
-        deciding = torch.tensor(decisive, dtype=torch.long, device=device)
-        watched = torch.tensor([places[index][0].grammar.watched for index in decisive], device=device)
+        deciding = torch.tensor(decisive, dtype=torch.long, device=output.device)
+        watched = torch.tensor([places[index][0].grammar.watched for index in decisive], device=output.device)
         argmax, log_probs = [], []
-        with sdpa_kernel(CUDA_KERNELS) if device.type == "cuda" else contextlib.nullcontext():
-            output = self.road.forward(layout, store)  # (V, …), V = positions that decide a token, row after row
         for begin in range(0, len(output), HEAD_ROWS):
             logits = self.road.logits(output[begin : begin + HEAD_ROWS])  # (n, vocabulary)
             argmax.append(logits.argmax(dim=1))
             here = slice(bisect_left(decisive, begin), bisect_left(decisive, begin + len(logits)))
             if here.start < here.stop:
                 log_probs.append(_log_probs(logits.index_select(0, deciding[here] - begin), watched[here]))
-        # The only places where the host waits for the device.
+        # The only places of a pass where the host waits for the device.
         tokens: list[int] = torch.cat(argmax).tolist()
         values = dict(zip(decisive, torch.cat(log_probs).tolist() if log_probs else [], strict=True))
-        ends = np.cumsum([len(row.draft) + 1 for row in rows]).tolist()
-        spans = [range(end - len(row.draft) - 1, end) for row, end in zip(rows, ends, strict=True)]
-        return (
-            [[tokens[index] for index in span] for span in spans],
-            [{index - span.start: values[index] for index in span if index in values} for span in spans],
-        )
+        begin = 0
+        for row in rows:
+            end = begin + 1 + len(row.draft)
+            yield tokens[begin:end], {i - begin: values[i] for i in range(begin, end) if i in values}
+            begin = end
 
     def _verify(self, row: _Row, argmax: list[int], log_probs: dict[int, list[float]]) -> list[int]:
         """Take the model's tokens as far as a guess was right, and one more. Returns the right guesses."""

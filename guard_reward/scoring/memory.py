@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["bytes_per_token", "free_memory", "is_out_of_memory", "token_budget"]
 
 SHARE = 0.5  # of the free memory; the rest is for what is not counted, and for whoever shares the device
-MOST_ON_ACCELERATOR, MOST_ON_CPU = 65_536, 8_192  # a pass over more tokens gains nothing
+MOST_ON_ACCELERATOR, MOST_ON_CPU = 65_536, 6_144  # a pass over more tokens gains nothing; on a CPU it loses
 LEAST = 1_024  # with less a pass is hardly worth its overhead
 
 

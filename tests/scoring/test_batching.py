@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from itertools import pairwise
 
 import pytest
 import torch
@@ -59,15 +58,26 @@ def test_the_plan(rows, budget, batches):
 @settings(deadline=None)
 @given(ROWS, st.integers(1, 60))
 def test_any_plan(rows, budget):
-    """Every row once; no batch above the budget, except a row alone; none with room for the next row."""
+    """Every row once; no batch above the budget, except a row alone; none cut before half of what would fit."""
     batches = plan_batches(rows, budget)
     order = [index for batch in batches for index in batch]
     assert sorted(order) == list(range(len(rows)))
     assert [rows[index] for index in order] == sorted(rows)
     for batch in batches:
         assert len(batch) == 1 or cost([rows[i] for i in batch]) <= budget
-    for batch, following in pairwise(batches):
-        assert cost([rows[i] for i in (*batch, following[0])]) > budget
+    for number, batch in enumerate(batches[:-1]):
+        waiting = [rows[index] for part in batches[number:] for index in part]
+        heads = [waiting[:count] for count in range(1, len(waiting))]
+        fits = max(cost(head) for head in heads if len(head) == 1 or cost(head) <= budget)
+        assert 2 * cost([rows[i] for i in batch]) >= fits
+
+
+def test_a_full_batch_is_cut_between_groups():
+    """A budget with room for one group and a half: a prompt is computed in one batch, not in two."""
+    rows = [[*[prompt] * 50, completion] for prompt in range(4) for completion in range(8)]
+    assert plan_batches(rows, 58 + 54) == [list(range(prompt * 8, prompt * 8 + 8)) for prompt in range(4)]
+    one_large = [[*[1] * 50, completion] for completion in range(20)]
+    assert [len(batch) for batch in plan_batches(one_large, 58)] == [8, 8, 4]  # nothing better: as many as fit
 
 
 def test_completions_of_one_prompt_stay_in_one_batch():

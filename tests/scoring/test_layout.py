@@ -112,7 +112,10 @@ def assert_covered_once(groups, places, rounding):
         assert group.keys.shape[0] == rows
         for size in (width, group.keys.shape[1]):
             assert size % rounding == 0
-        assert group.bias(torch.float32).shape in ((rows, 1, width, group.keys.shape[1]), (1, 1, width, group.keys.shape[1]))
+        assert group.bias(torch.float32).shape in (
+            (rows, 1, width, group.keys.shape[1]),
+            (1, 1, width, group.keys.shape[1]),
+        )
         for row, bias in zip(group.queries.tolist(), group.bias(torch.float32).expand(rows, -1, -1, -1), strict=True):
             padding = row.count(row[0]) - 1
             real = row[padding:]
