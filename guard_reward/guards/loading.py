@@ -114,7 +114,7 @@ class Checkpoint:
 
         device = torch.device(self.device) if self.device else default_device()
         tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision)
-        with outside_deepspeed():
+        with outside_deepspeed(), _on_every_rank():
             model, loading = auto_class.from_pretrained(
                 self.name,
                 output_loading_info=True,
@@ -142,6 +142,21 @@ def default_device() -> torch.device:
         return torch.device("cpu")
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     return torch.device(accelerator.type, local_rank % torch.accelerator.device_count())
+
+
+@contextlib.contextmanager
+def _on_every_rank() -> Iterator[None]:
+    """Load weights on this rank although accelerate's FSDP plugin leaves loading to rank 0 and spreads them later.
+
+    No one spreads a guard's: on all other ranks it would be random, and judge, without a word.
+    """
+    variable = "FSDP_CPU_RAM_EFFICIENT_LOADING"
+    before = os.environ.pop(variable, None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[variable] = before
 
 
 @contextlib.contextmanager

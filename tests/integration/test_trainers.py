@@ -124,7 +124,8 @@ def test_the_evaluation_has_the_same_metrics_in_its_own_log(run):
 def test_metrics_are_finite_and_rates_are_rates(run):
     guard = {key: value for key, value in (run.train | run.eval).items() if "guard/" in key and "rewards" not in key}
     assert all(math.isfinite(value) for value in guard.values())
-    assert all(0 <= value <= 1 for key, value in guard.items() if "seconds" not in key and "per_second" not in key)
+    assert all(0 <= value <= 1 for key, value in guard.items() if "second" not in key and "passes" not in key)
+    assert 1 <= run.train["guard/passes_per_verdict"] <= 128
     for log, prefix in ((run.train, ""), (run.eval, "eval_")):
         assert sum(log[f"{prefix}guard/outcome/{outcome}"] for outcome in Outcome) == pytest.approx(1)
         severities = (log[f"{prefix}guard/{name}_rate"] for name in ("safe", "controversial", "unsafe"))
