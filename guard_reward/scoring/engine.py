@@ -153,7 +153,7 @@ class VerdictEngine:
         self._preambles = [np.array(preamble) for preamble in preambles if len(preamble)]
         self._kept: dict[int, dict[int, KeyValues]] = {}  # preamble → layer → its keys and values
         self._kept_for: list[Any] = []  # the weights that computed them
-        self._rounding: int | None = None  # by default the device's
+        self._rounding: tuple[int, int] | None = None  # by default the device's
 
     @property
     def preambles(self) -> list[list[int]]:
@@ -233,7 +233,8 @@ class VerdictEngine:
         """
         segments = [Segment(row.fresh, row.path, row.draft, row.draft_slots) for row in rows]
         device = self.model.device
-        layout = lay_out(segments, device, self._rounding or rounding_on(device))
+        widest = max(len(row.fresh) + len(row.draft) for row in rows)
+        layout = lay_out(segments, device, *(self._rounding or rounding_on(device, widest)))
         with sdpa_kernel(CUDA_KERNELS) if device.type == "cuda" else contextlib.nullcontext():
             return self.road.forward(layout, store)
 

@@ -117,19 +117,27 @@ class Layout:
     verdict_attention: list[AttentionGroup]
 
 
-def rounding_on(device: torch.device) -> int:
-    """The `rounding` of `lay_out` for a device."""
-    return 1 if device.type == "cpu" else 32
+def rounding_on(device: torch.device, widest: int) -> tuple[int, int]:
+    """The `rounding` and `key_rounding` of `lay_out` for a device and the most tokens that a row gives to the pass.
+
+    A call costs time of its own, and so does padding. With many tokens a row, padding costs more on a CPU; with one
+    token a row (an answer outside the grammar) the calls do.
+    """
+    if device.type == "cpu":
+        return (1, 1) if widest > 32 else (1, 64)
+    return (32, 32) if widest > 32 else (8, 64)
 
 
-def lay_out(segments: Sequence[Segment], device: torch.device, rounding: int = 1) -> Layout:
+def lay_out(
+    segments: Sequence[Segment], device: torch.device, rounding: int = 1, key_rounding: int | None = None
+) -> Layout:
     """Plan the pass over `segments`.
 
     Args:
         segments: the rows' contributions, in any order.
         device: where the model is.
-        rounding: numbers of queries and keys are padded up to multiples of this, so that more rows share a call. 1
-            pads nothing: right where a call costs little (CPU); more where every call is a launch (GPU).
+        rounding: numbers of queries are padded up to multiples of this, so that more rows share a call.
+        key_rounding: the same for keys; by default `rounding`.
     """
     starts = np.cumsum([0, *(len(s.fresh) + len(s.draft) for s in segments)])
     verdict_starts = np.cumsum([0, *(s.verdicts for s in segments)])
@@ -156,9 +164,11 @@ def lay_out(segments: Sequence[Segment], device: torch.device, rounding: int = 1
             ]
         ),
         slots=tensor([s.keys[len(s.path) - len(s.fresh) :] for s in segments]),
-        attention=list(_groups(blocks, device, rounding)),
+        attention=list(_groups(blocks, device, rounding, key_rounding or rounding)),
         verdicts=tensor([np.arange(end - s.verdicts, end) for s, end in zip(segments, starts[1:], strict=True)]),
-        verdict_attention=list(_groups([b.at_verdicts() for b in blocks if b.is_last], device, rounding)),
+        verdict_attention=list(
+            _groups([b.at_verdicts() for b in blocks if b.is_last], device, rounding, key_rounding or rounding)
+        ),
     )
 
 
@@ -208,17 +218,20 @@ def _blocks(segment: Segment, start: int, verdict_start: int) -> Iterator[_Block
         yield _Block(segment, begin, end, np.arange(start + begin, start + end), verdict_start)
 
 
-def _groups(blocks: Sequence[_Block], device: torch.device, rounding: int) -> Iterator[AttentionGroup]:
+def _groups(
+    blocks: Sequence[_Block], device: torch.device, rounding: int, key_rounding: int
+) -> Iterator[AttentionGroup]:
     """Blocks of one (rounded) shape together."""
+    exact = rounding == key_rounding == 1  # then all rows of a call see alike, and one of them stands for all
     alike: dict[tuple[int, int, int], list[_Block]] = defaultdict(list)
     for block in blocks:
-        shape = (_rounded_up(len(block.queries), rounding), _rounded_up(len(block.keys), rounding))
-        alike[*shape, block.tree if rounding == 1 else 0].append(block)
+        shape = (_rounded_up(len(block.queries), rounding), _rounded_up(len(block.keys), key_rounding))
+        alike[*shape, block.tree if exact else 0].append(block)
     for (width, depth, _), blocks_alike in alike.items():
         most = max(KEYS_AT_ONCE // depth, 1)
         for begin in range(0, len(blocks_alike), most):
             members = blocks_alike[begin : begin + most]
-            seen = np.stack([_seen(block, width) for block in (members if rounding > 1 else members[:1])])
+            seen = np.stack([_seen(block, width) for block in (members[:1] if exact else members)])
             yield AttentionGroup(
                 queries=_stacked([block.queries for block in members], width, device),
                 keys=_stacked([block.keys for block in members], depth, device),

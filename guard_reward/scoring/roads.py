@@ -344,7 +344,8 @@ def _fault(road: Road, model: PreTrainedModel) -> Exception | None:
 
 
 def _run(road: Road, model: PreTrainedModel, segments: list[Segment], store: KeyValueStore) -> Tensor:
-    layout = lay_out(segments, model.device, rounding_on(model.device))
+    widest = max(len(segment.fresh) + len(segment.draft) for segment in segments)
+    layout = lay_out(segments, model.device, *rounding_on(model.device, widest))
     return road.logits(road.forward(layout, store))
 
 

@@ -106,7 +106,7 @@ def test_padded_calls_give_the_same(toy, seed):
     model = toy.model(seed, noise=0.35)
     inputs = [*toy.inputs(seed, 14), [4] * 300 + [toy.end]]
     engine = VerdictEngine(model, [toy.end], 40, preambles=[inputs[-1][:200]])
-    engine._rounding = 32
+    engine._rounding = (32, 32)
     for _ in range(2):
         assert answers(engine.generate(inputs, grammars(toy, 15))) == toy.greedy(model, inputs, 40)
 
