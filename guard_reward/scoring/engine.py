@@ -179,9 +179,10 @@ class VerdictEngine:
         self._forget_if_changed()
         order = sorted(range(len(inputs)), key=lambda index: list(inputs[index]))
         tokens = [np.array(inputs[index], dtype=np.int64) for index in order]
+        computed = self._compute_preambles(tokens)
         rows, store = self._begin(tokens, [grammars[index] for index in order])
         answers = dict(zip(order, (row.generation for row in rows), strict=True))
-        paths, computed = [row.path for row in rows], sum(len(row.fresh) for row in rows)
+        computed += sum(len(row.fresh) for row in rows)
         while rows:
             self._draft(rows, store)
             output = self._forward(rows, store)
@@ -189,7 +190,6 @@ class VerdictEngine:
                 accepted = self._verify(row, argmax, log_probs)
                 self._continue(row, accepted, store)
             rows = [row for row in rows if row.fresh]
-        self._keep_preambles(tokens, paths, store)
         self.usage.rows += len(answers)
         self.usage.passes += sum(generation.passes for generation in answers.values())
         self.usage.input_tokens += sum(len(row) for row in tokens)
@@ -204,6 +204,23 @@ class VerdictEngine:
         if weights != self._kept_for:
             self.forget()
             self._kept_for = weights
+
+    def _compute_preambles(self, tokens: list[Ids]) -> int:
+        """Compute the preambles that rows begin with and that are not kept yet; returns how many tokens that took.
+
+        Each in a pass of its own: so what is kept, and with it every later probability, is the same to the last bit
+        whichever batch came first.
+        """
+        computed = 0
+        for index, preamble in enumerate(self._preambles):
+            if index not in self._kept and any(_begins_with(row, preamble) for row in tokens):
+                store = KeyValueStore()
+                slots = store.take(len(preamble))
+                segment = Segment(preamble.tolist(), slots, NO_DRAFT, slots[:0])
+                self._pass([segment], store)
+                self._kept[index] = store.read(torch.from_numpy(slots).to(self.model.device))
+                computed += len(preamble)
+        return computed
 
     def _begin(self, tokens: list[Ids], grammars: list[VerdictGrammar]) -> tuple[list[_Row], KeyValueStore]:
         """The rows, in lexicographic order, with the beginnings that they share."""
@@ -231,9 +248,11 @@ class VerdictEngine:
             What the road computed at the V positions that decide a token, row after row: each row's last known token,
             then its guesses. Shape (V, …).
         """
-        segments = [Segment(row.fresh, row.path, row.draft, row.draft_slots) for row in rows]
+        return self._pass([Segment(row.fresh, row.path, row.draft, row.draft_slots) for row in rows], store)
+
+    def _pass(self, segments: list[Segment], store: KeyValueStore) -> Tensor:
         device = self.model.device
-        widest = max(len(row.fresh) + len(row.draft) for row in rows)
+        widest = max(len(segment.fresh) + len(segment.draft) for segment in segments)
         layout = lay_out(segments, device, *(self._rounding or rounding_on(device, widest)))
         with sdpa_kernel(CUDA_KERNELS) if device.type == "cuda" else contextlib.nullcontext():
             return self.road.forward(layout, store)
@@ -297,15 +316,6 @@ class VerdictEngine:
         store.give_back(np.delete(row.draft_slots, accepted))
         row.fresh = row.generation.token_ids[-1:]
         row.path = np.concatenate([row.path, row.draft_slots[accepted], store.take(1)])
-
-    def _keep_preambles(self, tokens: list[Ids], paths: list[Ids], store: KeyValueStore) -> None:
-        """Keep the keys and values of the preambles that this batch was the first to compute."""
-        for index, preamble in enumerate(self._preambles):
-            if index not in self._kept:
-                matching = (path for row, path in zip(tokens, paths, strict=True) if _begins_with(row, preamble))
-                path = next(matching, None)
-                if path is not None:
-                    self._kept[index] = store.read(torch.from_numpy(path[: len(preamble)]).to(self.model.device))
 
 
 def _begins_with(tokens: Ids, beginning: Ids) -> bool:
