@@ -85,7 +85,8 @@ def test_moderate(guards: Any, source: Path, tmp_path: Path) -> None:
     summary = tmp_path / "new" / "summary.json"
     result = run("moderate", source, tmp_path / "out.csv", "--json", summary, "--dtype", "float32", "--device", "cpu")
     assert result.exit_code == 0, result.output
-    assert guards == [("Qwen/Qwen3Guard-Gen-0.6B", {"dtype": "float32", "device": "cpu", "revision": None})]
+    options = {"dtype": "float32", "device": "cpu", "revision": None, "compile": False}
+    assert guards == [("Qwen/Qwen3Guard-Gen-0.6B", options)]
     assert "severity Unsafe" in result.stdout
     assert "2/2" in result.stderr  # the progress bar
     assert "1 of 2 rows could not be judged: see guard_reason" in result.stderr

@@ -155,12 +155,26 @@ def greedy(model, rows, end_ids, batch=32):
     return [answers[index] for index in range(len(rows))]
 
 
+def is_tie(guard, conversation, found, expected):
+    """Whether the two likeliest tokens are equally likely, to float32's precision, where two answers part."""
+    place = next(k for k, pair in enumerate(itertools.zip_longest(found, expected)) if pair[0] != pair[1])
+    with torch.no_grad():
+        logits = guard.model(input_ids=torch.tensor([[*guard.encode(conversation), *expected[:place]]])).logits[0, -1]
+    first, second = logits.topk(2).values.tolist()
+    return first - second < 1e-5 * abs(first)
+
+
 def assert_exact(guard, conversations, ask, batch=32):
     verdicts, generations = ask(guard, conversations)
     ends = guard.model.generation_config.eos_token_id
     expected = greedy(guard.model, [guard.encode(conversation) for conversation in conversations], ends, batch)
     wrong = [i for i, (g, ids) in enumerate(zip(generations, expected, strict=True)) if g.token_ids != ids]
-    assert wrong == []
+    for index in wrong:
+        # Float32 has ties too: two logits that are equal to its last digits, where ``generate`` says one token or the
+        # other depending on its batch size and the number of threads. Nothing else may differ.
+        assert is_tie(guard, conversations[index], generations[index].token_ids, expected[index])
+        expected[index] = generations[index].token_ids
+    assert len(wrong) <= len(conversations) // 100 + 1
     texts = [guard.tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]
     assert [verdict.text for verdict in verdicts] == texts
     return verdicts, generations
