@@ -200,19 +200,13 @@ def _run(options: argparse.Namespace, cells: list[Cell], bench: Bench) -> int:
         except Disagreement as error:
             print(f"scoring.py: {error}", file=sys.stderr)
             return 1
-        base = results[0]
         for result in results:
             table.append(
                 {
-                    "variant": result.name,
                     "mix": cell.mix,
                     "completion_tokens": cell.completion_tokens,
                     "group_size": cell.group_size,
-                    "rollouts_per_second": result.rollouts_per_second,
-                    "ratio_to_model_card": result.ratio_to(base) if base.name == "model_card" else None,
-                    "floor_fraction": result.floor_fraction,
-                    "passes_per_verdict": result.passes_per_verdict,
-                    "peak_memory_bytes": result.peak_memory_bytes,
+                    **result.numbers(results[0]),
                     "seconds_per_row": result.seconds_per_row,
                     "batch_size": batch_sizes.get(cell.completion_tokens) if "batched" in result.name else None,
                 }

@@ -42,6 +42,16 @@ JsonFile = Annotated[
     typer.Option("--json", metavar="FILE", help="Write the results to this file, for machines.", dir_okay=False),
 ]
 
+# How every command that loads a guard is told which, and where to.
+GuardName = Annotated[
+    str, typer.Option(metavar="MODEL", envvar="GUARD_REWARD_MODEL", help="The guard: a hub id or a folder.")
+]
+Revision = Annotated[
+    str | None, typer.Option(envvar="GUARD_REWARD_REVISION", help="The guard's branch, tag or commit on the hub.")
+]
+Device = Annotated[str | None, typer.Option(help="Such as cuda:1; default: an accelerator, else the CPU.")]
+Dtype = Annotated[str | None, typer.Option(help="Such as bfloat16; default: the checkpoint's own.")]
+
 
 class Start(StrEnum):
     """Which safe habit the demo's policy has before training."""
@@ -106,14 +116,10 @@ def demo(
 def moderate(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Input file: .jsonl, .csv or .parquet.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Output file; its format may be another one.")],
-    guard: Annotated[
-        str, typer.Option(metavar="MODEL", envvar="GUARD_REWARD_MODEL", help="The guard: a hub id or a folder.")
-    ] = DEFAULT_GUARD,
-    revision: Annotated[
-        str | None, typer.Option(envvar="GUARD_REWARD_REVISION", help="The guard's branch, tag or commit on the hub.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cuda:1; default: an accelerator, else the CPU.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Such as bfloat16; default: the checkpoint's own.")] = None,
+    guard: GuardName = DEFAULT_GUARD,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = None,
     prompt_column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Column with the prompt.", show_default="prompt")
     ] = None,
@@ -186,14 +192,10 @@ def moderate(
 
 @app.command()
 def speed(
-    guard: Annotated[
-        str, typer.Option(metavar="MODEL", envvar="GUARD_REWARD_MODEL", help="The guard: a hub id or a folder.")
-    ] = DEFAULT_GUARD,
-    revision: Annotated[
-        str | None, typer.Option(envvar="GUARD_REWARD_REVISION", help="The guard's branch, tag or commit on the hub.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cuda:1; default: an accelerator, else the CPU.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Such as bfloat16; default: the checkpoint's own.")] = None,
+    guard: GuardName = DEFAULT_GUARD,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = None,
     compile: Annotated[bool, typer.Option("--compile", help="Score with torch.compile, see load_guard.")] = False,
     prompts: Annotated[int, typer.Option(min=1, help="Prompts a round.")] = 2,
     group_size: Annotated[int, typer.Option(min=1, help="Completions of each prompt.")] = 8,

@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from guard_reward.scoring.grammar import ROOT, Draft, State, VerdictGrammar
-from guard_reward.scoring.layout import Ids, Segment, lay_out, rounding_on
-from guard_reward.scoring.prefixes import common_prefix, share_prefixes
+from guard_reward.scoring.layout import Segment, lay_out, rounding_on
+from guard_reward.scoring.prefixes import Ids, common_prefix, share_prefixes
 from guard_reward.scoring.roads import Road, choose_road
 from guard_reward.scoring.store import KeyValues, KeyValueStore, joined
 
@@ -179,8 +179,13 @@ class VerdictEngine:
         self._forget_if_changed()
         order = sorted(range(len(inputs)), key=lambda index: list(inputs[index]))
         tokens = [np.array(inputs[index], dtype=np.int64) for index in order]
-        computed = self._compute_preambles(tokens)
-        rows, store = self._begin(tokens, [grammars[index] for index in order])
+        preambles = [
+            index
+            for index, preamble in enumerate(self._preambles)
+            if any(common_prefix(row, preamble) == len(preamble) for row in tokens)
+        ]
+        computed = self._compute_preambles(preambles)
+        rows, store = self._begin(tokens, [grammars[index] for index in order], preambles)
         answers = dict(zip(order, (row.generation for row in rows), strict=True))
         computed += sum(len(row.fresh) for row in rows)
         while rows:
@@ -205,28 +210,26 @@ class VerdictEngine:
             self.forget()
             self._kept_for = weights
 
-    def _compute_preambles(self, tokens: list[Ids]) -> int:
-        """Compute the preambles that rows begin with and that are not kept yet; returns how many tokens that took.
+    def _compute_preambles(self, preambles: list[int]) -> int:
+        """Compute those of the preambles that are not kept yet; returns how many tokens that took.
 
         Each in a pass of its own: so what is kept, and with it every later probability, is the same to the last bit
         whichever batch came first.
         """
-        computed = 0
-        for index, preamble in enumerate(self._preambles):
-            if index not in self._kept and any(_begins_with(row, preamble) for row in tokens):
-                store = KeyValueStore()
-                slots = store.take(len(preamble))
-                segment = Segment(preamble.tolist(), slots, NO_DRAFT, slots[:0])
-                self._pass([segment], store)
-                self._kept[index] = store.read(torch.from_numpy(slots).to(self.model.device))
-                computed += len(preamble)
-        return computed
+        missing = [index for index in preambles if index not in self._kept]
+        for index in missing:
+            store = KeyValueStore()
+            slots = store.take(len(self._preambles[index]))
+            self._pass([Segment(self._preambles[index].tolist(), slots, NO_DRAFT, slots[:0])], store)
+            self._kept[index] = store.read(torch.from_numpy(slots).to(self.model.device))
+        return sum(len(self._preambles[index]) for index in missing)
 
-    def _begin(self, tokens: list[Ids], grammars: list[VerdictGrammar]) -> tuple[list[_Row], KeyValueStore]:
-        """The rows, in lexicographic order, with the beginnings that they share."""
-        kept = [index for index in self._kept if any(_begins_with(row, self._preambles[index]) for row in tokens)]
-        store = KeyValueStore(joined([self._kept[index] for index in kept]))
-        cached = [(self._preambles[index], store.take(len(self._preambles[index]))) for index in kept]
+    def _begin(
+        self, tokens: list[Ids], grammars: list[VerdictGrammar], preambles: list[int]
+    ) -> tuple[list[_Row], KeyValueStore]:
+        """The rows, in lexicographic order, with the beginnings that they share: kept preambles, and each other's."""
+        store = KeyValueStore(joined([self._kept[index] for index in preambles]))
+        cached = [(self._preambles[index], store.take(len(self._preambles[index]))) for index in preambles]
         rows = []
         for row, grammar, shared in zip(tokens, grammars, share_prefixes(tokens, cached, store.taken), strict=True):
             fresh = row[shared.borrowed :].tolist()
@@ -316,10 +319,6 @@ class VerdictEngine:
         store.give_back(np.delete(row.draft_slots, accepted))
         row.fresh = row.generation.token_ids[-1:]
         row.path = np.concatenate([row.path, row.draft_slots[accepted], store.take(1)])
-
-
-def _begins_with(tokens: Ids, beginning: Ids) -> bool:
-    return common_prefix(tokens, beginning) == len(beginning)
 
 
 def _log_probs(logits: Tensor, watched: Tensor) -> Tensor:

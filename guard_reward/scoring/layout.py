@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from guard_reward.scoring.grammar import Draft
+from guard_reward.scoring.prefixes import Ids
 
 __all__ = ["AttentionGroup", "Layout", "Segment", "lay_out", "rounding_on"]
 
-Ids = NDArray[np.int64]
 KEYS_AT_ONCE = 65_536  # keys gathered for one call, shared ones once a row: 0.27 GB for Qwen3 in bfloat16
 QUERY_BLOCK = 256  # queries of one row that share a list of keys; smaller blocks skip more of the causal half
 

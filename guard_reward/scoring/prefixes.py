@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Shared", "common_prefix", "share_prefixes", "unique_tokens"]
+__all__ = ["Ids", "Shared", "common_prefix", "share_prefixes", "unique_tokens"]
 
 Ids = NDArray[np.int64]
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["KeyValueStore", "KeyValues", "joined"]
+from guard_reward.scoring.prefixes import Ids
 
-Ids = NDArray[np.int64]
+__all__ = ["KeyValueStore", "KeyValues", "joined"]
 
 
 @dataclass(frozen=True, slots=True)

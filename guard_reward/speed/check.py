@@ -102,16 +102,7 @@ def check_speed(
         "matmul_tflops": rate / 1e12,
         "floor_rollouts_per_second": rate * len(sample) / operations,
         "variants": [
-            {
-                "variant": result.name,
-                "completion_tokens": completion_tokens,
-                "group_size": group_size,
-                "rollouts_per_second": result.rollouts_per_second,
-                "ratio_to_model_card": result.ratio_to(results[0]),
-                "floor_fraction": result.floor_fraction,
-                "passes_per_verdict": result.passes_per_verdict,
-                "peak_memory_bytes": result.peak_memory_bytes,
-            }
+            {"completion_tokens": completion_tokens, "group_size": group_size, **result.numbers(results[0])}
             for result in results
         ],
     }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -73,6 +74,17 @@ class Result:
         """How many times faster than `other`: the median of the rounds' ratios."""
         pairs = zip(other.seconds_per_row, self.seconds_per_row, strict=True)
         return statistics.median(theirs / ours for theirs, ours in pairs)
+
+    def numbers(self, base: Result) -> dict[str, Any]:
+        """For a table; the ratio is to `base` where that is the model card's loop."""
+        return {
+            "variant": self.name,
+            "rollouts_per_second": self.rollouts_per_second,
+            "ratio_to_model_card": self.ratio_to(base) if base.name == "model_card" else None,
+            "floor_fraction": self.floor_fraction,
+            "passes_per_verdict": self.passes_per_verdict,
+            "peak_memory_bytes": self.peak_memory_bytes,
+        }
 
 
 def race(
