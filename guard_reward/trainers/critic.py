@@ -1,0 +1,155 @@
+"""The critic: a value head on the policy's own hidden states, beside the policy and never inside it.
+
+The head belongs to no module of the policy. So the policy's checkpoints, its LoRA adapters and the weights that are
+sent to vLLM have exactly the base model's keys, ZeRO and FSDP never partition it, and any number of ranks can train it:
+its gradients are averaged over them here, and its own optimizer takes a step whenever the policy's does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import PreTrainedModel
+
+__all__ = ["VALUE_HEAD_FILE", "Critic"]
+
+VALUE_HEAD_FILE = "value_head.safetensors"
+VALUE_OPTIMIZER_FILE = "value_optimizer.pt"
+
+
+class Critic:
+    """V(s_t) for every completion token, from the hidden states of the forward that also gives the log-probabilities.
+
+    A linear map from the last hidden state, in float32 whatever the policy's precision, zero before training.
+
+    Args:
+        policy: the policy, with or without adapters; a hook is put on its decoder.
+        learning_rate: of the head; None for one over the hidden size, so that a step moves V as far in a wide policy as
+            in a narrow one (Yang et al., arXiv 2203.03466, table 3: Adam on output weights).
+        betas, eps, max_grad_norm: as the policy's.
+    """
+
+    def __init__(
+        self,
+        policy: PreTrainedModel,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float | None = None,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        max_grad_norm: float = 1.0,
+    ):
+        self.accelerator = accelerator
+        self.max_grad_norm = max_grad_norm
+        width = policy.config.get_text_config().hidden_size
+        self.learning_rate = 1.0 / width if learning_rate is None else learning_rate
+        self.head = nn.Linear(width, 1, device=accelerator.device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.optimizer = torch.optim.AdamW(
+            self.head.parameters(), lr=self.learning_rate, betas=betas, eps=eps, weight_decay=0.0
+        )
+        self._columns: int | None = None
+        self._heard: list[torch.Tensor] = []
+        _decoder(policy).register_forward_hook(self._hear)
+
+    @contextmanager
+    def listening(self, columns: int) -> Iterator[list[torch.Tensor]]:
+        """Collect the values of every forward of the policy inside the block.
+
+        Args:
+            columns: T, the completion's tokens, which are the last ones.
+
+        Yields:
+            A list that each forward adds a (rows, T) tensor to: V before token t, so from the position before it.
+        """
+        self._columns, self._heard = columns, []
+        try:
+            yield self._heard
+        finally:
+            self._columns = None
+
+    def _hear(self, decoder: nn.Module, args: Any, output: Any) -> None:
+        if self._columns is None:
+            return
+        hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
+        before = hidden[:, -self._columns - 1 : -1]  # (rows, T, hidden)
+        with torch.autocast(before.device.type, enabled=False):
+            self._heard.append(self.head(before.float()).squeeze(-1))
+
+    def step(self, schedule: float) -> None:
+        """One optimizer step on gradients averaged over the ranks.
+
+        Args:
+            schedule: share of the learning rate that the policy's schedule has left, from 0 to 1.
+        """
+        parameters = list(self.head.parameters())
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), reduction="mean")
+        for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        if self.max_grad_norm > 0:
+            nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * schedule
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def save(self, folder: Path) -> None:
+        """Write the head's weights to `folder`, beside the policy's."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: tensor.cpu() for name, tensor in self.head.state_dict().items()}, folder / VALUE_HEAD_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read the head's weights.
+
+        Raises:
+            FileNotFoundError: the folder has none: it was not written by this trainer.
+            ValueError: they belong to a policy of another width, or the file is damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = folder / VALUE_HEAD_FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{folder} has no {VALUE_HEAD_FILE}: only checkpoints of PPOTrainer can be resumed by it; to start PPO "
+                "from another trainer's policy, pass that folder as the model instead"
+            )
+        try:
+            self.head.load_state_dict(load_file(path, device=str(self.accelerator.device)))
+        except (SafetensorError, RuntimeError) as error:
+            raise ValueError(f"{path} cannot be loaded: {error}") from error
+
+    def save_optimizer(self, folder: Path, **more: torch.Tensor) -> None:
+        """Write the optimizer's state to `folder`, and `more` tensors that training continues from."""
+        torch.save({"optimizer": self.optimizer.state_dict(), **more}, folder / VALUE_OPTIMIZER_FILE)
+
+    def load_optimizer(self, folder: Path) -> dict[str, torch.Tensor]:
+        """Read the optimizer's state; nothing happens where a checkpoint was saved without optimizers.
+
+        Returns:
+            What else `save_optimizer` was given.
+        """
+        path = folder / VALUE_OPTIMIZER_FILE
+        if not path.is_file():
+            return {}
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.optimizer.load_state_dict(state.pop("optimizer"))
+        return state
+
+
+def _decoder(policy: PreTrainedModel) -> nn.Module:
+    """The stack whose output the LM head reads, under adapters where there are any."""
+    policy = policy.get_base_model() if hasattr(policy, "peft_config") else policy
+    return policy.base_model
