@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from guard_reward.ranks import gather_objects
+
 __all__ = ["CircuitBreaker", "GuardOutageError"]
 
 
@@ -53,7 +55,7 @@ class CircuitBreaker:
         Raises:
             GuardOutageError: the share is too large; on all ranks at the same call.
         """
-        for count, by_outcome in _gather((rows, dict(unjudged))) if all_ranks else [(rows, dict(unjudged))]:
+        for count, by_outcome in gather_objects((rows, dict(unjudged))) if all_ranks else [(rows, dict(unjudged))]:
             self._calls.append((count, by_outcome))
         while sum(count for count, _ in self._calls) - self._calls[0][0] >= self.window:
             self._calls.popleft()
@@ -71,14 +73,3 @@ class CircuitBreaker:
                 "Check the guard; to tolerate more, pass GuardReward(..., breaker=CircuitBreaker(max_share=...)), or "
                 "breaker=None for no limit"
             )
-
-
-def _gather(counts: tuple[int, dict[str, int]]) -> list[tuple[int, dict[str, int]]]:
-    """The counts of all ranks, in rank order; only this process's without a process group."""
-    import torch.distributed as distributed
-
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [counts]
-    gathered: list[tuple[int, dict[str, int]]] = [counts] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, counts)
-    return gathered

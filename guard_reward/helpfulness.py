@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from guard_reward.guards.loading import Checkpoint, checked_name
+from guard_reward.guards.sleep import Sleeper
 from guard_reward.prompting import Prompter
 from guard_reward.rollout import Rollout
-from guard_reward.scoring import BatchRunner, plan_padded_batches
+from guard_reward.scoring import ONE_AT_A_TIME, BatchRunner, plan_padded_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,7 +32,7 @@ Helpfulness = Callable[..., Sequence[float | None]]
 """``f(prompts=, completions=, **columns)`` → one number a completion, or None where it has no opinion."""
 
 
-class RewardModel:
+class RewardModel(Sleeper):
     """A sequence-classification reward model as a helpfulness function with TRL's reward signature.
 
     It scores the prompt's conversation with the answer (thinking removed) through the model's own chat template; the
@@ -74,10 +75,13 @@ class RewardModel:
         return self.checkpoint.name.rstrip("/").split("/")[-1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_loaded": None}
+        return {**self.__dict__, "_loaded": None, "_awake_on": None}
 
     def _budget(self) -> int:
         return self._token_budget
+
+    def _model_in_memory(self) -> PreTrainedModel | None:
+        return None if self._loaded is None else self._loaded[0]
 
     @property
     def _parts(self) -> tuple[PreTrainedModel, Prompter]:
@@ -110,7 +114,9 @@ class RewardModel:
                 logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
             return logits[:, 0].float().tolist()
 
-        scores = iter(self._runner.run(rows, score))
+        with ONE_AT_A_TIME:
+            self.wake()
+            scores = iter(self._runner.run(rows, score))
         values = [None if row is None else next(scores) for row in encoded]
         return [None if isinstance(value, Exception) else value for value in values]
 

@@ -6,7 +6,7 @@ a row to which it does not apply adds nothing: never NaN, never a made-up 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class JudgedRollout:
 
     Attributes:
         rollout: None where the row could not be read.
-        answer, thinking: what the guard said; None where it was not asked.
+        answer, thinking, prompt: what the guard said; None where it was not asked.
         outcome, reason: how the judging ended, and why where it did not end in a verdict.
         helpfulness: H(x, y), where there is a helpfulness function.
         harmful: whether the prompt is labelled harmful; None without a label.
@@ -33,6 +33,7 @@ class JudgedRollout:
     rollout: Rollout | None
     answer: Verdict | Unjudged | None
     thinking: Verdict | Unjudged | None
+    prompt: Verdict | Unjudged | None
     outcome: Outcome
     reason: str
     helpfulness: float | None
@@ -44,7 +45,8 @@ class JudgedRollout:
     def judged(self) -> bool:
         """Whether all that the reward needs is there."""
         if self.outcome is Outcome.TOO_LONG:
-            return isinstance(self.answer, Verdict) and not isinstance(self.thinking, Unjudged)
+            others = (self.thinking, self.prompt)
+            return isinstance(self.answer, Verdict) and not any(isinstance(part, Unjudged) for part in others)
         return self.outcome is Outcome.SCORED
 
 
@@ -70,6 +72,9 @@ def row_metrics(row: JudgedRollout) -> Iterator[tuple[str, float]]:
     if isinstance(row.thinking, Verdict):
         for severity in Severity:
             yield f"thinking/{severity.lower()}_rate", float(row.thinking.severity is severity)
+    if isinstance(row.prompt, Verdict):
+        for severity in Severity:
+            yield f"prompt/{severity.lower()}_rate", float(row.prompt.severity is severity)
 
 
 def _verdict_rates(verdict: Verdict) -> Iterator[tuple[str, float]]:
@@ -86,20 +91,27 @@ def _category_rates(verdict: Verdict) -> Iterator[tuple[str, float]]:
     yield "category/unknown", float(bool(verdict.unknown_categories))
 
 
-def table_columns(rows: Sequence[JudgedRollout]) -> dict[str, list[Any]]:
-    """Columns of the rollouts table, one value a row; None where a row has none."""
+def table_columns(rows: Sequence[JudgedRollout], *, prompts: bool = False) -> dict[str, list[Any]]:
+    """Columns of the rollouts table, one value a row; None where a row has none.
+
+    Args:
+        rows: of one call.
+        prompts: whether prompts are judged. Not to be seen from the rows: a table needs the same columns at every call.
+    """
 
     def of_answers(read: Any) -> list[Any]:
         return [read(row.answer) if isinstance(row.answer, Verdict) else None for row in rows]
 
+    def severities(parts: Iterable[Verdict | Unjudged | None]) -> list[str | None]:
+        return [str(part.severity) if isinstance(part, Verdict) else None for part in parts]
+
     return {
-        "severity": of_answers(lambda verdict: str(verdict.severity)),
+        "severity": severities(row.answer for row in rows),
         "categories": of_answers(lambda verdict: ", ".join(verdict.categories)),
         "refusal": of_answers(lambda verdict: verdict.refusal),
         "p_unsafe": of_answers(lambda verdict: verdict.probabilities.unsafe if verdict.probabilities else None),
-        "thinking_severity": [
-            str(row.thinking.severity) if isinstance(row.thinking, Verdict) else None for row in rows
-        ],
+        "thinking_severity": severities(row.thinking for row in rows),
+        **({"prompt_severity": severities(row.prompt for row in rows)} if prompts else {}),
         "outcome": [str(row.outcome) for row in rows],
         "reason": [row.reason or None for row in rows],
         "truncated": [row.rollout.truncated if row.rollout else None for row in rows],

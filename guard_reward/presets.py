@@ -1,8 +1,8 @@
 """Ready reward functions under a dotted path, for ``trl grpo --reward_funcs guard_reward.presets.guard_only``.
 
 The guard is named by the environment variable ``GUARD_REWARD_MODEL`` (hub id or folder; default
-``Qwen/Qwen3Guard-Gen-0.6B``), its revision by ``GUARD_REWARD_REVISION``, and for `hybrid` the helpfulness model by
-``GUARD_REWARD_HELPFULNESS``. It is loaded when the first batch is judged, once a process.
+``Qwen/Qwen3Guard-Gen-0.6B``), its revision by ``GUARD_REWARD_REVISION``, and for the presets that need helpfulness its
+model by ``GUARD_REWARD_HELPFULNESS``. The guard is loaded when the first batch is judged, once a process.
 Use one preset in a run: their metrics and columns have the same names.
 """
 
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from guard_reward.guards import Guard
     from guard_reward.reward import GuardReward
 
-__all__ = ["DEFAULT_GUARD", "guard_only", "hybrid", "severity", "soft"]
+__all__ = [
+    "DEFAULT_GUARD",
+    "appropriate_refusal",
+    "boundary",
+    "guard_only",
+    "hybrid",
+    "lagrangian",
+    "safe_completion",
+    "severity",
+    "soft",
+]
 
 DEFAULT_GUARD = "Qwen/Qwen3Guard-Gen-0.6B"
 
@@ -33,10 +43,11 @@ def _guard() -> Guard:
 @cache
 def _reward(scheme: str) -> GuardReward:
     from guard_reward.reward import GuardReward
+    from guard_reward.schemes import SCHEMES
 
     helpfulness = os.environ.get("GUARD_REWARD_HELPFULNESS")
-    if scheme == "hybrid" and not helpfulness:
-        raise ValueError("the hybrid preset needs GUARD_REWARD_HELPFULNESS: a reward model's hub id or folder")
+    if SCHEMES[scheme]().needs_helpfulness and not helpfulness:
+        raise ValueError(f"the {scheme} preset needs GUARD_REWARD_HELPFULNESS: a reward model's hub id or folder")
     return GuardReward(_guard(), scheme, helpfulness=helpfulness)
 
 
@@ -58,3 +69,23 @@ def severity(**batch: Any) -> list[float | None]:
 def soft(**batch: Any) -> list[float | None]:
     """`guard_reward.schemes.Soft` of `GuardOnly`: the guard's P(Safe)."""
     return _reward("soft")(**batch)
+
+
+def appropriate_refusal(**batch: Any) -> list[float | None]:
+    """`guard_reward.schemes.AppropriateRefusal`: 1, 0 for refusing a safe prompt, -1 for anything unsafe."""
+    return _reward("appropriate_refusal")(**batch)
+
+
+def lagrangian(**batch: Any) -> list[float | None]:
+    """`guard_reward.schemes.Lagrangian`: at most 5% unsafe; needs ``GUARD_REWARD_HELPFULNESS``."""
+    return _reward("lagrangian")(**batch)
+
+
+def safe_completion(**batch: Any) -> list[float | None]:
+    """`guard_reward.schemes.SafeCompletion` for scores from 0 to 1; needs ``GUARD_REWARD_HELPFULNESS``."""
+    return _reward("safe_completion")(**batch)
+
+
+def boundary(**batch: Any) -> list[float | None]:
+    """`guard_reward.schemes.Boundary` at the cutoff 0.5; needs ``GUARD_REWARD_HELPFULNESS``."""
+    return _reward("boundary")(**batch)

@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from guard_reward.breaker import CircuitBreaker
-from guard_reward.conversation import Message
+from guard_reward.callbacks import DualAscent
+from guard_reward.judging import Findings, Judge
+from guard_reward.labels import read_labels
 from guard_reward.metrics import JudgedRollout, row_metrics, table_columns
 from guard_reward.prompting import injection_attempts
 from guard_reward.rollout import Rollout
-from guard_reward.schemes import Assessment, Controversial, Hybrid, Scheme, Soft, make_scheme
+from guard_reward.scales import misfit
+from guard_reward.schemes import Controversial, Scheme, hard, make_scheme
 from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
 
 if TYPE_CHECKING:
@@ -53,8 +56,9 @@ class GuardReward:
 
     Args:
         guard: hub id or folder of a guard checkpoint, or a guard (`load_guard`, or anything with ``moderate``).
-        scheme: plain name (``"guard_only"``, ``"hybrid"``, ``"severity"``, ``"soft"``) or an instance from
-            `guard_reward.schemes`, or any picklable callable from `Assessment` to float.
+        scheme: plain name (``"guard_only"``, ``"hybrid"``, …: `guard_reward.schemes.SCHEMES`) or an instance from
+            `guard_reward.schemes`, or any picklable callable from `Assessment` to float. A `Lagrangian`'s multiplier
+            is learned while a trainer trains (`guard_reward.callbacks`).
         name: prefix of its metrics and columns, and its name in the trainer's log; two guards side by side need two.
         helpfulness: H(x, y), for the schemes that use it: a reward model's hub id or folder, or a callable with TRL's
             reward signature.
@@ -71,9 +75,12 @@ class GuardReward:
         eos_token_ids: the ids that end a completion; without them truncation is logged as unknown.
         thinking_prefilled: whether the policy's chat template already opens the ``<think>`` block.
         breaker: when to stop the run because too many rows get no verdict; None for never.
+        sleep: give the accelerator's memory back after every call, to the policy on the same device: guard and
+            helpfulness model move to CPU memory and come back with the next call.
 
     Raises:
-        ValueError: an unknown scheme, a scheme without the helpfulness it needs, an unknown outcome or mode.
+        ValueError: an unknown scheme, a scheme without the helpfulness it needs, an unknown outcome or mode, a guard
+            that cannot sleep.
         FileNotFoundError: a folder that does not exist.
 
     Example:
@@ -95,6 +102,7 @@ class GuardReward:
         eos_token_ids: Collection[int] | int | None = None,
         thinking_prefilled: bool | None = None,
         breaker: CircuitBreaker | None = CircuitBreaker(),  # noqa: B008  copied below, never shared
+        sleep: bool = False,
     ):
         if thinking not in ("separate", "joint", "ignore"):
             raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
@@ -114,7 +122,15 @@ class GuardReward:
             )
         self.helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
         self.guard = _load_guard(guard)
-        self._warned_below_cap = False
+        if sleep and not callable(getattr(self.guard, "sleep", None)):
+            raise ValueError(
+                f"sleep=True, but {self.guard!r} has no sleep(): load the guard with guard_reward.load_guard, or leave "
+                "sleep=False for a guard that is not on this process's accelerator"
+            )
+        self.sleep = sleep
+        self.judge = Judge(self.guard, thinking=thinking, prompts=bool(getattr(self.scheme, "needs_prompt", False)))
+        self.dual_ascent = DualAscent.of(self.scheme, name)
+        self._warned_misfit = False
         self._warned_outcomes: set[Outcome] = set()
 
     def __repr__(self) -> str:
@@ -138,7 +154,7 @@ class GuardReward:
             completions: in the same form.
             completion_ids: their token ids, where known.
             trainer_state, log_extra, log_metric: given by TRL's trainers; all three are optional. A `trainer_state`
-                says that every rank is making this call: the circuit breaker then counts over all of them.
+                says that every rank is making this call: circuit breaker and multiplier then count over all of them.
             **columns: the dataset's other columns, one value a rollout.
 
         Returns:
@@ -149,14 +165,15 @@ class GuardReward:
             ValueError: `prompt_label_column` is not among the columns, or has a value that is no label.
         """
         started = time.perf_counter()
-        labels = self._labels(columns, len(completions))
+        labels = read_labels(self.prompt_label_column, columns, len(completions))
         rollouts = [
             self._read(prompt, completion, completion_ids[index] if completion_ids is not None else None)
             for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))
         ]
         used = self._usage()
-        verdicts = self._judge(rollouts)
+        findings = self.judge(rollouts)
         usage = self._usage().since(used) if used is not None else None
+        self._put_to_sleep(self.guard)
         seconds = time.perf_counter() - started
         helpfulness = self._helpfulness(
             prompts=prompts,
@@ -167,13 +184,20 @@ class GuardReward:
             log_metric=log_metric,
             **columns,
         )
+        self._put_to_sleep(self.helpfulness)
+        scheme = self.dual_ascent.scheme_now(trainer_state) if self.dual_ascent else self.scheme
         rows = [
-            self._settle(rollout, answer, thinking, h, label)
-            for rollout, (answer, thinking), h, label in zip(rollouts, verdicts, helpfulness, labels, strict=True)
+            self._settle(scheme, rollout, found, h, label)
+            for rollout, found, h, label in zip(rollouts, findings, helpfulness, labels, strict=True)
         ]
         self._warn_unpaid(rows)
-        self._warn_below_cap(rows)
+        self._warn_misfit(rows)
         self._log(rows, seconds, usage, log_extra, log_metric)
+        if self.dual_ascent:
+            judged = [
+                found.assessment(row.helpfulness) for found, row in zip(findings, rows, strict=True) if row.judged
+            ]
+            self.dual_ascent.update([self.dual_ascent.unsafe(one) for one in judged], trainer_state, log_metric)
         self._check_breaker(rows, in_trainer=trainer_state is not None)
         return [row.reward for row in rows]
 
@@ -205,61 +229,16 @@ class GuardReward:
         except (ValueError, TypeError, AttributeError) as error:
             return Unjudged(Outcome.GUARD_ERROR, reason=f"the row cannot be read: {error}")
 
-    def _labels(self, given: Mapping[str, Any], rows: int) -> list[bool | None]:
-        if self.prompt_label_column is None:
-            return [None] * rows
-        if self.prompt_label_column not in given:
-            raise ValueError(
-                f"prompt_label_column={self.prompt_label_column!r} is not a column of the dataset; "
-                f"there are {', '.join(sorted(given)) or 'no other columns'}"
-            )
-        return [_is_harmful(value, self.prompt_label_column) for value in given[self.prompt_label_column]]
-
     # Judging -------------------------------------------------------------------------------------------------------
-
-    def _judge(
-        self, rollouts: Sequence[Rollout | Unjudged]
-    ) -> list[tuple[Verdict | Unjudged | None, Verdict | Unjudged | None]]:
-        """The guard's verdicts on (answer, thinking) of every rollout; each distinct conversation is judged once."""
-        wanted = [self._conversations(rollout) for rollout in rollouts]
-        distinct: dict[tuple[tuple[str, str], ...], list[Message]] = {}
-        for conversations in wanted:
-            for conversation in conversations:
-                if conversation is not None:
-                    distinct.setdefault(_key(conversation), conversation)
-        judged = dict(zip(distinct, self._moderate(list(distinct.values())), strict=True))
-
-        def verdict(conversation: list[Message] | None) -> Verdict | Unjudged | None:
-            return None if conversation is None else judged[_key(conversation)]
-
-        return [(verdict(answer), verdict(thinking)) for answer, thinking in wanted]
-
-    def _conversations(self, rollout: Rollout | Unjudged) -> tuple[list[Message] | None, list[Message] | None]:
-        """What the guard is asked about a rollout: (answer, thinking); None for what it is not asked."""
-        if isinstance(rollout, Unjudged) or rollout.outcome is Outcome.EMPTY:
-            return None, None
-        if self.thinking == "joint":
-            return rollout.joint_conversation(), None
-        if self.thinking == "ignore" or rollout.thinking is None:
-            return rollout.answer_conversation(), None
-        return rollout.answer_conversation(), rollout.thinking_conversation()
 
     def _usage(self) -> Any:
         """A local guard's count of what it has scored (`guard_reward.scoring.Usage`); other guards have none."""
         usage = getattr(self.guard, "usage", None)
         return usage if hasattr(usage, "since") else None
 
-    def _moderate(self, conversations: list[list[Message]]) -> list[Verdict | Unjudged]:
-        if not conversations:
-            return []
-        try:
-            verdicts = self.guard.moderate(conversations)
-        except Exception as error:  # a guard of any make; its outage has a name and is counted, see the breaker
-            logger.exception("the guard failed on %d conversations", len(conversations))
-            return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")] * len(conversations)
-        if len(verdicts) != len(conversations):
-            raise ValueError(f"the guard returned {len(verdicts)} verdicts for {len(conversations)} conversations")
-        return verdicts
+    def _put_to_sleep(self, model: Any) -> None:
+        if self.sleep and callable(getattr(model, "sleep", None)):
+            model.sleep()
 
     def _helpfulness(self, **batch: Any) -> list[float | None]:
         """H of every row; None where there is none, or where it is not a finite number."""
@@ -275,19 +254,20 @@ class GuardReward:
 
     def _settle(
         self,
+        scheme: Scheme,
         rollout: Rollout | Unjudged,
-        answer: Verdict | Unjudged | None,
-        thinking: Verdict | Unjudged | None,
+        found: Findings,
         helpfulness: float | None,
         harmful: bool | None,
     ) -> JudgedRollout:
         """Name the row's outcome and decide what it pays."""
-        outcome, reason = self._outcome(rollout, answer, thinking, helpfulness)
+        outcome, reason = self._outcome(rollout, found, helpfulness)
         readable = rollout if isinstance(rollout, Rollout) else None
         row = JudgedRollout(
             rollout=readable,
-            answer=answer,
-            thinking=thinking,
+            answer=found.answer,
+            thinking=found.thinking,
+            prompt=found.prompt,
             outcome=outcome,
             reason=reason,
             helpfulness=helpfulness,
@@ -298,38 +278,28 @@ class GuardReward:
         if outcome is Outcome.SCORED or pay == "windows":
             if not row.judged:
                 return row
-            return replace(row, reward=self._score(answer, thinking, helpfulness))
+            return replace(row, reward=_score(scheme, found, helpfulness))
         if pay == "floor":
-            return replace(row, reward=float(self.scheme.floor(helpfulness)))  # type: ignore[attr-defined]
+            floor = float(scheme.floor(helpfulness))  # type: ignore[attr-defined]
+            # Without helpfulness some schemes have no worst value, and any number might be better than the others'.
+            return replace(row, reward=floor if math.isfinite(floor) else None)
         return replace(row, reward=pay)
 
-    def _score(
-        self, answer: Verdict | Unjudged | None, thinking: Verdict | Unjudged | None, helpfulness: float | None
-    ) -> float:
-        """What the scheme says. A part without a verdict is left out: the other one is Unsafe then (see `_outcome`)."""
-        parts = [part for part in (thinking, answer) if isinstance(part, Verdict)]
-        reward = float(self.scheme(Assessment(parts[-1], parts[0] if len(parts) > 1 else None, None, helpfulness)))
-        if not math.isfinite(reward):
-            raise ValueError(f"the scheme {self.scheme!r} gave {reward}; a reward has to be a finite number")
-        return reward
-
-    def _outcome(
-        self,
-        rollout: Rollout | Unjudged,
-        answer: Verdict | Unjudged | None,
-        thinking: Verdict | Unjudged | None,
-        helpfulness: float | None,
-    ) -> tuple[Outcome, str]:
-        unsafe = any(isinstance(part, Verdict) and part.severity is Severity.UNSAFE for part in (answer, thinking))
-        for found in (rollout, answer, thinking):
-            if isinstance(found, Unjudged) and not unsafe:
-                return found.outcome, found.reason
+    def _outcome(self, rollout: Rollout | Unjudged, found: Findings, helpfulness: float | None) -> tuple[Outcome, str]:
+        needs_probabilities = getattr(self.scheme, "needs_probabilities", False)
+        unsafe = any(verdict.severity is Severity.UNSAFE for verdict in found.written)
+        for part in (rollout, found.answer, found.thinking):
+            if isinstance(part, Unjudged) and not unsafe:
+                return part.outcome, part.reason
+        # What is surely unsafe needs no prompt; what is so with a probability may need it for the rest.
+        if isinstance(found.prompt, Unjudged) and (needs_probabilities or not unsafe):
+            return found.prompt.outcome, f"the prompt: {found.prompt.reason}"
         if isinstance(rollout, Rollout) and rollout.outcome is Outcome.EMPTY:
             return Outcome.EMPTY, "the answer holds no letter and no digit"
         if helpfulness is None and getattr(self.scheme, "needs_helpfulness", False):
             return Outcome.GUARD_ERROR, "the helpfulness function gave no number"
-        verdicts = [verdict for verdict in (answer, thinking) if isinstance(verdict, Verdict)]
-        if getattr(self.scheme, "needs_probabilities", False) and any(v.probabilities is None for v in verdicts):
+        verdicts = [*found.written, *([found.prompt] if isinstance(found.prompt, Verdict) else [])]
+        if needs_probabilities and any(verdict.probabilities is None for verdict in verdicts):
             return Outcome.GUARD_ERROR, "the verdict came without probabilities, which the scheme needs"
         windows = max(verdict.windows for verdict in verdicts)
         if windows > 1:
@@ -365,7 +335,7 @@ class GuardReward:
                 log_metric(f"{self.name}/prefix_reuse", usage.prefix_reuse)
                 log_metric(f"{self.name}/passes_per_verdict", usage.passes_per_verdict)
         if log_extra is not None:
-            for name, values in table_columns(rows).items():
+            for name, values in table_columns(rows, prompts=self.judge.prompts).items():
                 log_extra(f"{self.name}_{name}", values)
 
     def _warn_unpaid(self, rows: Sequence[JudgedRollout]) -> None:
@@ -380,30 +350,11 @@ class GuardReward:
                     row.outcome,
                 )
 
-    def _warn_below_cap(self, rows: Sequence[JudgedRollout]) -> None:
-        scheme = self.scheme.scheme if isinstance(self.scheme, Soft) else self.scheme
-        if self._warned_below_cap or not isinstance(scheme, Hybrid):
-            return
-        below = [
-            row.helpfulness
-            for row in rows
-            if isinstance(row.answer, Verdict)
-            and row.answer.severity is Severity.SAFE
-            and not row.answer.refusal
-            and (row.thinking is None or (isinstance(row.thinking, Verdict) and row.thinking.severity is Severity.SAFE))
-            and row.helpfulness is not None
-            and row.helpfulness < scheme.refusal
-        ]
-        if below:
-            self._warned_below_cap = True
-            logger.warning(
-                "%d safe, non-refusing rollouts have a helpfulness below the refusal cap (lowest %.2f, cap %.2f): "
-                "refusing would pay as well as helping. The report's caps assume WorldPM's scale; choose caps below "
-                "your helpfulness model's usual scores, e.g. schemes.Hybrid(unsafe=-20, refusal=-15)",
-                len(below),
-                min(below),
-                scheme.refusal,
-            )
+    def _warn_misfit(self, rows: Sequence[JudgedRollout]) -> None:
+        message = None if self._warned_misfit else misfit(self.scheme, rows)
+        if message:
+            self._warned_misfit = True
+            logger.warning("%s", message)
 
     def _check_breaker(self, rows: Sequence[JudgedRollout], *, in_trainer: bool) -> None:
         if self.breaker is None:
@@ -442,7 +393,7 @@ def _checked_pay(given: Mapping[Outcome | str, Pay] | None, scheme: Scheme) -> d
         if isinstance(value, str) and value not in words:
             raise ValueError(f"on_outcome[{key!r}] should be a number, None or {' or '.join(words)}, found {value!r}")
         pay[outcome] = value
-    if "floor" in pay.values() and not hasattr(scheme.scheme if isinstance(scheme, Soft) else scheme, "floor"):
+    if "floor" in pay.values() and not hasattr(hard(scheme), "floor"):
         floors = [str(outcome) for outcome, value in pay.items() if value == "floor"]
         raise ValueError(
             f"{scheme!r} has no floor(helpfulness), the worst value it can give; give it one, or say what such rows "
@@ -451,24 +402,8 @@ def _checked_pay(given: Mapping[Outcome | str, Pay] | None, scheme: Scheme) -> d
     return pay
 
 
-_LABELS = {
-    **dict.fromkeys(("harmful", "unsafe", "harm", "true", "1"), True),
-    **dict.fromkeys(("benign", "safe", "harmless", "unharmful", "false", "0"), False),
-}
-
-
-def _is_harmful(value: Any, column: str) -> bool | None:
-    """A prompt's label: a bool, 0 or 1, or a word, the last one counting (``adversarial_harmful``); None for none."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        word = value.lower().replace("-", "_").split("_")[-1]
-        if word in _LABELS:
-            return _LABELS[word]
-    elif value in (0, 1):
-        return bool(value)
-    raise ValueError(f"column {column!r} should hold bools, or words such as {', '.join(_LABELS)}; found {value!r}")
-
-
-def _key(conversation: Sequence[Message]) -> tuple[tuple[str, str], ...]:
-    return tuple((turn["role"], turn["content"]) for turn in conversation)
+def _score(scheme: Scheme, found: Findings, helpfulness: float | None) -> float:
+    reward = float(scheme(found.assessment(helpfulness)))
+    if not math.isfinite(reward):
+        raise ValueError(f"the scheme {scheme!r} gave {reward}; a reward has to be a finite number")
+    return reward

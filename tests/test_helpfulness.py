@@ -204,3 +204,49 @@ def test_a_prefilled_thinking_is_kept_from_the_reward_model_too(folder, model):
     reward = GuardReward(ScriptedGuard(), "hybrid", helpfulness=folder, thinking_prefilled=True)
     paid = reward(prompts=["How?"], completions=["Let me see.</think>So."])
     assert paid == pytest.approx(model(prompts=["How?"], completions=["So."]), abs=1e-5)
+
+
+# Sleeping ------------------------------------------------------------------------------------------------------------
+
+
+class Elsewhere:
+    """A model's device and where it was sent, without an accelerator."""
+
+    def __init__(self, model):
+        self.model, self.device, self.sent = model, torch.device("xpu:0"), []
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+    def to(self, device, **_):
+        self.device = torch.device(device)
+        self.sent.append(str(device))
+
+
+def test_a_model_that_slept_scores_as_before(folder, model):
+    sleeper = RewardModel(folder)
+    sleeper.sleep()
+    assert sleeper(prompts=PROMPTS, completions=COMPLETIONS) == model(prompts=PROMPTS, completions=COMPLETIONS)
+
+
+def test_sleep_gives_the_device_back_and_the_next_call_returns_to_it(folder, monkeypatch):
+    sleeper = RewardModel(folder)
+    away = Elsewhere(sleeper._parts[0])
+    monkeypatch.setattr(sleeper, "_loaded", (away, sleeper._parts[1]))
+    sleeper.sleep()
+    sleeper.sleep()
+    assert away.sent == ["cpu"]
+    sleeper(prompts=[], completions=[])
+    assert away.sent == ["cpu", "xpu:0"]
+    sleeper.wake()  # twice is once
+    assert away.sent == ["cpu", "xpu:0"]
+
+
+def test_a_sleeping_model_travels_by_its_name(folder, monkeypatch):
+    sleeper = RewardModel(folder)
+    monkeypatch.setattr(sleeper, "_loaded", (Elsewhere(sleeper._parts[0]), sleeper._parts[1]))
+    sleeper.sleep()
+    copy = pickle.loads(pickle.dumps(sleeper))
+    copy.sleep()  # nothing is loaded yet
+    copy.wake()
+    assert len(copy(prompts=["How?"], completions=["So."])) == 1

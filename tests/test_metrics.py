@@ -82,6 +82,21 @@ def test_exactly_these_columns():
     }
 
 
+def test_prompts_have_rates_and_a_column_where_they_are_judged():
+    metrics, columns = run(GuardReward(ScriptedGuard(), "appropriate_refusal"), ["fine", "", "mumble", "a bomb"])
+    for severity, rate in (("safe", 1), ("controversial", 0), ("unsafe", 0)):
+        assert metrics[f"guard/prompt/{severity}_rate"] == [rate] * 3  # nobody asks about empty answers' prompts
+    assert columns["guard_prompt_severity"] == ["Safe", None, "Safe", "Safe"]
+
+
+def test_the_prompt_column_does_not_come_and_go():
+    """TRL builds one table of all calls: a column that one call lacks would be shorter than the others."""
+    _, columns = run(GuardReward(ScriptedGuard(), "appropriate_refusal"), ["", "?!"])
+    assert columns["guard_prompt_severity"] == [None, None]
+    _, columns = run(GuardReward(ScriptedGuard()), ["fine"])
+    assert "guard_prompt_severity" not in columns
+
+
 def test_every_column_has_a_value_for_every_row():
     """TRL builds one table of all columns; a column of another length would break it."""
     _, columns = run(GuardReward(ScriptedGuard()), [*BATCH, None, [{"role": "narrator", "content": "x"}]])

@@ -8,7 +8,7 @@ import pytest
 
 import guard_reward.guards
 from guard_reward import presets
-from guard_reward.schemes import GuardOnly, Hybrid, SeverityTable, Soft
+from guard_reward.schemes import SCHEMES, AppropriateRefusal, GuardOnly, SeverityTable, Soft
 from tests.scripted_guard import ScriptedGuard
 
 
@@ -43,6 +43,7 @@ BATCH = {"prompts": ["How?"] * 4, "completions": ["fine", "a bomb", "edgy", ""]}
         (presets.guard_only, GuardOnly(), [1.0, 0.0, 0.0, 0.0]),
         (presets.severity, SeverityTable(), [1.0, -1.0, 0.0, -1.0]),
         (presets.soft, Soft(), [0.9, 0.05, 0.2, 0.0]),
+        (presets.appropriate_refusal, AppropriateRefusal(), [1.0, -1.0, -1.0, -1.0]),
     ],
 )
 def test_each_preset_is_the_scheme_of_its_name(loads, preset, scheme, rewards):
@@ -50,7 +51,16 @@ def test_each_preset_is_the_scheme_of_its_name(loads, preset, scheme, rewards):
     assert presets._reward(preset.__name__).scheme == scheme
 
 
-def test_hybrid_takes_its_helpfulness_from_the_environment(loads, monkeypatch):
+@pytest.mark.parametrize(
+    ("preset", "rewards"),
+    [
+        (presets.hybrid, [2.0, -10.0, -10.0, -10.0]),
+        (presets.lagrangian, [1.0, 0.5, 0.5, 0.5]),  # (2 - λ · unsafe) / (1 + λ), λ = 1
+        (presets.safe_completion, [1.0, 0.0, 0.5, 0.0]),  # 2 is clipped to 1
+        (presets.boundary, [2.8, 0.9, 0.6, 0.0]),  # P(not safe) 0.1, 0.95, 0.8
+    ],
+)
+def test_helpfulness_is_taken_from_the_environment(loads, monkeypatch, preset, rewards):
     import guard_reward.helpfulness
 
     asked = []
@@ -60,14 +70,15 @@ def test_hybrid_takes_its_helpfulness_from_the_environment(loads, monkeypatch):
         "make_helpfulness",
         lambda source, **_: asked.append(source) or (lambda completions, **batch: [2.0] * len(completions)),
     )
-    assert presets.hybrid(**BATCH) == [2.0, -10.0, -10.0, -10.0]
-    assert presets._reward("hybrid").scheme == Hybrid()
+    assert preset(**BATCH) == pytest.approx(rewards)
+    assert presets._reward(preset.__name__).scheme == SCHEMES[preset.__name__]()
     assert asked == ["some/reward-model"]
 
 
-def test_hybrid_without_it_says_which_variable_is_missing(loads):
-    with pytest.raises(ValueError, match="needs GUARD_REWARD_HELPFULNESS"):
-        presets.hybrid(**BATCH)
+@pytest.mark.parametrize("preset", ["hybrid", "lagrangian", "safe_completion", "boundary"])
+def test_without_helpfulness_it_says_which_variable_is_missing(loads, preset):
+    with pytest.raises(ValueError, match=f"the {preset} preset needs GUARD_REWARD_HELPFULNESS"):
+        getattr(presets, preset)(**BATCH)
     assert loads == []  # before any model is loaded
 
 
@@ -94,6 +105,10 @@ def test_one_guard_a_process_loaded_when_it_is_needed(loads):
     assert len(loads) == 1
 
 
-@pytest.mark.parametrize("preset", [presets.guard_only, presets.hybrid, presets.severity, presets.soft])
+def test_every_scheme_has_a_preset_of_its_name():
+    assert set(presets.__all__) == {"DEFAULT_GUARD", *SCHEMES}
+
+
+@pytest.mark.parametrize("preset", [getattr(presets, name) for name in SCHEMES])
 def test_presets_are_plain_functions_that_pickle_by_name(preset):
     assert pickle.loads(pickle.dumps(preset)) is preset

@@ -14,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from guard_reward import Assessment, GuardReward, Outcome, Severity, Verdict, schemes
-from guard_reward.schemes import GuardOnly, Hybrid, SeverityTable, Soft
+from guard_reward.schemes import (
+    SCHEMES,
+    AppropriateRefusal,
+    Boundary,
+    GuardOnly,
+    Hybrid,
+    Lagrangian,
+    SafeCompletion,
+    SeverityTable,
+    Soft,
+)
 from tests.scripted_guard import ScriptedGuard
 
 REPOSITORY = Path(__file__).parents[1]
@@ -165,7 +175,19 @@ def test_what_each_outcome_pays_can_be_chosen(on_outcome, paid):
 
 @pytest.mark.parametrize(
     "scheme",
-    [GuardOnly(), Hybrid(), Hybrid(-3.0, -1.0, 0.5), SeverityTable(refusal=-0.5), Soft(), Soft(Hybrid())],
+    [
+        GuardOnly(),
+        Hybrid(),
+        Hybrid(-3.0, -1.0, 0.5),
+        SeverityTable(refusal=-0.5),
+        AppropriateRefusal(),
+        Lagrangian(multiplier=3.0),
+        SafeCompletion(),
+        Boundary(),
+        Soft(),
+        Soft(Hybrid()),
+        Soft(AppropriateRefusal()),
+    ],
 )
 def test_nothing_pays_less_than_an_empty_answer(scheme):
     def constant(prompts, completions, **columns):
@@ -177,7 +199,7 @@ def test_nothing_pays_less_than_an_empty_answer(scheme):
 
 
 @pytest.mark.parametrize("text", ["fine", "a bomb", "sorry", "", "<think>fine", THINK("bomb", "fine"), "endless"])
-@pytest.mark.parametrize("scheme", ["guard_only", "hybrid", "severity", "soft"])
+@pytest.mark.parametrize("scheme", list(SCHEMES))
 def test_a_truncated_row_never_pays_more_than_the_same_text_complete(text, scheme):
     reward = GuardReward(ScriptedGuard(), scheme, helpfulness=by_length, eos_token_ids=[2])
     log = Log()
@@ -358,6 +380,12 @@ def test_a_row_without_helpfulness_has_a_named_outcome(value):
     assert log.metrics["guard/helpfulness"] == [3.0]  # never NaN
 
 
+@pytest.mark.parametrize(("scheme", "paid"), [("hybrid", -10.0), ("lagrangian", None), ("boundary", None)])
+def test_an_empty_row_without_helpfulness_never_gets_a_made_up_floor(scheme, paid):
+    reward = GuardReward(ScriptedGuard(), scheme, helpfulness=lambda **batch: [None])
+    assert score(reward, "") == [paid]
+
+
 def test_helpfulness_that_the_scheme_does_not_use_is_only_logged():
     log = Log()
     reward = GuardReward(ScriptedGuard(), helpfulness=lambda completions, **batch: [None, 2.0])
@@ -448,6 +476,8 @@ def test_warning_when_the_caps_do_not_fit_the_helpfulness_scale(completions, hel
         ({"scheme": Soft(lambda assessment: 1.0)}, r"has no floor\(helpfulness\)"),
         ({"guard": object()}, r"object with moderate\(\)"),
         ({"helpfulness": 3}, "callable with TRL's reward signature, found int"),
+        ({"scheme": "lagrangian"}, "Lagrangian needs helpfulness"),
+        ({"sleep": True}, r"has no sleep\(\): load the guard with guard_reward.load_guard, or leave sleep=False"),
     ],
 )
 def test_bad_arguments_have_a_clear_answer(arguments, message):
@@ -458,6 +488,63 @@ def test_bad_arguments_have_a_clear_answer(arguments, message):
 def test_a_guard_folder_that_does_not_exist():
     with pytest.raises(FileNotFoundError, match="no/such/guard"):
         GuardReward("no/such/guard")
+
+
+# Sleeping ------------------------------------------------------------------------------------------------------------
+
+
+class Sleepy(ScriptedGuard):
+    """A guard, and a helpfulness function, that say when they work and when they sleep."""
+
+    def __init__(self, diary):
+        super().__init__()
+        self.diary = diary
+
+    def moderate(self, conversations):
+        self.diary.append("judges")
+        return super().moderate(conversations)
+
+    def __call__(self, completions, **columns):
+        self.diary.append("scores")
+        return [4.0] * len(completions)
+
+    def sleep(self):
+        self.diary.append("sleeps")
+
+
+@pytest.mark.parametrize(
+    ("sleep", "diary"),
+    [(True, ["judges", "sleeps", "scores", "sleeps"]), (False, ["judges", "scores"])],
+)
+def test_guard_and_helpfulness_model_sleep_after_every_call(sleep, diary):
+    written: list[str] = []
+    reward = GuardReward(Sleepy(written), "hybrid", helpfulness=Sleepy(written), sleep=sleep)
+    for _ in range(2):
+        assert score(reward, "fine", "a bomb") == [4.0, -10.0]
+    assert written == diary * 2
+
+
+def test_a_guard_that_raises_sleeps_too():
+    class Dreaming(Raising):
+        asleep = False
+
+        def sleep(self):
+            self.asleep = True
+
+    guard = Dreaming()
+    assert score(GuardReward(guard, sleep=True), "fine") == [None]
+    assert guard.asleep
+
+
+def test_helpfulness_that_cannot_sleep_stays_awake():
+    reward = GuardReward(Sleepy([]), "hybrid", helpfulness=by_length, sleep=True)
+    assert score(reward, "fine") == [4.0]
+
+
+def test_a_real_guard_sleeps_and_judges_again(tiny_guard):
+    reward = GuardReward(tiny_guard, "soft", sleep=True)
+    first = score(reward, "Fine.", "A bomb.")
+    assert score(reward, "Fine.", "A bomb.") == first
 
 
 # Prompt labels -------------------------------------------------------------------------------------------------------

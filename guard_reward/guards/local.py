@@ -16,6 +16,7 @@ import torch
 from guard_reward.conversation import normalize
 from guard_reward.guards.base import Conversation
 from guard_reward.guards.loading import Checkpoint
+from guard_reward.guards.sleep import Sleeper
 from guard_reward.guards.windows import split_into_windows, worst_verdict
 from guard_reward.prompting import Prompter
 from guard_reward.scoring import (
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 MAX_NEW_TOKENS = 128  # of Qwen3Guard's model card
 
 
-class TransformersGuard:
+class TransformersGuard(Sleeper):
     """A causal LM that answers in Qwen3Guard-Gen's format, scored in batches of one-pass drafts.
 
     Usually made by `guard_reward.load_guard`; directly from a model and its tokenizer for models built in memory. A
@@ -72,7 +73,6 @@ class TransformersGuard:
         self._checkpoint: Checkpoint | None = None
         self._settings = _Settings(token_budget, compile)
         self._loaded: _Loaded | None = _assemble(model, tokenizer, self._settings)
-        self._awake_on: torch.device | None = None
 
     @classmethod
     def from_checkpoint(
@@ -81,7 +81,7 @@ class TransformersGuard:
         """Load a guard that can be pickled by its checkpoint's name; see `load_guard`."""
         guard = cls.__new__(cls)
         guard._checkpoint, guard._settings = checkpoint, _Settings(token_budget, compile)
-        guard._loaded = guard._awake_on = None
+        guard._loaded = None
         guard._parts  # noqa: B018  load now: a missing checkpoint should fail on the user's own line
         return guard
 
@@ -150,32 +150,12 @@ class TransformersGuard:
         self.moderate([[{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]])
         return self
 
-    def sleep(self) -> None:
-        """Give the accelerator's memory back: weights move to (pinned) CPU memory, cached keys and values go.
+    def _model_in_memory(self) -> PreTrainedModel | None:
+        return None if self._loaded is None else self._loaded.model
 
-        `wake` or the next `moderate` brings them back. On a CPU only the cache is freed. A guard that was never used
-        since it was pickled has nothing to give back.
-        """
-        with ONE_AT_A_TIME:
-            if self._loaded is None or self._awake_on is not None:
-                return
-            model, device = self._loaded.model, self._loaded.model.device
+    def _forget(self) -> None:
+        if self._loaded is not None:
             self._loaded.engine.forget()
-            if device.type == "cpu":
-                return
-            model.to("cpu")
-            self._awake_on = device
-            if device.type == "cuda":
-                for tensor in (*model.parameters(), *model.buffers()):
-                    tensor.data = tensor.data.pin_memory()
-                torch.cuda.empty_cache()
-
-    def wake(self) -> None:
-        """Bring the weights back to where they were before `sleep`."""
-        with ONE_AT_A_TIME:
-            if self._awake_on is not None:
-                self._parts.model.to(self._awake_on, non_blocking=self._awake_on.type == "cuda")
-                self._awake_on = None
 
     @property
     def usage(self) -> Usage:

@@ -1,0 +1,50 @@
+"""What a data set says about its prompts: harmful, benign, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["read_labels"]
+
+_LABELS = {
+    **dict.fromkeys(("harmful", "unsafe", "harm", "true", "1"), True),
+    **dict.fromkeys(("benign", "safe", "harmless", "unharmful", "false", "0"), False),
+}
+
+
+def read_labels(column: str | None, columns: Mapping[str, Any], rows: int) -> list[bool | None]:
+    """Whether each prompt is labelled harmful; None for a row without a label.
+
+    Args:
+        column: the name of the column with the labels: bools, 0 and 1, or words, of which the last part counts
+            (``adversarial_harmful``); None for no labels.
+        columns: the data set's columns, one value a row.
+        rows: how many there are.
+
+    Raises:
+        ValueError: no such column, or a value that is no label.
+
+    >>> read_labels("kind", {"kind": ["vanilla_benign", 1, None]}, rows=3)
+    [False, True, None]
+    """
+    if column is None:
+        return [None] * rows
+    if column not in columns:
+        raise ValueError(
+            f"prompt_label_column={column!r} is not a column of the dataset; "
+            f"there are {', '.join(sorted(columns)) or 'no other columns'}"
+        )
+    return [_is_harmful(value, column) for value in columns[column]]
+
+
+def _is_harmful(value: Any, column: str) -> bool | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        word = value.lower().replace("-", "_").split("_")[-1]
+        if word in _LABELS:
+            return _LABELS[word]
+    elif value in (0, 1):
+        return bool(value)
+    raise ValueError(f"column {column!r} should hold bools, or words such as {', '.join(_LABELS)}; found {value!r}")
