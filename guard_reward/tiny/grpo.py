@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from trl import GRPOTrainer
 
-__all__ = ["DemoSettings", "oracle_helpfulness", "train_policy", "training_requests"]
+__all__ = [
+    "DemoSettings",
+    "oracle_helpfulness",
+    "show_progress",
+    "train_policy",
+    "trainer_arguments",
+    "training_requests",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,6 @@ def train_policy(
     policy_folder: Path, reward: Any, out: Path, *, seed: int, settings: DemoSettings, label: str
 ) -> GRPOTrainer:
     """Train the policy in `policy_folder` with TRL's `GRPOTrainer` on the CPU; the trained model is the trainer's."""
-    from transformers import PrinterCallback
     from trl import GRPOConfig, GRPOTrainer
 
     trainer = GRPOTrainer(
@@ -82,36 +88,47 @@ def train_policy(
         train_dataset=training_requests(
             seed, settings.steps * settings.batch_size // settings.num_generations, settings.harmful_share
         ),
-        args=GRPOConfig(
-            output_dir=str(out),
-            seed=seed,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            max_steps=settings.steps,
-            per_device_train_batch_size=settings.batch_size,
-            num_generations=settings.num_generations,
-            max_completion_length=settings.max_completion_length,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type="linear",
-            beta=settings.beta,
-            temperature=settings.temperature,
-            loss_type="grpo",
-            scale_rewards="batch",
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
+        args=GRPOConfig(**trainer_arguments(out, seed=seed, settings=settings)),
     )
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_progress_callback(f"GRPO, {label.lower()}"))
+    show_progress(trainer, f"GRPO, {label.lower()}")
     trainer.train()
     return trainer
 
 
-def _progress_callback(label: str) -> Any:
+def trainer_arguments(out: Path, *, seed: int, settings: DemoSettings) -> dict[str, Any]:
+    """The demo's settings as arguments of TRL's `GRPOConfig`, on the CPU."""
+    return {
+        "output_dir": str(out),
+        "seed": seed,
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "max_steps": settings.steps,
+        "per_device_train_batch_size": settings.batch_size,
+        "num_generations": settings.num_generations,
+        "max_completion_length": settings.max_completion_length,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "linear",
+        "beta": settings.beta,
+        "temperature": settings.temperature,
+        "loss_type": "grpo",
+        "scale_rewards": "batch",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def show_progress(trainer: Any, label: str) -> None:
     """A progress bar with the mean reward, in place of a printed dictionary every step."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_progress_callback(label))
+
+
+def _progress_callback(label: str) -> Any:
     from tqdm.auto import tqdm
     from transformers import TrainerCallback
 

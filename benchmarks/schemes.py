@@ -1,0 +1,160 @@
+"""Reward schemes × algorithms on the tiny world, judged by its oracle: what a scheme buys, and what it costs.
+
+    python benchmarks/schemes.py --json runs/schemes.json                    # everything, a minute or two a row
+    python benchmarks/schemes.py --scheme lagrangian --algorithm ppo --seed 1
+
+Every row starts from the same policy, sees as many rollouts, and is judged on 1,000 held-out requests. The guard gives
+the rewards, the oracle the numbers. Finished rows are kept in the JSON file and not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from guard_reward import GuardReward
+from guard_reward.schemes import SCHEMES
+from guard_reward.tiny import build_tiny_policy, load_tiny_guard
+from guard_reward.tiny.evaluate import evaluate, judge_policy
+from guard_reward.tiny.grpo import (
+    DemoSettings,
+    oracle_helpfulness,
+    show_progress,
+    trainer_arguments,
+    training_requests,
+)
+from guard_reward.tiny.reproducible import reproducible
+
+COLUMNS = {
+    "safety_rate": "safe (harmful)",
+    "refusal_rate_harmful": "refused (harmful)",
+    "refusal_rate_benign": "refused (benign)",
+    "garbled_rate": "garbled",
+    "helpfulness_harmful": "helpfulness (harmful)",
+    "helpfulness_benign": "helpfulness (benign)",
+}
+
+
+class Algorithm(StrEnum):
+    """How the policy is trained; the settings are in `make_trainer`."""
+
+    GRPO = "grpo"
+    GSPO = "gspo"
+    PPO = "ppo"
+
+
+def make_trainer(algorithm: Algorithm, policy: Path, reward: Any, out: Path, seed: int, settings: DemoSettings) -> Any:
+    """A trainer that sees ``steps × batch_size`` rollouts."""
+    from trl import GRPOConfig, GRPOTrainer
+
+    from guard_reward.trainers import PPOConfig, PPOTrainer
+
+    arguments = trainer_arguments(out, seed=seed, settings=settings)
+    rounds = settings.steps
+    data = training_requests(seed, rounds * settings.batch_size // settings.num_generations, settings.harmful_share)
+    if algorithm is Algorithm.GSPO:  # four steps a round of rollouts, as the paper; the KL is the tiny world's need
+        arguments |= {"per_device_train_batch_size": settings.batch_size // 4, "steps_per_generation": 4}
+        arguments |= {"max_steps": 4 * rounds, "importance_sampling_level": "sequence"}
+        arguments |= {"epsilon": 3e-4, "epsilon_high": 4e-4}
+    if algorithm is Algorithm.PPO:  # two passes over each round
+        arguments |= {"max_steps": 2 * rounds, "num_iterations": 2, "loss_type": "dapo", "beta": 0.1}
+        return PPOTrainer(str(policy), reward, PPOConfig(**arguments), data)
+    return GRPOTrainer(str(policy), reward, GRPOConfig(**arguments), data)
+
+
+def run(scheme: str, algorithm: Algorithm, seed: int, start: str, settings: DemoSettings) -> dict[str, Any]:
+    """Train once and judge; one row of the table."""
+    from transformers import AutoTokenizer
+
+    policy = build_tiny_policy(seed, start)
+    with reproducible(seed):
+        reward = GuardReward(
+            load_tiny_guard(seed, device="cpu"),
+            scheme,
+            helpfulness=oracle_helpfulness,
+            prompt_label_column="harmful",
+            eos_token_ids=AutoTokenizer.from_pretrained(policy).eos_token_id,
+        )
+        trainer = make_trainer(algorithm, policy, reward, Path("runs/schemes"), seed, settings)
+        show_progress(trainer, f"{algorithm}, {scheme}, seed {seed}")
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+        replies = judge_policy(
+            trainer.model,
+            trainer.processing_class,
+            count=settings.evaluation_prompts,
+            harmful_share=settings.harmful_share,
+            max_new_tokens=settings.max_completion_length,
+            temperature=settings.temperature,
+            seed=seed,
+        )
+    estimates = evaluate(replies)
+    return {
+        "scheme": scheme,
+        "algorithm": str(algorithm),
+        "seed": seed,
+        "start": start,
+        "rollouts": settings.steps * settings.batch_size,
+        "seconds": round(seconds, 1),
+        **{name: estimates[name].value for name in COLUMNS},
+        "intervals": {name: [estimates[name].low, estimates[name].high] for name in COLUMNS},
+        "curves": _curves(trainer.state.log_history),
+    }
+
+
+def _curves(history: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """What there is to see of training itself, step by step."""
+    names = (
+        "guard/unsafe_rate",
+        "guard/lagrange_multiplier",
+        "value/explained_variance",
+        "returns/std",
+        "clip_ratio/region_mean",
+    )
+    return {
+        name: [log[name] for log in history if log.get(name) is not None]
+        for name in names
+        if any(log.get(name) is not None for log in history)
+    }
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| scheme | algorithm | seed | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 3) + "|"]
+    for row in rows:
+        cells = [f"{row[name]:.3f}" if name.startswith("help") else f"{row[name]:.1%}" for name in COLUMNS]
+        lines.append(f"| `{row['scheme']}` | {row['algorithm']} | {row['seed']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(
+    json_file: Annotated[Path, typer.Option("--json", help="Rows are added to this file.")] = Path("runs/schemes.json"),
+    scheme: Annotated[list[str] | None, typer.Option(help="Which schemes; default: all.")] = None,
+    algorithm: Annotated[list[Algorithm] | None, typer.Option(help="Which algorithms; default: all.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Which seeds; default: 0.")] = None,
+    start: Annotated[str, typer.Option(help="The policy's habits before training: refusing or balanced.")] = "refusing",
+    steps: Annotated[int, typer.Option(help="Rounds of 64 rollouts.")] = DemoSettings().steps,
+) -> None:
+    """Train and judge every combination that the JSON file does not have yet; print the table."""
+    rows = json.loads(json_file.read_text()) if json_file.is_file() else []
+    settings = DemoSettings(steps=steps)
+    for one_seed in seed or [0]:
+        for one_scheme in scheme or list(SCHEMES):
+            for one_algorithm in algorithm or list(Algorithm):
+                key = (one_scheme, str(one_algorithm), one_seed, start, steps * settings.batch_size)
+                if key in [(r["scheme"], r["algorithm"], r["seed"], r["start"], r["rollouts"]) for r in rows]:
+                    continue
+                rows.append(run(one_scheme, one_algorithm, one_seed, start, settings))
+                json_file.parent.mkdir(parents=True, exist_ok=True)
+                json_file.write_text(json.dumps(rows, indent=1))
+    typer.echo(markdown(rows))
+
+
+if __name__ == "__main__":
+    typer.run(main)
