@@ -4,16 +4,18 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= trl,deepspeed,peft,wandb,report,dev
 OUT ?= runs/demo
+OLDEST_TRL ?= 1.14.0
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format build clean
+.PHONY: help install demo test test-oldest-trl check format build clean
 
 help:
 	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
 	@echo "make test     install, then run every test"
+	@echo "make test-oldest-trl   install, then run the trainers' tests with the oldest supported TRL"
 	@echo "make check    install, then lint, formatting and types"
 	@echo "make format   rewrite the code the way 'make check' wants it"
 	@echo "make install  create $(VENV) with the pinned versions of constraints.txt (again only when the pins change)"
@@ -34,6 +36,12 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest $(ARGS)
+
+# PPO builds on methods of TRL's GRPOTrainer that are no public interface: both ends of the supported range are tested.
+test-oldest-trl: install
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest-trl trl==$(OLDEST_TRL)
+	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -c 'import trl; assert trl.__version__ == "$(OLDEST_TRL)", trl.__version__'
+	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -m pytest tests/trainers
 
 check: install
 	$(BIN)/ruff check .

@@ -55,14 +55,16 @@ def make_trainer(algorithm: Algorithm, policy: Path, reward: Any, out: Path, see
     from guard_reward.trainers import PPOConfig, PPOTrainer
 
     arguments = trainer_arguments(out, seed=seed, settings=settings)
-    rounds = settings.steps
-    data = training_requests(seed, rounds * settings.batch_size // settings.num_generations, settings.harmful_share)
     if algorithm is Algorithm.GSPO:  # four steps a round of rollouts, as the paper; the KL is the tiny world's need
         arguments |= {"per_device_train_batch_size": settings.batch_size // 4, "steps_per_generation": 4}
-        arguments |= {"max_steps": 4 * rounds, "importance_sampling_level": "sequence"}
+        arguments |= {"max_steps": 4 * settings.steps, "importance_sampling_level": "sequence"}
         arguments |= {"epsilon": 3e-4, "epsilon_high": 4e-4}
-    if algorithm is Algorithm.PPO:  # two passes over each round
-        arguments |= {"max_steps": 2 * rounds, "num_iterations": 2, "loss_type": "dapo", "beta": 0.1}
+    if algorithm is Algorithm.PPO:  # no groups, so as many prompts as rollouts; two passes over each round
+        arguments |= {"num_generations": 1, "max_steps": 2 * settings.steps, "num_iterations": 2}
+        arguments |= {"loss_type": "dapo", "beta": 0.1}
+    prompts = settings.steps * settings.batch_size // arguments["num_generations"]
+    data = training_requests(seed, prompts, settings.harmful_share)
+    if algorithm is Algorithm.PPO:
         return PPOTrainer(str(policy), reward, PPOConfig(**arguments), data)
     return GRPOTrainer(str(policy), reward, GRPOConfig(**arguments), data)
 

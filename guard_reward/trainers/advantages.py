@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["explained_variance", "generalized_advantages", "token_rewards", "whiten"]
+__all__ = ["explained_variance", "generalized_advantages", "token_rewards", "variance", "whiten"]
 
 
 def token_rewards(scores: torch.Tensor, kl: torch.Tensor | None, mask: torch.Tensor, beta: float) -> torch.Tensor:
@@ -76,10 +76,15 @@ def whiten(x: torch.Tensor, mask: torch.Tensor, moments: torch.Tensor) -> torch.
     Args:
         moments: (3,) count, sum and sum of squares over the masked tokens, added up over all ranks.
     """
-    count, total, squares = moments
-    mean = total / count.clamp(min=1.0)
-    variance = (squares / count.clamp(min=1.0) - mean**2).clamp(min=0.0)
-    return (x - mean) / (variance.sqrt() + 1e-8) * mask
+    count, total, _ = moments.tolist()
+    # Inside the root: where all advantages are equal, what rounding leaves of their differences must not be blown up.
+    return (x - total / max(count, 1.0)) / (variance(moments) + 1e-8) ** 0.5 * mask
+
+
+def variance(moments: torch.Tensor) -> float:
+    """The variance that belongs to moments (3,): count, sum and sum of squares; 0 without a count."""
+    count, total, squares = moments.double().tolist()
+    return max(squares / count - (total / count) ** 2, 0.0) if count else 0.0
 
 
 def explained_variance(returns: torch.Tensor, errors: torch.Tensor) -> float:
@@ -88,10 +93,5 @@ def explained_variance(returns: torch.Tensor, errors: torch.Tensor) -> float:
     Args:
         returns, errors: (3,) moments (count, sum, sum of squares) of the returns R and of R - V.
     """
-
-    def variance(moments: torch.Tensor) -> float:
-        count, total, squares = moments.double().tolist()
-        return squares / count - (total / count) ** 2 if count else 0.0
-
     spread = variance(returns)
     return 1.0 - variance(errors) / spread if spread > 1e-12 else float("nan")

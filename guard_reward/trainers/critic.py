@@ -15,20 +15,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from guard_reward.trainers.reward_scale import RewardScale
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from transformers import PreTrainedModel
 
 __all__ = ["VALUE_HEAD_FILE", "Critic"]
 
-VALUE_HEAD_FILE = "value_head.safetensors"
-VALUE_OPTIMIZER_FILE = "value_optimizer.pt"
+# In a folder of its own: loaders such as vLLM's read every *.safetensors file beside the policy's as the policy's.
+VALUE_HEAD_FILE = "critic/value_head.safetensors"
+VALUE_OPTIMIZER_FILE = "critic/optimizer.pt"
 
 
 class Critic:
     """V(s_t) for every completion token, from the hidden states of the forward that also gives the log-probabilities.
 
-    A linear map from the last hidden state, in float32 whatever the policy's precision, zero before training.
+    A linear map from the last hidden state at unit scale (RMS-normalised, since a model's own final gain may be
+    anything), in float32 whatever the policy's precision, zero before training. It predicts rewards on the scale of
+    `scale`, which is saved with it.
 
     Args:
         policy: the policy, with or without adapters; a hook is put on its decoder.
@@ -48,6 +53,7 @@ class Critic:
         max_grad_norm: float = 1.0,
     ):
         self.accelerator = accelerator
+        self.scale = RewardScale(accelerator)
         self.max_grad_norm = max_grad_norm
         width = policy.config.get_text_config().hidden_size
         self.learning_rate = 1.0 / width if learning_rate is None else learning_rate
@@ -75,15 +81,15 @@ class Critic:
         try:
             yield self._heard
         finally:
-            self._columns = None
+            self._columns, self._heard = None, []
 
     def _hear(self, decoder: nn.Module, args: Any, output: Any) -> None:
         if self._columns is None:
             return
         hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
-        before = hidden[:, -self._columns - 1 : -1]  # (rows, T, hidden)
-        with torch.autocast(before.device.type, enabled=False):
-            self._heard.append(self.head(before.float()).squeeze(-1))
+        with torch.autocast(hidden.device.type, enabled=False):
+            before = hidden[:, -self._columns - 1 : -1].to(self.head.weight)  # (rows, T, hidden), float32
+            self._heard.append(self.head(nn.functional.rms_norm(before, before.shape[-1:])).squeeze(-1))
 
     def step(self, schedule: float) -> None:
         """One optimizer step on gradients averaged over the ranks.
@@ -104,18 +110,20 @@ class Critic:
         self.optimizer.zero_grad()
 
     def save(self, folder: Path) -> None:
-        """Write the head's weights to `folder`, beside the policy's."""
+        """Write the head and the scale of its rewards below `folder`, where the policy is."""
         from safetensors.torch import save_file
 
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.cpu() for name, tensor in self.head.state_dict().items()}, folder / VALUE_HEAD_FILE)
+        path = folder / VALUE_HEAD_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        weights = {name: tensor.detach().cpu() for name, tensor in self.head.state_dict().items()}
+        save_file({**weights, "reward_moments": self.scale.moments}, path)
 
     def load(self, folder: Path) -> None:
-        """Read the head's weights.
+        """Read what `save` wrote.
 
         Raises:
             FileNotFoundError: the folder has none: it was not written by this trainer.
-            ValueError: they belong to a policy of another width, or the file is damaged.
+            ValueError: it belongs to a policy of another width, or the file is damaged.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -127,29 +135,26 @@ class Critic:
                 "from another trainer's policy, pass that folder as the model instead"
             )
         try:
-            self.head.load_state_dict(load_file(path, device=str(self.accelerator.device)))
-        except (SafetensorError, RuntimeError) as error:
+            weights = load_file(path)
+            self.scale.moments = weights.pop("reward_moments")
+            self.head.load_state_dict(weights)
+        except (SafetensorError, RuntimeError, KeyError) as error:
             raise ValueError(f"{path} cannot be loaded: {error}") from error
 
-    def save_optimizer(self, folder: Path, **more: torch.Tensor) -> None:
-        """Write the optimizer's state to `folder`, and `more` tensors that training continues from."""
-        torch.save({"optimizer": self.optimizer.state_dict(), **more}, folder / VALUE_OPTIMIZER_FILE)
-
-    def load_optimizer(self, folder: Path) -> dict[str, torch.Tensor]:
-        """Read the optimizer's state; nothing happens where a checkpoint was saved without optimizers.
-
-        Returns:
-            What else `save_optimizer` was given.
-        """
+    def save_optimizer(self, folder: Path) -> None:
+        """Write the optimizer's state below `folder`."""
         path = folder / VALUE_OPTIMIZER_FILE
-        if not path.is_file():
-            return {}
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.optimizer.load_state_dict(state.pop("optimizer"))
-        return state
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(self.optimizer.state_dict(), path)
+
+    def load_optimizer(self, folder: Path) -> None:
+        """Read the optimizer's state; a checkpoint that was saved without optimizers has none, and nothing happens."""
+        path = folder / VALUE_OPTIMIZER_FILE
+        if path.is_file():
+            self.optimizer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _decoder(policy: PreTrainedModel) -> nn.Module:
     """The stack whose output the LM head reads, under adapters where there are any."""
-    policy = policy.get_base_model() if hasattr(policy, "peft_config") else policy
-    return policy.base_model
+    is_adapted = hasattr(policy, "get_base_model")  # peft's PeftModel, which need not be installed
+    return (policy.get_base_model() if is_adapted else policy).base_model

@@ -9,7 +9,7 @@
     trainer.train()
 
 Datasets, reward functions, generation (transformers or vLLM), DeepSpeed, LoRA, logging and checkpoints are TRL's.
-The seam, five methods wide, is the whole of `PPOTrainer`; `check_seam` says so clearly when TRL moves it.
+What is overridden stands under "The seam"; `check_seam` says clearly which of it a TRL release has moved.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ import trl
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from guard_reward.trainers.advantages import explained_variance, generalized_advantages, token_rewards, whiten
+from guard_reward.trainers.advantages import (
+    explained_variance,
+    generalized_advantages,
+    token_rewards,
+    variance,
+    whiten,
+)
 from guard_reward.trainers.critic import Critic
 from guard_reward.trainers.ppo_config import PPOConfig
-from guard_reward.trainers.reward_scale import RewardScale
 
 __all__ = ["PPOTrainer", "check_seam"]
 
@@ -35,14 +40,14 @@ __all__ = ["PPOTrainer", "check_seam"]
 class PPOTrainer(GRPOTrainer):
     """Proximal policy optimization (Schulman et al., arXiv 1707.06347) with the interface of TRL's `GRPOTrainer`.
 
-    Per-token rewards (KL penalty on every token, the score on the last) and the critic's values give advantages by
-    GAE(γ, λ); TRL's own clipped loss takes them, and a value loss is added to it:
+    Per-token rewards (KL penalty on every token, the scaled score on the last) and the critic's values give advantages
+    by GAE(γ, λ); TRL's own clipped loss takes them, and a value loss is added to it:
 
         L = L_clip + vf_coef · ½ mean max[(V - R)², (clip(V, V_old ± c) - R)²]
 
     The value loss trains the value head and, through the hidden states, the policy's trunk. A row without a reward
     (all reward functions gave None) adds to neither loss, nor to whitening. The value head is saved beside the policy
-    as ``value_head.safetensors``; the policy's own files have exactly the base model's keys.
+    in the folder ``critic``; the policy's own files have exactly the base model's keys, and load anywhere.
 
     Logged beside GRPO's metrics: ``kl``, ``value/loss``, ``value/clip_ratio``, ``value/explained_variance``,
     ``value/mean``, ``returns/mean``, ``returns/std``. The rollouts table shows each row's mean advantage.
@@ -53,6 +58,7 @@ class PPOTrainer(GRPOTrainer):
 
     Raises:
         TypeError: `args` is no `PPOConfig`.
+        ValueError: float16 with loss scaling, which the value head takes no part in.
         RuntimeError: this version of TRL has changed what the trainer builds on.
 
     >>> trainer = PPOTrainer("Qwen/Qwen3-0.6B", reward, PPOConfig("runs/ppo"), prompts)      # doctest: +SKIP
@@ -92,6 +98,8 @@ class PPOTrainer(GRPOTrainer):
         if not isinstance(args, PPOConfig):
             raise TypeError(f"args should be a guard_reward.trainers.PPOConfig, found {type(args).__name__}")
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, **kwargs)
+        if self.accelerator.scaler is not None:
+            raise ValueError("mixed_precision fp16 scales the loss, which the value head takes no part in; use bf16")
         self.critic = Critic(
             self.model,
             self.accelerator,
@@ -100,7 +108,6 @@ class PPOTrainer(GRPOTrainer):
             eps=args.adam_epsilon,
             max_grad_norm=args.max_grad_norm,
         )
-        self.reward_scale = RewardScale(self.accelerator)
         self.add_callback(_CriticStep(self))
         self._values: list[torch.Tensor] = []
         self._rewards_per_func = torch.empty(0)
@@ -161,18 +168,18 @@ class PPOTrainer(GRPOTrainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
-            self.critic.save_optimizer(Path(output_dir), reward_moments=self.reward_scale.moments)
+            self.critic.save_optimizer(Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.critic.load(Path(checkpoint))
-            state = self.critic.load_optimizer(Path(checkpoint))
-            self.reward_scale.moments = state.get("reward_moments", self.reward_scale.moments)
+            self.critic.load_optimizer(Path(checkpoint))
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
-        self.critic.load(Path(self.state.best_model_checkpoint))
+        if Path(self.state.best_model_checkpoint).is_dir():  # transformers only warns where it is on another node
+            self.critic.load(Path(self.state.best_model_checkpoint))
 
     # Rollouts ------------------------------------------------------------------------------------------------------
 
@@ -205,9 +212,9 @@ class PPOTrainer(GRPOTrainer):
         scored = ~scores.isnan()
         valued = (mask * scored.unsqueeze(1)).float()  # tokens that teach: written by the policy, in a scored row
         if self.args.scale_rewards == "batch":
-            if self.model.training:
-                self.reward_scale.update(scores)
-            scores = scores / self.reward_scale.value
+            if self.model.training:  # an evaluation is not learned from
+                self.critic.scale.update(scores)
+            scores = self.critic.scale(scores)
         kl = None
         if "ref_per_token_logps" in rollouts:
             kl = rollouts["old_per_token_logps"] - rollouts["ref_per_token_logps"]
@@ -229,8 +236,9 @@ class PPOTrainer(GRPOTrainer):
 
     def _moments(self, tensors: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
         """(tensors, 3): count, sum and sum of squares of each over the masked tokens of all ranks."""
+        mask = mask.double()
         local = [torch.stack([mask.sum(), (x * mask).sum(), (x**2 * mask).sum()]) for x in tensors]
-        return self.accelerator.reduce(torch.stack(local).float(), reduction="sum")
+        return self.accelerator.reduce(torch.stack(local), reduction="sum")
 
     # Losses --------------------------------------------------------------------------------------------------------
 
@@ -238,39 +246,42 @@ class PPOTrainer(GRPOTrainer):
         """Half the squared error, clipped, averaged over the tokens of one accumulation window on all ranks."""
         returns, old_values, valued = inputs["returns"], inputs["old_values"], inputs["valued"]
         errors = (values - returns) ** 2
+        is_clipped = torch.zeros_like(errors)
         if self.args.cliprange_value is not None:
             clipped = old_values + (values - old_values).clamp(-self.args.cliprange_value, self.args.cliprange_value)
-            clipped_errors = (clipped - returns) ** 2
-            is_clipped = clipped_errors > errors
-            errors = torch.where(is_clipped, clipped_errors, errors)
-            self._append("value/clip_ratio", *self._moments([is_clipped.float()], valued)[0, :2].flip(0))
-        total = 0.5 * (errors * valued).sum()
-        self._append("value/loss", *self._moments([0.5 * errors.detach()], valued)[0, :2].flip(0))
+            is_clipped = ((clipped - returns) ** 2 > errors).float()
+            errors = torch.maximum(errors, (clipped - returns) ** 2)
+        losses = 0.5 * errors
+        loss_moments, clip_moments = self._moments([losses.detach(), is_clipped], valued)
+        self._log_mean("value/loss", loss_moments)
+        if self.args.cliprange_value is not None:
+            self._log_mean("value/clip_ratio", clip_moments)
         # As TRL's token-level losses: `num_items_in_batch` spans the rollouts of all ranks and accumulation steps.
         tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         if self.model.training:
             tokens = tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
-        return total / tokens
+        return (losses * valued).sum() / tokens
 
     # Telling -------------------------------------------------------------------------------------------------------
-
-    def _append(self, name: str, total: torch.Tensor, count: torch.Tensor) -> None:
-        """Log a mean over tokens; nothing where there were none."""
-        if count > 0:
-            self._metrics["train" if self.model.training else "eval"][name].append((total / count).item())
 
     def _log_rollouts(self, moments: torch.Tensor, kl: torch.Tensor | None, mask: torch.Tensor) -> None:
         _, returns, errors, values = moments
         if kl is not None:
-            count, total, _ = self._moments([kl], mask)[0]
-            self._append("kl", total, count)
+            self._log_mean("kl", self._moments([kl], mask)[0])
+        self._log_mean("returns/mean", returns)
+        self._log_mean("value/mean", values)
         if returns[0] > 0:
-            metrics = self._metrics["train" if self.model.training else "eval"]
-            metrics["value/explained_variance"].append(explained_variance(returns, errors))
-            metrics["value/mean"].append((values[1] / values[0]).item())
-            mean = returns[1] / returns[0]
-            metrics["returns/mean"].append(mean.item())
-            metrics["returns/std"].append((returns[2] / returns[0] - mean**2).clamp(min=0).sqrt().item())
+            self._log_value("returns/std", variance(returns) ** 0.5)
+            self._log_value("value/explained_variance", explained_variance(returns, errors))
+
+    def _log_mean(self, name: str, moments: torch.Tensor) -> None:
+        """Log a mean over tokens; nothing where there were none."""
+        count, total, _ = moments.tolist()
+        if count:
+            self._log_value(name, total / count)
+
+    def _log_value(self, name: str, value: float) -> None:
+        self._metrics["train" if self.model.training else "eval"][name].append(value)
 
     def _show_advantages(self, advantages: torch.Tensor, valued: torch.Tensor) -> None:
         """Put each row's mean advantage into the rollouts table, where TRL has put GRPO's group advantages."""
@@ -312,8 +323,13 @@ _SEAM = {
     "_calculate_rewards": ("inputs", "prompts", "completions", "completion_ids_list"),
     "_get_per_token_logps_and_entropies": ("model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"),
     "_compute_loss": ("model", "inputs"),
+    "save_model": ("output_dir", "_internal_call"),
+    "_save_optimizer_and_scheduler": ("output_dir",),
+    "_load_optimizer_and_scheduler": ("checkpoint",),
+    "_load_best_model": (),
+    "_get_learning_rate": (),
 }
-"""TRL's methods that PPO overrides or calls, and the parameters that it relies on."""
+"""The methods that PPO overrides or calls, and the parameters of theirs that it relies on."""
 
 
 def check_seam(trainer_class: type = GRPOTrainer) -> None:

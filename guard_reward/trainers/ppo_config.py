@@ -8,7 +8,7 @@ from trl import GRPOConfig
 
 __all__ = ["PPOConfig"]
 
-LOSS_TYPES = ("dapo", "bnpo", "grpo", "dr_grpo")
+LOSS_TYPES = ("dapo", "bnpo", "grpo")  # of the clipped ones, those that are means over tokens as the value loss is
 
 
 @dataclass
@@ -50,8 +50,8 @@ class PPOConfig(GRPOConfig):
     scale_rewards: str = field(
         default="batch",
         metadata={
-            "help": "'batch' divides the rewards by their standard deviation over all batches so far; 'none' leaves "
-            "them, and beta, vf_coef and cliprange_value are on the rewards' own scale then."
+            "help": "'batch' brings the rewards to mean 0 and variance 1 over all batches so far; 'none' leaves them, "
+            "and beta, vf_coef and cliprange_value are on the rewards' own scale then."
         },
     )
     beta: float = field(
@@ -91,12 +91,16 @@ class PPOConfig(GRPOConfig):
             raise ValueError(f"value_learning_rate should be positive, found {self.value_learning_rate}")
         if self.cliprange_value is not None and self.cliprange_value <= 0.0:
             raise ValueError(f"cliprange_value should be positive or None (no clipping), found {self.cliprange_value}")
-        if self.scale_rewards == "group":
-            raise ValueError("scale_rewards='group' is for group baselines; PPO has 'batch' (running) and 'none'")
+        if self.scale_rewards not in ("batch", "none"):
+            raise ValueError(
+                f"scale_rewards should be 'batch' (running) or 'none' with PPO, found {self.scale_rewards!r}"
+            )
+        if self.off_policy_mask_threshold is not None:
+            raise ValueError("off_policy_mask_threshold drops sequences by their one advantage; leave it out with PPO")
         if self.loss_type not in LOSS_TYPES:
             raise ValueError(
-                f"loss_type={self.loss_type!r} makes no sense with per-token advantages; PPO's clipped loss comes as "
-                f"{', '.join(LOSS_TYPES)} (how tokens are averaged)"
+                f"loss_type={self.loss_type!r} makes no sense with per-token advantages and values; PPO's clipped loss "
+                f"comes as {', '.join(LOSS_TYPES)} (how tokens are averaged)"
             )
         if self.importance_sampling_level != "token":
             raise ValueError(

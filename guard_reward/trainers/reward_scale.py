@@ -13,11 +13,13 @@ __all__ = ["RewardScale"]
 
 
 class RewardScale:
-    """The standard deviation of all scores so far, on all ranks.
+    """Scores shifted and scaled by the mean and standard deviation of all scores so far, on all ranks.
 
-    Reward schemes range over 1 (`GuardOnly`) or over 11 (`Hybrid`). Divided by this, a KL coefficient, a value clip
-    range and a value coefficient hold for all of them (reward scaling in Engstrom et al., arXiv 2005.12729, section 2).
-    A running one, because the spread within one batch goes to 0 where training succeeds.
+    Reward schemes range over 1 (`GuardOnly`) or over 11 (`Hybrid`). Divided by their deviation, a KL coefficient, a
+    value clip range and a value coefficient hold for all of them (reward scaling in Engstrom et al., arXiv 2005.12729,
+    section 2). A running one, because the spread within one batch goes to 0 where training succeeds. The mean is taken
+    off, so that a critic that starts at 0 need not learn it first; every episode has one score, so that with γ = 1 a
+    constant changes nothing about which policy is best.
 
     Attributes:
         moments: (3,) count, sum and sum of squares of the scores, float64.
@@ -33,9 +35,11 @@ class RewardScale:
         scores = scores[~scores.isnan()]
         self.moments += torch.stack([torch.tensor(float(len(scores))).double(), scores.sum(), (scores**2).sum()])
 
-    @property
-    def value(self) -> float:
-        """What to divide by: 1 as long as no two scores differed."""
+    def __call__(self, scores: torch.Tensor) -> torch.Tensor:
+        """The scaled scores (B,); only shifted as long as no two scores differed."""
         count, total, squares = self.moments.tolist()
-        deviation = max(squares / count - (total / count) ** 2, 0.0) ** 0.5 if count else 0.0
-        return deviation if deviation > 1e-6 else 1.0
+        if not count:
+            return scores
+        mean = total / count
+        deviation = max(squares / count - mean**2, 0.0) ** 0.5
+        return (scores - mean) / (deviation if deviation > 1e-6 else 1.0)

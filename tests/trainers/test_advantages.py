@@ -94,11 +94,19 @@ def test_whitening_looks_at_the_masked_tokens_only():
     x = torch.tensor([[1.0, 2.0, 100.0], [3.0, 6.0, -100.0]])
     mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
     inside = x[mask.bool()]
-    moments = torch.stack([torch.tensor(4.0), inside.sum(), (inside**2).sum()])
+    moments = torch.stack([torch.tensor(4.0), inside.sum(), (inside**2).sum()]).double()
     whitened = whiten(x, mask, moments)
     expected = (inside - inside.mean()) / inside.std(unbiased=False)
     assert torch.allclose(whitened[mask.bool()], expected, atol=1e-5)
     assert (whitened[~mask.bool()] == 0).all()
+
+
+@pytest.mark.parametrize("value", [3.3333, 0.7, 1.1])
+def test_whitening_does_not_blow_up_what_rounding_leaves(value):
+    x = torch.full((64, 511), value)
+    mask = torch.ones_like(x)
+    moments = torch.stack([mask.double().sum(), x.double().sum(), (x.double() ** 2).sum()])
+    assert whiten(x, mask, moments).abs().max() < 0.01
 
 
 @pytest.mark.parametrize(

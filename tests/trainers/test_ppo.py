@@ -53,9 +53,8 @@ def test_with_lora_only_adapters_and_the_value_head_are_saved(make_trainer, tmp_
     trainer.train()
     assert set(last_log(trainer)) >= METRICS
     trainer.save_model(str(tmp_path / "saved"))
-    names = {path.name for path in (tmp_path / "saved").iterdir()}
-    assert {"adapter_model.safetensors", "value_head.safetensors"} <= names
-    assert "model.safetensors" not in names
+    weights = {str(path.relative_to(tmp_path / "saved")) for path in (tmp_path / "saved").rglob("*.safetensors")}
+    assert weights == {"adapter_model.safetensors", "critic/value_head.safetensors"}
 
 
 def test_the_saved_policy_has_the_base_models_keys(make_trainer, policy_folder, tmp_path):
@@ -70,6 +69,8 @@ def test_the_saved_policy_has_the_base_models_keys(make_trainer, policy_folder, 
             return set(file.keys())
 
     assert keys(tmp_path / "saved") == keys(policy_folder)
+    # Loaders such as vLLM's read every weight file in the folder itself.
+    assert [path.name for path in (tmp_path / "saved").glob("*.safetensors")] == ["model.safetensors"]
     assert {name for name, _ in trainer.model.named_parameters()} == {
         name for name, _ in type(trainer.model).from_pretrained(policy_folder).named_parameters()
     }  # and so has what is sent to vLLM
@@ -86,19 +87,36 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(make_trainer, tmp_pat
     whole = make_trainer(max_steps=4, save_strategy="steps", save_steps=2)
     whole.train()
     checkpoint = tmp_path / "run" / "checkpoint-2"
-    assert (checkpoint / "value_head.safetensors").is_file()
+    assert (checkpoint / "critic" / "value_head.safetensors").is_file()
     resumed = make_trainer(max_steps=4)
     resumed.train(resume_from_checkpoint=str(checkpoint))
     assert torch.allclose(resumed.critic.head.weight, whole.critic.head.weight, atol=1e-6)
-    assert resumed.reward_scale.moments.tolist() == whole.reward_scale.moments.tolist()
+    assert resumed.critic.scale.moments.tolist() == whole.critic.scale.moments.tolist()
     for mine, other in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.allclose(mine, other, atol=1e-6)
+
+
+def test_the_best_models_critic_comes_back_with_it(make_trainer, tmp_path):
+    trainer = make_trainer(
+        max_steps=4,
+        save_strategy="steps",
+        save_steps=2,
+        eval_strategy="steps",
+        eval_steps=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="reward",
+    )
+    trainer.train()
+    from safetensors.torch import load_file
+
+    saved = load_file(Path(trainer.state.best_model_checkpoint) / "critic" / "value_head.safetensors")
+    assert torch.equal(saved["weight"], trainer.critic.head.weight)
 
 
 def test_another_trainers_checkpoint_is_refused(make_trainer, tmp_path):
     trainer = make_trainer(max_steps=2, save_strategy="steps", save_steps=1)
     trainer.train()
-    (tmp_path / "run" / "checkpoint-1" / "value_head.safetensors").unlink()
+    (tmp_path / "run" / "checkpoint-1" / "critic" / "value_head.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="only checkpoints of PPOTrainer can be resumed by it"):
         make_trainer(max_steps=2).train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-1"))
 
@@ -129,7 +147,8 @@ def forward(trainer, inputs):
     columns = inputs["completion_ids"].size(1)
     logits = output.logits[:, -columns - 1 : -1] / trainer.temperature
     logps = logits.log_softmax(-1).gather(-1, inputs["completion_ids"].unsqueeze(-1)).squeeze(-1)
-    values = trainer.critic.head(output.hidden_states[-1][:, -columns - 1 : -1]).squeeze(-1)
+    hidden = output.hidden_states[-1][:, -columns - 1 : -1]
+    values = trainer.critic.head(hidden / hidden.pow(2).mean(-1, keepdim=True).sqrt()).squeeze(-1)
     return logps, values
 
 
@@ -163,9 +182,9 @@ def test_rollouts_have_the_advantages_and_returns_of_a_naive_loop(make_trainer):
         assert (inputs["advantages"][row, length:] == 0).all()
 
 
-@pytest.mark.parametrize("cliprange_value", [None, 0.05])
-def test_the_loss_is_that_of_a_naive_loop(make_trainer, cliprange_value):
-    trainer = make_trainer(vf_coef=0.7, cliprange_value=cliprange_value, epsilon=0.05, beta=0.5)
+@pytest.mark.parametrize(("cliprange_value", "loss_type"), [(None, "dapo"), (0.05, "dapo"), (0.05, "bnpo")])
+def test_the_loss_is_that_of_a_naive_loop(make_trainer, cliprange_value, loss_type):
+    trainer = make_trainer(vf_coef=0.7, cliprange_value=cliprange_value, epsilon=0.05, beta=0.5, loss_type=loss_type)
     inputs = rollouts_of(trainer)
     make_different(trainer)
     loss = trainer._compute_loss(trainer.model, inputs)
@@ -238,11 +257,15 @@ def test_masked_truncated_completions_teach_nothing(make_trainer):
     assert torch.isfinite(trainer._compute_loss(trainer.model, inputs))
 
 
-def test_accumulated_gradients_are_those_of_one_large_batch(make_trainer):
+@pytest.mark.parametrize("steps_per_generation", [2, 4])
+def test_accumulated_gradients_are_those_of_one_large_batch(make_trainer, steps_per_generation):
+    """Two accumulated steps of two rows and one step of four; a round of rollouts may feed several optimizer steps."""
+
     def gradient(accumulation):
         trainer = make_trainer(
             per_device_train_batch_size=4 // accumulation,
             gradient_accumulation_steps=accumulation,
+            steps_per_generation=steps_per_generation * accumulation // 2,
             num_iterations=1,
             max_steps=1,
             max_grad_norm=0.0,
@@ -261,16 +284,16 @@ def test_accumulated_gradients_are_those_of_one_large_batch(make_trainer):
         assert torch.allclose(whole, in_parts, atol=1e-6)
 
 
-def test_rewards_are_scaled_by_their_running_deviation(make_trainer):
+def test_rewards_are_brought_to_one_scale(make_trainer):
     trainer = make_trainer(scale_rewards="batch", beta=0.0, gamma=1.0, lam=1.0, whiten_advantages=False)
     inputs = rollouts_of(trainer)
     scores = trainer._rewards_per_func.nansum(1)
-    expected = scores / scores.std(unbiased=False)
+    expected = (scores - scores.mean()) / scores.std(unbiased=False)
     assert torch.allclose(inputs["returns"][:, 0], expected, atol=1e-5)
     trainer.model.eval()
-    seen = trainer.reward_scale.moments.tolist()
+    seen = trainer.critic.scale.moments.tolist()
     trainer._generate_and_score_completions(next(iter(trainer.get_eval_dataloader())))
-    assert trainer.reward_scale.moments.tolist() == seen  # an evaluation is not learnt from
+    assert trainer.critic.scale.moments.tolist() == seen  # an evaluation is not learnt from
 
 
 # The contract with TRL ----------------------------------------------------------------------------------------------
@@ -301,7 +324,7 @@ def test_a_forward_that_the_critic_cannot_see_is_named(make_trainer):
 
 
 def test_trl_takes_advantages_per_token(make_trainer):
-    """The seam itself: GRPOTrainer's loss is linear in (B, T) advantages, token by token, as long as nothing is clipped."""
+    """The seam itself: GRPOTrainer's loss is linear in (B, T) advantages, token by token, where nothing is clipped."""
     from trl import GRPOTrainer
 
     trainer = make_trainer(beta=0.0)

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("trl")
 
-from guard_reward.trainers import PPOConfig  # noqa: E402
+from guard_reward.trainers import PPOConfig
 
 
 def config(**changes):
@@ -23,9 +23,10 @@ def config(**changes):
         ({"value_learning_rate": 0.0}, "value_learning_rate should be positive"),
         ({"cliprange_value": 0.0}, r"cliprange_value should be positive or None"),
         ({"loss_type": "cispo"}, "loss_type='cispo' makes no sense with per-token advantages"),
-        ({"loss_type": "sapo"}, "dapo, bnpo, grpo, dr_grpo"),
+        ({"loss_type": "dr_grpo"}, r"dapo, bnpo, grpo \(how tokens are averaged\)"),
+        ({"off_policy_mask_threshold": 0.1}, "leave it out with PPO"),
         ({"importance_sampling_level": "sequence"}, "use 'token' with PPO, or GRPOTrainer for GSPO"),
-        ({"scale_rewards": "group"}, "PPO has 'batch'"),
+        ({"scale_rewards": "group"}, "should be 'batch'"),
         ({"multi_objective_aggregation": "normalize_then_sum"}, "use 'sum_then_normalize'"),
         ({"num_generations": 3}, "divisible by num_generations"),
         ({"num_generations": 1, "per_device_train_batch_size": 3}, "needs an even number of rollouts a round, found 3"),
