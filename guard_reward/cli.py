@@ -239,6 +239,43 @@ def speed(
     _print_speed(results)
 
 
+@app.command()
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to copy to; made if it is not there.", file_okay=False)
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there already.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Copy the recipes and configs of this version into a folder, to start a project of your own.
+
+    Writes recipes/grpo.py and recipes/ppo.py, one YAML file per experiment under configs/, and launch settings under
+    configs/accelerate/. All of them are yours to change. Without --force nothing is overwritten.
+
+    Examples:
+
+    - `guard-reward init .`
+
+    - `guard-reward init my-project --force --json written.json`
+    """
+    with _clean_errors():
+        from guard_reward.launch.errors import LaunchError
+        from guard_reward.launch.files import copy_files
+        from guard_reward.pipeline.errors import PipelineError
+
+        try:
+            written = copy_files(folder, force=force)
+        except LaunchError as error:
+            raise PipelineError(str(error)) from error
+    _write_json(json_file, {"folder": str(folder), "written": [str(path) for path in written]})
+    for path in written:
+        typer.echo(f"wrote {folder / path}")
+    go = f"cd {folder} && " if folder != Path(".") else ""
+    typer.echo(
+        f"\nnext: {go}python -m guard_reward.tiny runs/tiny && python recipes/grpo.py --config configs/grpo_tiny.yaml"
+    )
+
+
 def _print_speed(results: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table

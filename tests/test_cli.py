@@ -73,7 +73,7 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"guard-reward {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["demo", "moderate"])
+@pytest.mark.parametrize("command", ["demo", "init", "moderate"])
 def test_help_has_examples_and_a_json_option(command: str) -> None:
     result = run(command, "--help", env={"COLUMNS": "200"})
     assert result.exit_code == 0
@@ -109,6 +109,34 @@ def test_moderate_fails_where_no_row_could_be_judged(guards: Any, source: Path, 
     assert result.exit_code == 1
     assert (tmp_path / "out.jsonl").exists()  # the reasons are in it
     assert json.loads((tmp_path / "summary.json").read_text())["outcomes"]["no_verdict"] == 1
+
+
+def test_init_copies_recipes_and_configs_and_says_how_to_go_on(tmp_path: Path) -> None:
+    project, summary = tmp_path / "project", tmp_path / "written.json"
+    result = run("init", project, "--json", summary)
+    assert result.exit_code == 0, result.output
+    assert f"wrote {project}/recipes/grpo.py\n" in result.stdout
+    assert (project / "configs" / "accelerate" / "zero3.yaml").is_file()
+    lines = result.stdout.splitlines()
+    assert lines[-1].startswith(
+        f"next: cd {project} && python -m guard_reward.tiny runs/tiny && python recipes/grpo.py"
+    )
+    facts = json.loads(summary.read_text())
+    assert facts["folder"] == str(project)
+    assert "recipes/grpo.py" in facts["written"]
+    assert len(facts["written"]) == sum(line.startswith("wrote ") for line in lines)
+
+
+def test_init_never_overwrites_unless_forced(tmp_path: Path) -> None:
+    assert run("init", tmp_path).exit_code == 0
+    (tmp_path / "recipes" / "grpo.py").write_text("mine")
+    result = run("init", tmp_path)
+    assert result.exit_code == 1
+    assert "guard-reward: error: " in result.stderr
+    assert "nothing was written; --force replaces them" in result.stderr
+    assert (tmp_path / "recipes" / "grpo.py").read_text() == "mine"
+    assert run("init", tmp_path, "--force").exit_code == 0
+    assert (tmp_path / "recipes" / "grpo.py").read_text() != "mine"
 
 
 @pytest.mark.parametrize(

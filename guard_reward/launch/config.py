@@ -1,0 +1,193 @@
+"""The reward's own settings, and the reward made of them.
+
+Everything else that can be tuned is TRL's: its trainer configs and its `ModelConfig` stand beside this one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from guard_reward.guards import load_guard
+from guard_reward.launch.errors import LaunchError
+from guard_reward.launch.policy import PolicyFacts
+from guard_reward.reward import GuardReward
+from guard_reward.schemes import SCHEMES, Scheme
+
+__all__ = ["GuardRewardConfig", "build_reward"]
+
+_DOTTED_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+@dataclass
+class GuardRewardConfig:
+    """Which guard judges, and what its verdicts pay; the options of `guard_reward.GuardReward` as plain values.
+
+    >>> GuardRewardConfig("Qwen/Qwen3Guard-Gen-4B", scheme="hybrid", scheme_values='{"unsafe": -20}').scheme_values
+    {'unsafe': -20}
+    """
+
+    _argument_group_name: ClassVar[str] = "the guard and its reward"
+
+    guard: str = field(metadata={"help": "The guard: hub id or folder of a Qwen3Guard-Gen checkpoint."})
+    guard_revision: str | None = field(
+        default=None,
+        metadata={"help": "Its branch, tag or commit on the hub; pin it, the reward depends on it."},
+    )
+    guard_device: str | None = field(
+        default=None, metadata={"help": "Where it runs, such as cuda:1; default: the device of this rank's policy."}
+    )
+    guard_dtype: str | None = field(
+        default=None, metadata={"help": "Of its weights, such as bfloat16; default: the checkpoint's own."}
+    )
+    guard_sleep: bool = field(
+        default=False,
+        metadata={"help": "Keep the guard in main memory while the policy trains; frees its share of the GPU."},
+    )
+    scheme: str = field(
+        default="guard_only", metadata={"help": f"What verdicts pay, by plain name: {', '.join(SCHEMES)}."}
+    )
+    scheme_values: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": """The scheme's values: a mapping in YAML, JSON here: '{"unsafe": -20, "refusal": -15}'."""},
+    )
+    controversial: str | None = field(
+        default=None,
+        metadata={"help": "How Controversial counts: unsafe, safe or a number; default: the scheme's own way."},
+    )
+    thinking: Literal["separate", "joint", "ignore"] = field(
+        default="separate",
+        metadata={"help": "Judge thinking and answer in two guard calls, in one, or the answer only."},
+    )
+    helpfulness: str | None = field(
+        default=None,
+        metadata={
+            "help": "Reward model of schemes that want helpfulness: a hub id, a folder, or package.module.callable "
+            "with TRL's reward signature."
+        },
+    )
+    on_outcome: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "What rows without an ordinary verdict pay: a number, floor, or null for no part in training. "
+            """JSON here: '{"empty": -10, "no_verdict": null}'."""
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if not self.guard:
+            raise LaunchError("guard: name one, such as Qwen/Qwen3Guard-Gen-4B, or a folder")
+        self.scheme_values = _mapping(self.scheme_values, "scheme_values")
+        self.on_outcome = _mapping(self.on_outcome, "on_outcome")
+
+
+def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bool = False) -> GuardReward:
+    """The reward function of a run, its guard loaded.
+
+    Args:
+        config: what to load and what to pay.
+        policy: which ids end a completion, and whether its chat template opens the thinking.
+        labelled: whether the prompts have the column ``harmful``; metrics are then split by it.
+
+    Raises:
+        LaunchError: names the field that is wrong.
+
+    Example:
+        >>> config = GuardRewardConfig(guard="runs/tiny/guard")
+        >>> build_reward(config, PolicyFacts(eos_token_ids=(2,), thinking_prefilled=False))  # doctest: +SKIP
+        GuardReward('runs/tiny/guard', GuardOnly(controversial='unsafe'), name='guard')
+    """
+    scheme = _make_scheme(config)
+    helpfulness = _find_helpfulness(config.helpfulness)
+    if helpfulness is None and getattr(scheme, "needs_helpfulness", False):
+        raise LaunchError(
+            f"helpfulness: the scheme {config.scheme!r} needs it; give a reward model's hub id or folder, or the "
+            "dotted path of a callable"
+        )
+    try:
+        guard = load_guard(
+            config.guard, device=config.guard_device, dtype=config.guard_dtype, revision=config.guard_revision
+        )
+    # torch has an AssertionError for a device that it was not built for, and an AttributeError for an unknown dtype.
+    except (OSError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
+        raise LaunchError(f"guard: {config.guard!r} could not be loaded: {_first_paragraph(error)}") from error
+    try:
+        return GuardReward(
+            guard,
+            scheme,
+            helpfulness=helpfulness,
+            thinking=config.thinking,
+            controversial=_controversial(config.controversial),
+            on_outcome=_mapping(config.on_outcome, "on_outcome"),
+            prompt_label_column="harmful" if labelled else None,
+            eos_token_ids=policy.eos_token_ids,
+            thinking_prefilled=policy.thinking_prefilled,
+            sleep=config.guard_sleep,
+        )
+    except (OSError, ValueError) as error:
+        raise LaunchError(_first_paragraph(error)) from error
+
+
+def _make_scheme(config: GuardRewardConfig) -> Scheme:
+    """The scheme of that plain name with its values, each of which it has to have."""
+    if config.scheme not in SCHEMES:
+        raise LaunchError(f"scheme: there is no {config.scheme!r}; there are {', '.join(SCHEMES)}")
+    make = SCHEMES[config.scheme]
+    values = _mapping(config.scheme_values, "scheme_values") or {}
+    known = list(inspect.signature(make).parameters)
+    if unknown := [name for name in values if name not in known]:
+        raise LaunchError(
+            f"scheme_values: {config.scheme} has no {', '.join(unknown)}; it has {', '.join(known) or 'no values'}"
+        )
+    try:
+        return make(**values)
+    except (TypeError, ValueError) as error:
+        raise LaunchError(f"scheme_values: {error}") from error
+
+
+def _find_helpfulness(name: str | None) -> Any:
+    """A callable where `name` is a dotted path; else `name` itself, for a reward model to be loaded from."""
+    if name is None or not _DOTTED_PATH.fullmatch(name) or Path(name).exists():
+        return name
+    module, _, attribute = name.rpartition(".")
+    sys.path.insert(0, "")  # a script's own folder is on the path, the one where it was started is not
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise LaunchError(f"helpfulness: {name!r} cannot be imported: {error}") from error
+    finally:
+        sys.path.remove("")
+    if not callable(found):
+        raise LaunchError(f"helpfulness: {name!r} is not callable; it needs TRL's reward signature")
+    return found
+
+
+def _controversial(value: Any) -> Any:
+    """A word as it is, a number as one."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def _mapping(value: Mapping[str, Any] | str | None, name: str) -> dict[str, Any] | None:
+    """A mapping from YAML as it is, one from the command line out of its JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise LaunchError(f"{name}: no JSON: {error}") from error
+    if value is not None and not isinstance(value, Mapping):
+        raise LaunchError(f"{name}: should be a mapping, found {value!r}")
+    return None if value is None else dict(value)
+
+
+def _first_paragraph(error: BaseException) -> str:
+    return " ".join(str(error).strip().split("\n\n")[0].split()) or type(error).__name__

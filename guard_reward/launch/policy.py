@@ -1,0 +1,82 @@
+"""What the reward has to know of the policy, read from its tokenizer and configuration: no weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+from guard_reward.launch.errors import LaunchError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from trl import GRPOConfig, ModelConfig
+
+__all__ = ["PolicyFacts", "model_init_kwargs", "opens_thinking", "read_policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFacts:
+    """What a completion cannot tell about itself.
+
+    Attributes:
+        eos_token_ids: every id that ends a completion; what ends otherwise was truncated.
+        thinking_prefilled: whether the chat template writes the opening ``<think>``, so that completions begin inside.
+    """
+
+    eos_token_ids: tuple[int, ...]
+    thinking_prefilled: bool
+
+
+def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
+    """The facts of the policy that `model` names, under the chat template settings of `args`.
+
+    Raises:
+        LaunchError: no name, a policy that cannot be found, or one without a chat template.
+    """
+    if not model.model_name_or_path:
+        raise LaunchError("model_name_or_path: name the policy, a hub id or a folder")
+    options = {"revision": model.model_revision, "trust_remote_code": args.trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, **options)
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"model_name_or_path: {' '.join(str(error).split())}") from error
+    if tokenizer.chat_template is None:
+        raise LaunchError(
+            f"model_name_or_path: {model.model_name_or_path!r} has no chat template, and prompts are chat messages; "
+            "take the instruct model"
+        )
+    return PolicyFacts(
+        eos_token_ids=_end_ids(model.model_name_or_path, tokenizer, options),
+        thinking_prefilled=opens_thinking(tokenizer, args.chat_template_kwargs or {}),
+    )
+
+
+def opens_thinking(tokenizer: PreTrainedTokenizerBase, chat_template_kwargs: Mapping[str, Any]) -> bool:
+    """Whether a prompt ends in an open ``<think>`` once the chat template has rendered it."""
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True, **chat_template_kwargs
+    )
+    return prompt.rstrip().endswith("<think>")
+
+
+def model_init_kwargs(model: ModelConfig, args: GRPOConfig) -> dict[str, Any]:
+    """What the trainer loads the policy with: `ModelConfig`'s fields, and over them the trainer config's own."""
+    return {
+        "revision": model.model_revision,
+        "dtype": model.dtype,
+        "attn_implementation": model.attn_implementation,
+        **(args.model_init_kwargs or {}),
+    }
+
+
+def _end_ids(name: str, tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> tuple[int, ...]:
+    """The tokenizer's end token and all that generation stops at."""
+    try:
+        declared = GenerationConfig.from_pretrained(name, revision=options["revision"]).eos_token_id
+    except OSError:  # a model without a generation config: its config has the ids
+        declared = AutoConfig.from_pretrained(name, **options).get_text_config().eos_token_id
+    ends = [] if declared is None else [declared] if isinstance(declared, int) else declared
+    return tuple(dict.fromkeys([*ends, tokenizer.eos_token_id]))

@@ -1,0 +1,54 @@
+"""PPO with a guard model as the reward: a critic, per-token advantages, and a KL penalty inside the reward.
+
+One YAML file describes a run: the guard and what its verdicts pay, the prompts, and every option of PPOConfig (TRL's
+GRPOConfig and what a critic adds) and of TRL's ModelConfig. Options behind it on the command line have the last word.
+
+examples:
+  a laptop, minutes, no GPU and no download:
+    python -m guard_reward.tiny runs/tiny
+    python recipes/ppo.py --config configs/ppo_tiny.yaml
+
+  eight GPUs:
+    accelerate launch --config_file configs/accelerate/zero3.yaml recipes/ppo.py --config configs/ppo_hybrid.yaml
+
+  an interrupted run goes on from its last checkpoint (what the files in configs/ ask for by themselves):
+    python recipes/ppo.py --config mine.yaml --resume_from_checkpoint auto
+"""
+
+from trl import ModelConfig, get_peft_config, get_quantization_config
+
+from guard_reward import launch
+from guard_reward.trainers import PPOConfig, PPOTrainer
+
+
+def main() -> None:
+    """Parse, load, train, save."""
+    configs = launch.parse((launch.GuardRewardConfig, launch.DataConfig, PPOConfig, ModelConfig), __doc__)
+    guard, data, args, model = configs
+    args.model_init_kwargs = launch.model_init_kwargs(model, args)
+    args.resume_from_checkpoint = launch.find_checkpoint(args)
+    train_dataset, eval_dataset = launch.load_prompts(data, args)
+    reward = launch.build_reward(
+        guard, launch.read_policy(model, args), labelled="harmful" in train_dataset.column_names
+    )
+    trainer = PPOTrainer(
+        model=model.model_name_or_path,
+        reward_funcs=reward,
+        args=args,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
+        quantization_config=get_quantization_config(model),
+        peft_config=get_peft_config(model),
+    )
+    launch.write_record(trainer, reward, configs)
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.save_model()
+    trainer.save_state()
+    if args.push_to_hub:
+        trainer.push_to_hub()
+    trainer.accelerator.end_training()
+
+
+if __name__ == "__main__":
+    with launch.clean_errors():
+        main()

@@ -1,0 +1,169 @@
+"""The reward's settings: what a YAML file and a command line can say, and the reward that comes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from guard_reward import schemes
+from guard_reward.launch import GuardRewardConfig, LaunchError, PolicyFacts, build_reward
+from tests.scripted_guard import ScriptedGuard
+
+FACTS = PolicyFacts(eos_token_ids=(2, 7), thinking_prefilled=True)
+
+
+def shortness(completions: list[str], **_: Any) -> list[float]:
+    """A helpfulness function: what a dotted path can point to."""
+    return [-float(len(completion)) for completion in completions]
+
+
+NOT_CALLABLE = 3
+SHORTNESS = "tests.launch.test_config.shortness"
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Replaces the loading of a guard; what it was asked for."""
+    asked = SimpleNamespace(name=None, options=None)
+
+    def load_guard(name: str, **options: Any) -> Any:
+        asked.name, asked.options = name, options
+        return SimpleNamespace(moderate=ScriptedGuard().moderate, sleep=lambda: None)
+
+    monkeypatch.setattr("guard_reward.launch.config.load_guard", load_guard)
+    return asked
+
+
+def build(**values: Any) -> Any:
+    return build_reward(GuardRewardConfig(**{"guard": "some/guard", **values}), FACTS)
+
+
+def test_what_the_policy_tells(loaded: Any) -> None:
+    reward = build()
+    assert list(reward.eos_token_ids) == [2, 7]
+    assert reward.thinking_prefilled is True
+    assert reward.prompt_label_column is None
+    assert build_reward(GuardRewardConfig("some/guard"), FACTS, labelled=True).prompt_label_column == "harmful"
+
+
+def test_the_guard_is_loaded_as_asked(loaded: Any) -> None:
+    build(guard_device="cpu", guard_dtype="float32", guard_revision="abc")
+    assert loaded.name == "some/guard"
+    assert loaded.options == {"device": "cpu", "dtype": "float32", "revision": "abc"}
+
+
+@pytest.mark.parametrize(
+    ("values", "scheme"),
+    [
+        ({}, schemes.GuardOnly()),
+        ({"controversial": "safe"}, schemes.GuardOnly(controversial="safe")),
+        ({"controversial": "0.5"}, schemes.GuardOnly(controversial=0.5)),  # the command line's
+        ({"controversial": 0.5}, schemes.GuardOnly(controversial=0.5)),  # YAML's
+        ({"scheme": "severity", "scheme_values": {"unsafe": -3}}, schemes.SeverityTable(unsafe=-3)),
+        ({"scheme": "severity", "scheme_values": '{"unsafe": -3}'}, schemes.SeverityTable(unsafe=-3)),
+        ({"scheme": "soft"}, schemes.Soft()),
+        (
+            {"scheme": "soft", "scheme_values": {"scheme": "hybrid"}, "helpfulness": SHORTNESS},
+            schemes.Soft(schemes.Hybrid()),
+        ),
+        (
+            {"scheme": "hybrid", "scheme_values": {"unsafe": -20, "refusal": -15}, "helpfulness": SHORTNESS},
+            schemes.Hybrid(unsafe=-20, refusal=-15),
+        ),
+    ],
+)
+def test_schemes(loaded: Any, values: dict[str, Any], scheme: Any) -> None:
+    assert build(**values).scheme == scheme
+
+
+@pytest.mark.parametrize("name", schemes.SCHEMES)
+def test_every_plain_name_is_one(loaded: Any, name: str) -> None:
+    assert build(scheme=name, helpfulness=SHORTNESS).scheme == schemes.SCHEMES[name]()
+
+
+def test_helpfulness_by_its_dotted_path(loaded: Any) -> None:
+    assert build(helpfulness=SHORTNESS).helpfulness is shortness
+
+
+def test_a_dotted_path_is_looked_up_where_the_run_was_started(
+    loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_rewards.py").write_text("def brevity(completions, **_):\n    return [1.0] * len(completions)\n")
+    monkeypatch.chdir(tmp_path)
+    assert build(helpfulness="my_rewards.brevity").helpfulness(["a", "b"]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["org/reward-model", "./folder.v2", "dotted.folder"])
+def test_other_names_are_models(loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dotted.folder").mkdir()
+    asked = []
+    monkeypatch.setattr("guard_reward.helpfulness.RewardModel", lambda source, **_: asked.append(source) or shortness)
+    build(helpfulness=name)
+    assert asked == [name]
+
+
+def test_outcomes_and_thinking(loaded: Any) -> None:
+    reward = build(on_outcome='{"empty": -10, "no_verdict": null}', thinking="joint")
+    assert (reward.pay["empty"], reward.pay["no_verdict"], reward.thinking) == (-10, None, "joint")
+
+
+def test_sleep(loaded: Any) -> None:
+    assert build(guard_sleep=True).sleep
+    assert not build().sleep
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"guard": ""}, "guard: name one, such as Qwen/Qwen3Guard-Gen-4B, or a folder"),
+        ({"guard": None}, "guard: name one"),
+        ({"scheme": "strict"}, "scheme: there is no 'strict'; there are guard_only, hybrid"),
+        ({"scheme_values": {"cap": 1}}, "scheme_values: guard_only has no cap; it has controversial"),
+        ({"scheme": "hybrid"}, "helpfulness: the scheme 'hybrid' needs it; give a reward model's hub id"),
+        ({"scheme_values": "{unsafe: 1}"}, "scheme_values: no JSON: "),
+        ({"scheme_values": [1]}, "scheme_values: should be a mapping, found [1]"),
+        ({"scheme_values": "[1]"}, "scheme_values: should be a mapping, found [1]"),
+        (
+            {"scheme": "hybrid", "scheme_values": {"unsafe": 0}, "helpfulness": SHORTNESS},
+            "scheme_values: the unsafe cap (0) is above the refusal cap (-5.0)",
+        ),
+        (
+            {"scheme": "hybrid", "scheme_values": {"unsafe": "low"}, "helpfulness": SHORTNESS},
+            "scheme_values: ",
+        ),
+        ({"controversial": "maybe"}, "controversial should be 'unsafe', 'safe' or a number"),
+        ({"on_outcome": {"lost": 0}}, "on_outcome: 'lost' is no outcome; there are empty"),
+        ({"on_outcome": "0"}, "on_outcome: should be a mapping, found 0"),
+        ({"thinking": "aloud"}, "thinking should be 'separate', 'joint' or 'ignore'"),
+        ({"helpfulness": "no_such.function"}, "helpfulness: 'no_such.function' cannot be imported: No module"),
+        ({"helpfulness": "json.no_such"}, "helpfulness: 'json.no_such' cannot be imported: module 'json' has no"),
+        ({"helpfulness": "tests.launch.test_config.NOT_CALLABLE"}, "is not callable; it needs TRL's reward signature"),
+        ({"helpfulness": "./no/model"}, "'./no/model' does not exist"),
+    ],
+)
+def test_mistakes(loaded: Any, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(LaunchError) as error:
+        build(**values)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"guard": "./none"}, "guard: './none' could not be loaded: model folder './none' does not exist"),
+        ({"guard": "no-such/guard"}, "guard: 'no-such/guard' could not be loaded: "),
+        ({"guard": "https://host/v1"}, "guard: 'https://host/v1' could not be loaded: 'https://host/v1' is a URL"),
+    ],
+)
+def test_guards_that_are_none(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(LaunchError) as error:
+        build(**values)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,178 @@
+"""YAML file and command line: who has the last word, what is said about mistakes, what the help shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+from trl import GRPOConfig, ModelConfig
+
+from guard_reward.launch import DataConfig, GuardRewardConfig, LaunchError, PromptSet, clean_errors, parse
+from guard_reward.launch.parsing import make_parser
+
+CLASSES = (GuardRewardConfig, DataConfig, GRPOConfig, ModelConfig)
+YAML = """
+model_name_or_path: some/policy
+guard: some/guard
+scheme: severity
+scheme_values: {unsafe: -3}
+datasets:
+  - {path: a.jsonl, harmful: true}
+learning_rate: 1.0e-5
+bf16: false
+output_dir: out
+chat_template_kwargs: {enable_thinking: false}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    path = tmp_path / "run.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def read(file: Path, *arguments: str) -> Any:
+    return parse(CLASSES, "A recipe.\n\nexamples:\n  one", ["--config", str(file), *arguments])
+
+
+def test_a_file(file: Path) -> None:
+    guard, data, args, model = read(file)
+    assert (guard.guard, guard.scheme, guard.scheme_values) == ("some/guard", "severity", {"unsafe": -3})
+    assert data.datasets == [PromptSet("a.jsonl", harmful=True)]
+    assert (args.learning_rate, args.bf16, args.chat_template_kwargs) == (1e-5, False, {"enable_thinking": False})
+    assert model.model_name_or_path == "some/policy"
+
+
+def test_the_command_line_has_the_last_word(file: Path) -> None:
+    guard, data, args, _ = read(
+        file,
+        *("--scheme_values", '{"unsafe": -5}', "--learning_rate", "3e-6", "--guard_sleep", "true"),
+        *("--datasets", "b.jsonl", "c.jsonl", "--guard-revision", "abc"),
+    )
+    assert (guard.scheme_values, guard.guard_sleep, guard.guard_revision) == ({"unsafe": -5}, True, "abc")
+    assert data.datasets == [PromptSet("b.jsonl"), PromptSet("c.jsonl")]
+    assert args.learning_rate == 3e-6
+
+
+def test_one_set_in_its_short_form(file: Path) -> None:
+    _, data, _, _ = read(file, "--dataset_name", "b.jsonl", "--prompt_column", "text", "--harmful", "is_harmful")
+    assert data.datasets == [PromptSet("b.jsonl", prompt_column="text", harmful="is_harmful")]
+
+
+def test_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    guard, *_ = parse(CLASSES, "A recipe.", ["--guard", "g", "--output_dir", "out", "--bf16", "false"])
+    assert guard.guard == "g"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gaurd", "x"], "the command line has what no option is called: gaurd; --help lists them all"),
+        (["--learning_rate", "fast"], "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
+        (["--thinking", "aloud"], "argument --thinking: invalid choice: 'aloud'"),
+        (["--num_generations", "3"], "generation_batch_size (8) must be divisible by num_generations (3)."),
+        (["--scheme_values", "{"], "scheme_values: no JSON"),
+    ],
+)
+def test_mistakes_on_the_command_line(file: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(LaunchError) as error:
+        read(file, *arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (YAML + "gaurd: x\nepsilonn: 3\n", "the config file has what no option is called: gaurd, epsilonn"),
+        (YAML.replace("guard: some/guard\n", ""), "the following arguments are required: --guard"),
+        (YAML + "a: [1", "while parsing a flow sequence"),
+        ("just words", "must contain a YAML mapping"),
+    ],
+)
+def test_mistakes_in_the_file(file: Path, text: str, message: str) -> None:
+    file.write_text(text)
+    with pytest.raises(LaunchError) as error:
+        read(file)
+    assert message in str(error.value)
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(LaunchError, match=r"No such file or directory: 'none\.yaml'"):
+        parse(CLASSES, "A recipe.", ["--config", "none.yaml"])
+    with pytest.raises(LaunchError, match="--config needs the path of a YAML file"):
+        parse(CLASSES, "A recipe.", ["--config"])
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, ["--use_cpu", "false"], "2 processes were launched, and each takes itself for one of 1"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, ["--use_cpu", "true"], "use_cpu: true would switch DeepSpeed off"),
+    ],
+)
+def test_processes_that_got_lost(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    read(file)  # accelerate reads the environment once
+    monkeypatch.setattr("transformers.TrainingArguments.world_size", 1)
+    if "ACCELERATE_USE_DEEPSPEED" in environment:
+        pytest.importorskip("deepspeed")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LaunchError, match=message):
+        read(file, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("deepspeed", "defaults"), [("false", {"use_cpu": True}), ("true", {"ddp_backend": "gloo", "use_cpu": False})]
+)
+def test_what_ranks_on_a_cpu_need(monkeypatch: pytest.MonkeyPatch, deepspeed: str, defaults: dict[str, Any]) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", deepspeed)
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    parser = make_parser(CLASSES, "A recipe.")
+    assert (parser.get_default("ddp_backend"), parser.get_default("use_cpu")) == (None, False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    parser = make_parser(CLASSES, "A recipe.")
+    assert {name: parser.get_default(name) for name in defaults} == defaults
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    assert make_parser(CLASSES, "A recipe.").get_default("ddp_backend") is None
+
+
+def test_help_has_our_options_first_and_the_examples_last() -> None:
+    text = make_parser(CLASSES, "A recipe.\n\nexamples:\n  one\n  two").format_help()
+    places = [text.index(part) for part in ("A recipe.", "the guard and its reward:", "prompts:", "--learning_rate")]
+    assert places == sorted(places)
+    assert text.rstrip().endswith("examples:\n  one\n  two")
+    assert text.startswith("usage: ")
+    assert "--config FILE.yaml" in text
+
+
+def test_a_mistake_ends_the_program_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop, clean_errors():
+        raise LaunchError("guard: name one")
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "error: guard: name one\n"
+
+
+def test_only_the_first_rank_says_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(SystemExit), clean_errors():
+        raise LaunchError("guard: name one")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ValueError, match="a bug"), clean_errors():
+        raise ValueError("a bug")

@@ -1,0 +1,109 @@
+"""What the reward has to know of the policy: its end ids, and whether its template opens the thinking."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from guard_reward.launch import LaunchError, model_init_kwargs, read_policy
+from guard_reward.launch.policy import opens_thinking
+
+TURN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> SimpleNamespace:
+    """A policy's tokenizer and configuration, without weights; `folder` names it."""
+    from transformers import Qwen3Config
+
+    from guard_reward.tiny.tokenizer import build_tokenizer
+
+    tokenizer = build_tokenizer("policy")
+    tokenizer.save_pretrained(tmp_path)
+    Qwen3Config(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id).save_pretrained(tmp_path)
+    return SimpleNamespace(folder=tmp_path, tokenizer=tokenizer)
+
+
+def model(folder: Any, **changes: Any) -> Any:
+    return SimpleNamespace(
+        **{
+            "model_name_or_path": None if folder is None else str(folder),
+            "model_revision": "main",
+            "dtype": "bfloat16",
+            "attn_implementation": None,
+            **changes,
+        }
+    )
+
+
+def args(**changes: Any) -> Any:
+    return SimpleNamespace(
+        **{"trust_remote_code": False, "chat_template_kwargs": None, "model_init_kwargs": None, **changes}
+    )
+
+
+def test_the_tokenizers_end(policy: Any) -> None:
+    facts = read_policy(model(policy.folder), args())
+    assert facts.eos_token_ids == (policy.tokenizer.eos_token_id,)
+    assert facts.thinking_prefilled is False
+
+
+@pytest.mark.parametrize(("declared", "added"), [(3, (3,)), ([3, 5], (3, 5)), (None, ())])
+def test_every_end_that_generation_declares(policy: Any, declared: Any, added: tuple[int, ...]) -> None:
+    (policy.folder / "generation_config.json").write_text(json.dumps({"eos_token_id": declared}))
+    facts = read_policy(model(policy.folder), args())
+    assert facts.eos_token_ids == (*added, policy.tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize(
+    ("generation_prompt", "opens"),
+    [
+        ("", False),
+        ("<think>\n", True),
+        ("<think>\n\n</think>\n\n", False),
+        ("{% if enable_thinking %}<think>\n{% endif %}", True),
+    ],
+)
+def test_an_open_thinking_block(policy: Any, generation_prompt: str, opens: bool) -> None:
+    policy.tokenizer.chat_template = TURN + generation_prompt
+    assert opens_thinking(policy.tokenizer, {"enable_thinking": True}) is opens
+
+
+def test_the_runs_own_template_settings_decide(policy: Any) -> None:
+    policy.tokenizer.chat_template = TURN + "{% if enable_thinking %}<think>{% endif %}"
+    policy.tokenizer.save_pretrained(policy.folder)
+    for thinks in (True, False):
+        facts = read_policy(model(policy.folder), args(chat_template_kwargs={"enable_thinking": thinks}))
+        assert facts.thinking_prefilled is thinks
+
+
+def test_qwens_own_templates(qwen_tokenizer: Any) -> None:
+    """The guard's template closes the block that it opens."""
+    assert not opens_thinking(qwen_tokenizer, {})
+
+
+def test_the_trainers_kwargs_stand_over_the_models(policy: Any) -> None:
+    kwargs = model_init_kwargs(model("x"), args(model_init_kwargs={"dtype": "float32", "use_kernels": True}))
+    assert kwargs == {"revision": "main", "dtype": "float32", "attn_implementation": None, "use_kernels": True}
+
+
+def test_mistakes(policy: Any) -> None:
+    for folder, message in (
+        (None, "model_name_or_path: name the policy"),
+        ("no-such/policy", "model_name_or_path: "),
+        (policy.folder / "none", "model_name_or_path: "),
+    ):
+        with pytest.raises(LaunchError, match=message):
+            read_policy(model(folder), args())
+    policy.tokenizer.chat_template = None
+    for file in policy.folder.glob("*.jinja"):
+        file.unlink()
+    policy.tokenizer.save_pretrained(policy.folder)
+    with pytest.raises(LaunchError, match="has no chat template, and prompts are chat messages; take the instruct"):
+        read_policy(model(policy.folder), args())

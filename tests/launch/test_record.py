@@ -1,0 +1,134 @@
+"""What is saved beside the model: the run's configuration for machines, the model card for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("datasets")
+
+from datasets import Dataset
+
+from guard_reward import GuardReward
+from guard_reward.launch import DataConfig, GuardRewardConfig, PromptSet, write_record
+from tests.scripted_guard import ScriptedGuard
+
+
+class Trainer:
+    """As much of TRL's trainer as a record is made of."""
+
+    def __init__(self, folder: Path, *, main: bool = True, resumed: str | None = None):
+        state = SimpleNamespace(
+            distributed_type=SimpleNamespace(value="DEEPSPEED"),
+            num_processes=2,
+            device=SimpleNamespace(type="cpu"),
+            deepspeed_plugin=SimpleNamespace(zero_stage=3),
+        )
+        self.accelerator = SimpleNamespace(state=state)
+        self.args = SimpleNamespace(output_dir=str(folder), resume_from_checkpoint=resumed)
+        self.train_dataset = Dataset.from_dict({"prompt": ["a", "b", "c"], "source": ["x", "y", "x"]})
+        self.eval_dataset = None
+        self.is_world_process_zero = lambda: main
+
+    def create_model_card(self, model_name: str | None = None) -> None:
+        if self.is_world_process_zero():
+            (Path(self.args.output_dir) / "README.md").write_text(f"# {model_name}\n", encoding="utf-8")
+
+
+@dataclass
+class TrainerConfig:
+    """Training arguments know themselves what to leave out."""
+
+    hub_token: str = "secret"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"hub_token": "<HUB_TOKEN>", "learning_rate": 1e-6}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("sys.argv", ["recipes/grpo.py", "--config", "my run.yaml", "--hub_token", "secret"])
+    return tmp_path / "run"
+
+
+def write(trainer: Trainer, scheme: str = "guard_only") -> None:
+    configs = (GuardRewardConfig("some/guard"), DataConfig(datasets=[PromptSet("a.jsonl")]), TrainerConfig())
+    write_record(trainer, GuardReward(ScriptedGuard(), scheme), configs)
+
+
+def read(folder: Path) -> Any:
+    return json.loads((folder / "run_config.json").read_text(encoding="utf-8"))
+
+
+def test_the_record(folder: Path) -> None:
+    write(Trainer(folder))
+    record = read(folder)
+    assert record["reward"]["guard"] == "scripted"
+    assert record["reward"]["revision"] == "script"
+    assert record["reward"]["scheme"] == "GuardOnly(controversial='unsafe')"
+    assert record["configs"]["GuardRewardConfig"]["guard"] == "some/guard"
+    assert record["configs"]["DataConfig"]["datasets"][0]["path"] == "a.jsonl"
+    assert record["configs"]["TrainerConfig"]["learning_rate"] == 1e-6
+    assert record["prompts"] == {"train": {"rows": 3, "sources": {"x": 2, "y": 1}}}
+    assert record["launch"] == {
+        "command": "recipes/grpo.py --config 'my run.yaml' --hub_token HIDDEN",
+        "distributed_type": "DEEPSPEED",
+        "world_size": 2,
+        "zero_stage": 3,
+        "device": "cpu",
+        "resumed_from": None,
+    }
+    assert {"guard-reward", "python", "torch", "transformers"} <= set(record["versions"])
+    assert "earlier" not in record
+
+
+def test_the_model_card(folder: Path) -> None:
+    write(Trainer(folder))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# run\n\n## The guard that rewarded it\n")
+    for row in ("| guard | scripted |", "| scheme | GuardOnly(controversial='unsafe') |", "| world_size | 2 |"):
+        assert row in card
+    assert "Prompts: x (2), y (1)." in card
+    assert "recipes/grpo.py --config 'my run.yaml'" in card
+
+
+def test_a_card_that_is_made_again_has_the_section_once(folder: Path) -> None:
+    trainer = Trainer(folder)
+    write(trainer)
+    trainer.create_model_card(model_name="again")  # as at every checkpoint
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# again\n")
+    assert card.count("## The guard that rewarded it") == 1
+
+
+def test_other_processes_write_nothing(folder: Path) -> None:
+    trainer = Trainer(folder, main=False)
+    write(trainer)
+    trainer.create_model_card(model_name="again")
+    assert not folder.exists()
+
+
+def test_no_token_is_written(folder: Path) -> None:
+    write(Trainer(folder))
+    assert not [path for path in folder.iterdir() if "secret" in path.read_text(encoding="utf-8")]
+
+
+def test_a_run_that_is_gone_on_from_keeps_its_records(folder: Path) -> None:
+    write(Trainer(folder))
+    write(Trainer(folder, resumed="run/checkpoint-1"), scheme="severity")
+    write(Trainer(folder, resumed="run/checkpoint-2"))
+    record = read(folder)
+    assert record["launch"]["resumed_from"] == "run/checkpoint-2"
+    schemes = [entry["reward"]["scheme"].split("(")[0] for entry in (*record["earlier"], record)]
+    assert schemes == ["GuardOnly", "SeverityTable", "GuardOnly"]
+
+
+def test_a_fresh_start_has_no_past(folder: Path) -> None:
+    write(Trainer(folder))
+    write(Trainer(folder))
+    assert "earlier" not in read(folder)
