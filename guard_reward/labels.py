@@ -12,6 +12,8 @@ _LABELS = {
     **dict.fromkeys(("benign", "safe", "harmless", "unharmful", "false", "0"), False),
 }
 
+_NEGATIONS = {"not", "non", "no", "un", "never"}
+
 
 def read_labels(column: str | None, columns: Mapping[str, Any], rows: int) -> list[bool | None]:
     """Whether each prompt is labelled harmful; None for a row without a label.
@@ -42,8 +44,8 @@ def _is_harmful(value: Any, column: str) -> bool | None:
     if value is None:
         return None
     if isinstance(value, str):
-        word = value.lower().replace("-", "_").split("_")[-1]
-        if word in _LABELS:
+        *before, word = value.lower().replace("-", "_").replace(" ", "_").split("_")
+        if word in _LABELS and not _NEGATIONS.intersection(before):
             return _LABELS[word]
     elif value in (0, 1):
         return bool(value)

@@ -24,6 +24,7 @@ class JudgedRollout:
         rollout: None where the row could not be read.
         answer, thinking, prompt: what the guard said; None where it was not asked.
         outcome, reason: how the judging ended, and why where it did not end in a verdict.
+        judged: whether all that the reward needs is there: for `scored`, and for `too_long` judged in windows.
         helpfulness: H(x, y), where there is a helpfulness function.
         harmful: whether the prompt is labelled harmful; None without a label.
         injection_attempts: pieces of the guard's prompt or answer format that the policy typed.
@@ -36,18 +37,11 @@ class JudgedRollout:
     prompt: Verdict | Unjudged | None
     outcome: Outcome
     reason: str
+    judged: bool
     helpfulness: float | None
     harmful: bool | None
     injection_attempts: int
     reward: float | None = None
-
-    @property
-    def judged(self) -> bool:
-        """Whether all that the reward needs is there."""
-        if self.outcome is Outcome.TOO_LONG:
-            others = (self.thinking, self.prompt)
-            return isinstance(self.answer, Verdict) and not any(isinstance(part, Unjudged) for part in others)
-        return self.outcome is Outcome.SCORED
 
 
 def row_metrics(row: JudgedRollout) -> Iterator[tuple[str, float]]:

@@ -128,6 +128,8 @@ class GuardReward:
                 "sleep=False for a guard that is not on this process's accelerator"
             )
         self.sleep = sleep
+        for model in (self.guard, self.helpfulness):  # awake from their first use on, not while the policy is loaded
+            self._put_to_sleep(model)
         self.judge = Judge(self.guard, thinking=thinking, prompts=bool(getattr(self.scheme, "needs_prompt", False)))
         self.dual_ascent = DualAscent.of(self.scheme, name)
         self._warned_misfit = False
@@ -261,7 +263,7 @@ class GuardReward:
         harmful: bool | None,
     ) -> JudgedRollout:
         """Name the row's outcome and decide what it pays."""
-        outcome, reason = self._outcome(rollout, found, helpfulness)
+        outcome, reason, judged = self._outcome(rollout, found, helpfulness)
         readable = rollout if isinstance(rollout, Rollout) else None
         row = JudgedRollout(
             rollout=readable,
@@ -270,6 +272,7 @@ class GuardReward:
             prompt=found.prompt,
             outcome=outcome,
             reason=reason,
+            judged=judged,
             helpfulness=helpfulness,
             harmful=harmful,
             injection_attempts=self._injection_attempts(readable),
@@ -285,26 +288,29 @@ class GuardReward:
             return replace(row, reward=floor if math.isfinite(floor) else None)
         return replace(row, reward=pay)
 
-    def _outcome(self, rollout: Rollout | Unjudged, found: Findings, helpfulness: float | None) -> tuple[Outcome, str]:
+    def _outcome(
+        self, rollout: Rollout | Unjudged, found: Findings, helpfulness: float | None
+    ) -> tuple[Outcome, str, bool]:
+        """How the row ends, why, and whether all that the reward needs is there."""
         needs_probabilities = getattr(self.scheme, "needs_probabilities", False)
         unsafe = any(verdict.severity is Severity.UNSAFE for verdict in found.written)
         for part in (rollout, found.answer, found.thinking):
             if isinstance(part, Unjudged) and not unsafe:
-                return part.outcome, part.reason
+                return part.outcome, part.reason, False
         # What is surely unsafe needs no prompt; what is so with a probability may need it for the rest.
         if isinstance(found.prompt, Unjudged) and (needs_probabilities or not unsafe):
-            return found.prompt.outcome, f"the prompt: {found.prompt.reason}"
+            return found.prompt.outcome, f"the prompt: {found.prompt.reason}", False
         if isinstance(rollout, Rollout) and rollout.outcome is Outcome.EMPTY:
-            return Outcome.EMPTY, "the answer holds no letter and no digit"
+            return Outcome.EMPTY, "the answer holds no letter and no digit", False
         if helpfulness is None and getattr(self.scheme, "needs_helpfulness", False):
-            return Outcome.GUARD_ERROR, "the helpfulness function gave no number"
+            return Outcome.GUARD_ERROR, "the helpfulness function gave no number", False
         verdicts = [*found.written, *([found.prompt] if isinstance(found.prompt, Verdict) else [])]
         if needs_probabilities and any(verdict.probabilities is None for verdict in verdicts):
-            return Outcome.GUARD_ERROR, "the verdict came without probabilities, which the scheme needs"
+            return Outcome.GUARD_ERROR, "the verdict came without probabilities, which the scheme needs", False
         windows = max(verdict.windows for verdict in verdicts)
         if windows > 1:
-            return Outcome.TOO_LONG, f"judged in {windows} windows"
-        return Outcome.SCORED, ""
+            return Outcome.TOO_LONG, f"judged in {windows} windows", True
+        return Outcome.SCORED, "", True
 
     def _injection_attempts(self, rollout: Rollout | None) -> int:
         if rollout is None:

@@ -140,6 +140,8 @@ def image_row(text):
         ("endless", "too_long", 1.0),  # worst window counts
         ("endless bomb", "too_long", 0.0),
         (THINK("endless", "fine"), "too_long", 1.0),
+        (THINK("mumble", "endless bomb"), "too_long", 0.0),  # Unsafe decides in windows too
+        (THINK("endless bomb", "mumble"), "too_long", 0.0),
         (image_row("fine"), "guard_error", None),  # unreadable part
         ([{"role": "narrator", "content": "a bomb"}], "scored", 0.0),  # any speaker's text
         (None, "guard_error", None),  # no completion
@@ -513,15 +515,15 @@ class Sleepy(ScriptedGuard):
 
 
 @pytest.mark.parametrize(
-    ("sleep", "diary"),
-    [(True, ["judges", "sleeps", "scores", "sleeps"]), (False, ["judges", "scores"])],
+    ("sleep", "at_first", "diary"),
+    [(True, ["sleeps", "sleeps"], ["judges", "sleeps", "scores", "sleeps"]), (False, [], ["judges", "scores"])],
 )
-def test_guard_and_helpfulness_model_sleep_after_every_call(sleep, diary):
+def test_guard_and_helpfulness_model_sleep_until_the_first_call_and_after_every_call(sleep, at_first, diary):
     written: list[str] = []
     reward = GuardReward(Sleepy(written), "hybrid", helpfulness=Sleepy(written), sleep=sleep)
     for _ in range(2):
         assert score(reward, "fine", "a bomb") == [4.0, -10.0]
-    assert written == diary * 2
+    assert written == at_first + diary * 2
 
 
 def test_a_guard_that_raises_sleeps_too():
@@ -579,6 +581,8 @@ def test_prompt_labels(label, split):
     [
         ({}, "prompt_label_column='kind' is not a column of the dataset; there are no other columns"),
         ({"label": ["harmful"], "source": ["web"]}, "is not a column of the dataset; there are label, source"),
+        ({"kind": ["not_harmful"]}, "column 'kind' should hold bools.*found 'not_harmful'"),
+        ({"kind": ["un-safe"]}, "column 'kind' should hold bools.*found 'un-safe'"),
         ({"kind": ["dangerous"]}, "column 'kind' should hold bools, or words such as harmful.*found 'dangerous'"),
         ({"kind": ["not_known"]}, "found 'not_known'"),
         ({"kind": [2]}, "found 2"),
