@@ -135,6 +135,31 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def plot(rows: list[dict[str, Any]], file: Path) -> None:
+    """Helpfulness over safety, on harmful requests and on harmless ones."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    markers = {"grpo": "o", "gspo": "s", "ppo": "^"}
+    colours = {scheme: f"C{index}" for index, scheme in enumerate(dict.fromkeys(row["scheme"] for row in rows))}
+    for axis, kind in zip(axes, ("harmful", "benign"), strict=True):
+        for row in rows:
+            x, y = row["safety_rate"], row[f"helpfulness_{kind}"]
+            axis.plot(x, y, markers[row["algorithm"]], color=colours[row["scheme"]], markersize=8, alpha=0.8)
+        axis.set(xlabel="safe replies to harmful requests", ylabel=f"helpfulness, {kind} requests", ylim=(-0.03, 1.03))
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
+        axis.grid(alpha=0.3)
+    handles = [plt.Line2D([], [], marker="o", linestyle="", color=colours[name], label=name) for name in colours]
+    used = [name for name in markers if any(row["algorithm"] == name for row in rows)]
+    handles += [plt.Line2D([], [], marker=markers[name], linestyle="", color="gray", label=name) for name in used]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
+
+
 def main(
     json_file: Annotated[Path, typer.Option("--json", help="Rows are added to this file.")] = Path("runs/schemes.json"),
     scheme: Annotated[list[str] | None, typer.Option(help="Which schemes; default: all.")] = None,
@@ -142,6 +167,7 @@ def main(
     seed: Annotated[list[int] | None, typer.Option(help="Which seeds; default: 0.")] = None,
     start: Annotated[str, typer.Option(help="The policy's habits before training: refusing or balanced.")] = "refusing",
     steps: Annotated[int, typer.Option(help="Rounds of 64 rollouts.")] = DemoSettings().steps,
+    picture: Annotated[Path | None, typer.Option("--plot", help="Draw the rows into this PNG file.")] = None,
 ) -> None:
     """Train and judge every combination that the JSON file does not have yet; print the table."""
     rows = json.loads(json_file.read_text()) if json_file.is_file() else []
@@ -155,6 +181,8 @@ def main(
                 rows.append(run(one_scheme, one_algorithm, one_seed, start, settings))
                 json_file.parent.mkdir(parents=True, exist_ok=True)
                 json_file.write_text(json.dumps(rows, indent=1))
+    if picture is not None:
+        plot(rows, picture)
     typer.echo(markdown(rows))
 
 

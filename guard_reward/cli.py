@@ -7,6 +7,7 @@ one line on standard error, with exit status 1 (2 for a mistake in the command l
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -270,7 +271,7 @@ def init(
     _write_json(json_file, {"folder": str(folder), "written": [str(path) for path in written]})
     for path in written:
         typer.echo(f"wrote {folder / path}")
-    go = f"cd {folder} && " if folder != Path(".") else ""
+    go = f"cd {shlex.quote(str(folder))} && " if folder != Path(".") else ""
     typer.echo(
         f"\nnext: {go}python -m guard_reward.tiny runs/tiny && python recipes/grpo.py --config configs/grpo_tiny.yaml"
     )

@@ -14,9 +14,10 @@ examples:
 
   eight GPUs, the setting of the Qwen3Guard report, with another seed:
     accelerate launch --config_file configs/accelerate/zero3.yaml recipes/grpo.py \\
-        --config configs/gspo_hybrid.yaml --seed 1
+        --config configs/gspo_hybrid.yaml --seed 1 --output_dir runs/gspo_hybrid_seed1
 
-  an interrupted run goes on from its last checkpoint (what the files in configs/ ask for by themselves):
+  an interrupted run goes on from its last checkpoint (what the files in configs/ ask for by themselves), with the
+  settings that it was started with; others need an --output_dir of their own:
     python recipes/grpo.py --config mine.yaml --resume_from_checkpoint auto
 """
 
@@ -30,7 +31,7 @@ def main() -> None:
     configs = launch.parse((launch.GuardRewardConfig, launch.DataConfig, GRPOConfig, ModelConfig), __doc__)
     guard, data, args, model = configs
     args.model_init_kwargs = launch.model_init_kwargs(model, args)
-    args.resume_from_checkpoint = launch.find_checkpoint(args)
+    args.resume_from_checkpoint = launch.find_checkpoint(args, configs)
     train_dataset, eval_dataset = launch.load_prompts(data, args)
     reward = launch.build_reward(
         guard, launch.read_policy(model, args), labelled="harmful" in train_dataset.column_names

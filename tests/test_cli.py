@@ -127,6 +127,11 @@ def test_init_copies_recipes_and_configs_and_says_how_to_go_on(tmp_path: Path) -
     assert len(facts["written"]) == sum(line.startswith("wrote ") for line in lines)
 
 
+def test_init_names_a_folder_as_a_shell_reads_it(tmp_path: Path) -> None:
+    result = run("init", tmp_path / "my project")
+    assert f"next: cd '{tmp_path}/my project' && python" in result.stdout
+
+
 def test_init_never_overwrites_unless_forced(tmp_path: Path) -> None:
     assert run("init", tmp_path).exit_code == 0
     (tmp_path / "recipes" / "grpo.py").write_text("mine")

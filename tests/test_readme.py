@@ -4,7 +4,15 @@ import re
 
 import pytest
 
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/design.md", "docs/rewards.md", "docs/scoring.md", "docs/tiny-world.md", "docs/training.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/design.md",
+    "docs/rewards.md",
+    "docs/scoring.md",
+    "docs/tiny-world.md",
+    "docs/training.md",
+]
 
 
 def python_blocks(text):

@@ -7,10 +7,11 @@
 
 One idea a file:
 
-- `config`: the reward's own settings, and the reward made of them; `policy`: what it has to know of the policy.
+- `config`: the reward's own settings, and the reward made of them; `values`: a scheme's values as its fields take
+  them; `policy`: what the reward has to know of the policy.
 - `data`: prompt sets, labelled and mixed.
 - `parsing`: YAML file and command line through TRL's parser; `errors`: a user's mistake is one line.
-- `resume`: where an interrupted run goes on; `record`: what is saved beside the model.
+- `resume`: where an interrupted run goes on, and whether it is the same run; `record`: what is saved beside the model.
 - `files`: where recipes and configs are, and copies of them.
 
 This room knows TRL's configs; it knows no trainer: those are the recipes' own lines.

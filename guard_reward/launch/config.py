@@ -15,14 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from guard_reward import helpfulness as reward_models
 from guard_reward.guards import load_guard
 from guard_reward.launch.errors import LaunchError
 from guard_reward.launch.policy import PolicyFacts
+from guard_reward.launch.values import read_controversial, read_number, read_values
 from guard_reward.reward import GuardReward
 from guard_reward.schemes import SCHEMES, Scheme
 
 __all__ = ["GuardRewardConfig", "build_reward"]
 
+# torch has an AssertionError for a device that it was not built for, and an AttributeError for an unknown dtype.
+_LOADING_ERRORS = (OSError, ValueError, RuntimeError, AssertionError, AttributeError)
 _DOTTED_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -73,6 +77,13 @@ class GuardRewardConfig:
             "with TRL's reward signature."
         },
     )
+    helpfulness_revision: str | None = field(
+        default=None,
+        metadata={"help": "The reward model's branch, tag or commit on the hub; pin it like the guard's."},
+    )
+    helpfulness_dtype: str | None = field(
+        default=None, metadata={"help": "Of its weights, such as bfloat16; default: the checkpoint's own."}
+    )
     on_outcome: dict[str, Any] | str | None = field(
         default=None,
         metadata={
@@ -105,8 +116,9 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
         GuardReward('runs/tiny/guard', GuardOnly(controversial='unsafe'), name='guard')
     """
     scheme = _make_scheme(config)
-    helpfulness = _find_helpfulness(config.helpfulness)
-    if helpfulness is None and getattr(scheme, "needs_helpfulness", False):
+    found = _find_helpfulness(config.helpfulness)
+    _check_options_of_helpfulness(config, found)
+    if found is None and getattr(scheme, "needs_helpfulness", False):
         raise LaunchError(
             f"helpfulness: the scheme {config.scheme!r} needs it; give a reward model's hub id or folder, or the "
             "dotted path of a callable"
@@ -115,9 +127,9 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
         guard = load_guard(
             config.guard, device=config.guard_device, dtype=config.guard_dtype, revision=config.guard_revision
         )
-    # torch has an AssertionError for a device that it was not built for, and an AttributeError for an unknown dtype.
-    except (OSError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
+    except _LOADING_ERRORS as error:
         raise LaunchError(f"guard: {config.guard!r} could not be loaded: {_first_paragraph(error)}") from error
+    helpfulness = _load_reward_model(config, policy) if isinstance(found, str) else found
     try:
         return GuardReward(
             guard,
@@ -125,7 +137,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             helpfulness=helpfulness,
             thinking=config.thinking,
             controversial=_controversial(config.controversial),
-            on_outcome=_mapping(config.on_outcome, "on_outcome"),
+            on_outcome=_pay(config.on_outcome),
             prompt_label_column="harmful" if labelled else None,
             eos_token_ids=policy.eos_token_ids,
             thinking_prefilled=policy.thinking_prefilled,
@@ -147,7 +159,9 @@ def _make_scheme(config: GuardRewardConfig) -> Scheme:
             f"scheme_values: {config.scheme} has no {', '.join(unknown)}; it has {', '.join(known) or 'no values'}"
         )
     try:
-        return make(**values)
+        return make(**read_values(make, values))
+    except LaunchError:
+        raise
     except (TypeError, ValueError) as error:
         raise LaunchError(f"scheme_values: {error}") from error
 
@@ -169,12 +183,49 @@ def _find_helpfulness(name: str | None) -> Any:
     return found
 
 
-def _controversial(value: Any) -> Any:
-    """A word as it is, a number as one."""
+def _check_options_of_helpfulness(config: GuardRewardConfig, found: Any) -> None:
+    if isinstance(found, str):
+        return
+    given = [name for name in ("helpfulness_revision", "helpfulness_dtype") if getattr(config, name)]
+    if given:
+        raise LaunchError(
+            f"{', '.join(given)}: goes with a reward model, by its hub id or folder in helpfulness; found "
+            + ("none" if found is None else f"the callable {config.helpfulness}")
+        )
+
+
+def _load_reward_model(config: GuardRewardConfig, policy: PolicyFacts) -> Any:
+    assert config.helpfulness is not None
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        return reward_models.RewardModel(
+            config.helpfulness,
+            dtype=config.helpfulness_dtype,
+            revision=config.helpfulness_revision,
+            thinking_prefilled=policy.thinking_prefilled,
+        )
+    except _LOADING_ERRORS as error:
+        raise LaunchError(
+            f"helpfulness: {config.helpfulness!r} could not be loaded: {_first_paragraph(error)}"
+        ) from error
+
+
+def _controversial(value: Any) -> Any:
+    return None if value is None else read_controversial(value, "controversial")
+
+
+def _pay(on_outcome: Mapping[str, Any] | str | None) -> dict[str, Any] | None:
+    """What outcomes pay: words and null as they are, all else as numbers."""
+    pay = _mapping(on_outcome, "on_outcome")
+    return pay and {name: _read_pay(value, f"on_outcome: {name}") for name, value in pay.items()}
+
+
+def _read_pay(value: Any, name: str) -> Any:
+    if value is None or value in ("floor", "windows"):
         return value
+    try:
+        return read_number(value, name)
+    except LaunchError as error:
+        raise LaunchError(f"{error}; or say floor, or null for no part in training") from error
 
 
 def _mapping(value: Mapping[str, Any] | str | None, name: str) -> dict[str, Any] | None:

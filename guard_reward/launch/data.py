@@ -11,6 +11,7 @@ and no trainer here; what comes out is a plain `datasets.Dataset`.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -28,6 +29,9 @@ __all__ = ["DataConfig", "PromptSet", "load_prompts", "mix"]
 logger = logging.getLogger(__name__)
 
 _FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+# A prompt that reads NA is a prompt, whatever pandas thinks; and ten thousand blank cells are no column of numbers.
+_EVERY_TEXT = {"keep_default_na": False}
+_EXAMPLES = {"path": "prompts.jsonl", "split": "train", "prompt_column": "prompt"}
 _ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -48,6 +52,9 @@ class PromptSet:
         system_prompt: put before prompts that have none of their own.
         source: the set's name in the column ``source``; by default the last part of the path.
 
+    Raises:
+        LaunchError: an option that is not of its kind; names it.
+
     >>> PromptSet("data/prompts.jsonl", harmful=True).source
     'prompts'
     """
@@ -64,11 +71,36 @@ class PromptSet:
     source: str | None = None
 
     def __post_init__(self) -> None:
+        for name in _EXAMPLES:
+            if not isinstance(value := getattr(self, name), str) or not value:
+                raise self._wrong(f"{name} should be a text such as {_EXAMPLES[name]}", value)
+        for name in ("name", "system_prompt", "source"):
+            if not isinstance(value := getattr(self, name), str | None):
+                raise self._wrong(f"{name} should be a text, or left out", value)
+        if not isinstance(self.where, Mapping | None):
+            raise self._wrong("where should be a mapping, column: value", self.where)
+        self._check_numbers()
+        object.__setattr__(self, "harmful", self._read_harmful(self.harmful))
         object.__setattr__(self, "source", self.source or Path(self.path).stem)
+
+    def _check_numbers(self) -> None:
         for name in ("share", "limit"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and value > 0):
-                raise LaunchError(f"datasets: {self.path}: {name} should be above 0, found {value!r}")
+            if value is not None and not (_is_number(value) and value > 0):
+                raise self._wrong(f"{name} should be above 0", value)
+        if self.limit is not None and self.limit != int(self.limit):
+            raise self._wrong("limit should be a whole number of rows", self.limit)
+        object.__setattr__(self, "limit", None if self.limit is None else int(self.limit))
+
+    def _read_harmful(self, value: Any) -> bool | str | None:
+        if isinstance(value, bool | str | None):
+            return value
+        if value in (0, 1):  # as it is in a label column
+            return bool(value)
+        raise self._wrong("harmful should be true, false or the name of a column", value)
+
+    def _wrong(self, should: str, found: Any) -> LaunchError:
+        return LaunchError(f"datasets: {self.path}: {should}, found {_short(found)}")
 
 
 @dataclass
@@ -103,8 +135,8 @@ class DataConfig:
     )
 
     def __post_init__(self) -> None:
-        self.datasets = [_prompt_set(entry, "datasets") for entry in self.datasets]
-        self.eval_datasets = [_prompt_set(entry, "eval_datasets") for entry in self.eval_datasets]
+        self.datasets = _prompt_sets(self.datasets, "datasets")
+        self.eval_datasets = _prompt_sets(self.eval_datasets, "eval_datasets")
         alone = [name for name in ("dataset_config", "harmful") if getattr(self, name)]
         alone += ["prompt_column"] if self.prompt_column != "prompt" else []
         if alone and not self.dataset_name:
@@ -225,15 +257,21 @@ def _read(entry: PromptSet) -> Dataset:
         raise LaunchError(f"datasets: {entry.path} has no rows")
     try:
         if not path.is_file():
-            return load_dataset(str(path) if path.is_dir() else entry.path, entry.name, split=entry.split)
-        # A prompt that reads NA is a prompt, whatever pandas thinks.
-        options = (
-            {"keep_default_na": False, "sep": "\t" if suffix == ".tsv" else ","} if suffix in (".csv", ".tsv") else {}
-        )
+            return _read_set(str(path) if path.is_dir() else entry.path, entry)
+        options = {**_EVERY_TEXT, "sep": "\t" if suffix == ".tsv" else ","} if suffix in (".csv", ".tsv") else {}
         return load_dataset(_FORMATS[suffix], data_files=str(path), split=entry.split, **options)
     except (DatasetsError, OSError, ValueError) as error:
         reason = (error.__cause__ or error) if isinstance(error, DatasetGenerationError) else error
         raise LaunchError(f"datasets: {entry.path} could not be loaded: {' '.join(str(reason).split())}") from error
+
+
+def _read_set(path: str, entry: PromptSet) -> Dataset:
+    """The rows of a folder, or of a dataset on the hub; their format is known once the builder is there."""
+    from datasets import load_dataset, load_dataset_builder
+
+    builder = load_dataset_builder(path, entry.name)
+    options = _EVERY_TEXT if hasattr(builder.config, "keep_default_na") else {}
+    return load_dataset(path, entry.name, split=entry.split, **options)
 
 
 def _check_columns(entry: PromptSet, rows: Dataset) -> None:
@@ -304,6 +342,17 @@ def _warn_of_begun_answers(entry: PromptSet, prompts: Sequence[Sequence[Mapping[
         )
 
 
+def _prompt_sets(entries: Any, name: str) -> list[PromptSet]:
+    """Prompt sets from a list, from one alone, or none from null."""
+    if isinstance(entries, Mapping):
+        raise LaunchError(f"{name}: should be a list, found a mapping; begin each prompt set with '- path: ...'")
+    if isinstance(entries, str | PromptSet):
+        entries = [entries]
+    if not isinstance(entries, list | tuple | None):
+        raise LaunchError(f"{name}: should be a list of prompt sets, found {_short(entries)}")
+    return [_prompt_set(entry, name) for entry in entries or ()]
+
+
 def _prompt_set(entry: Any, name: str) -> PromptSet:
     """A prompt set from a mapping, from a path alone, or itself."""
     if isinstance(entry, PromptSet):
@@ -311,15 +360,21 @@ def _prompt_set(entry: Any, name: str) -> PromptSet:
     if isinstance(entry, str):
         return PromptSet(entry)
     known = [option.name for option in fields(PromptSet)]
-    if not isinstance(entry, Mapping) or "path" not in entry:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("path"), str) or not entry["path"]:
         raise LaunchError(f"{name}: each entry needs a path, found {_short(entry)}")
     if unknown := [option for option in entry if option not in known]:
-        raise LaunchError(f"{name}: {entry['path']} has no option {', '.join(unknown)}; there are {', '.join(known)}")
+        raise LaunchError(
+            f"{name}: {entry['path']} has no option {', '.join(map(str, unknown))}; there are {', '.join(known)}"
+        )
     return PromptSet(**entry)
 
 
 def _bool_or_column(value: str | bool | None) -> bool | str | None:
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _short(value: Any) -> str:

@@ -18,11 +18,14 @@ class LaunchError(ValueError):
 def clean_errors() -> Iterator[None]:
     """End the program with one line where the user made a mistake; any other error keeps its traceback.
 
-    All ranks make the same mistake; the first one of each machine says it.
+    Most mistakes are those of all ranks, but a GPU without memory is that of one: each rank says its own, and which it
+    is.
     """
     try:
         yield
     except LaunchError as error:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0"
+        text = " ".join(str(error).split())
+        # In one write: ranks share a terminal.
+        sys.stderr.write(f"error: {text}\n" if rank == "0" else f"[rank {rank}] error: {text}\n")
         raise SystemExit(1) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from argparse import Action, ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -46,6 +47,7 @@ def make_parser(configs: Sequence[type], description: str) -> TrlParser:
         description=first,
         epilog=examples,
         formatter_class=_HelpFormatter,
+        allow_abbrev=False,  # the record would not know `--hub_tok` for a secret
     )
     parser._action_groups.sort(key=lambda group: group.title == "options")  # ours first, TRL's hundreds behind them
     parser.set_defaults(**_defaults_of_cpu_ranks())
@@ -68,13 +70,27 @@ def parse(configs: Sequence[type], description: str, arguments: Sequence[str] | 
             DeepSpeed that got lost between launcher and config.
     """
     try:
-        parsed = make_parser(configs, description).parse_args_and_config(arguments)
+        parsed = make_parser(configs, description).parse_args_and_config(
+            _config_apart(sys.argv[1:] if arguments is None else arguments)
+        )
     except (ValueError, TypeError, OSError, IndexError, yaml.YAMLError) as error:
         raise LaunchError(_explained(error)) from error
     for config in parsed:
         if isinstance(config, TrainingArguments):
             _check_processes(config)
     return parsed
+
+
+def _config_apart(arguments: Sequence[str]) -> list[str]:
+    """Every ``--config=FILE`` as the two words that TRL looks for.
+
+    >>> _config_apart(["--config=run.yaml", "--seed=1"])
+    ['--config', 'run.yaml', '--seed=1']
+    """
+    apart: list[str] = []
+    for argument in arguments:
+        apart += argument.split("=", 1) if argument.startswith("--config=") else [argument]
+    return apart
 
 
 def _explained(error: BaseException) -> str:

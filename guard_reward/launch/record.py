@@ -8,7 +8,9 @@ there from the first step on, so that an interrupted run has them too.
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
 import shlex
 import sys
 from collections import Counter
@@ -25,9 +27,14 @@ if TYPE_CHECKING:
 
     from guard_reward.reward import GuardReward
 
-__all__ = ["write_record"]
+__all__ = ["read_record", "recorded", "write_record"]
 
 _LIBRARIES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft", "datasets", "vllm")
+_FILE = "run_config.json"
+_HIDDEN = "HIDDEN"
+# Words of a name that say that its value is a secret; not eos_token, not tokenizer_name, not num_tokens.
+_SECRET = re.compile(r"(?<!eos_)(?<!bos_)(?<!pad_)token(?!s|iz)|secret|password|api_?key", re.IGNORECASE)
+_HUB_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 _HEADING = "## The guard that rewarded it"
 
 
@@ -46,13 +53,34 @@ def write_record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[An
     _extend_model_card(trainer, record)
     if not trainer.is_world_process_zero():
         return
-    file = Path(trainer.args.output_dir) / "run_config.json"
+    file = Path(trainer.args.output_dir) / _FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    if record["launch"]["resumed_from"] and file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
+    if record["launch"]["resumed_from"] and (before := read_record(file.parent)):
         record["earlier"] = [*before.pop("earlier", []), before]
-    file.write_text(json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    _write_whole(file, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
     trainer.create_model_card(model_name=file.parent.name)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of the last launch in an output folder; an empty one where there is none that can be read."""
+    try:
+        found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def recorded(config: Any) -> dict[str, Any]:
+    """A config's fields as a record has them: of JSON's types, without secrets."""
+    values = config.to_dict() if hasattr(config, "to_dict") else asdict(config)
+    return json.loads(json.dumps(_without_secrets(values), default=str))
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """All or nothing: a run that is killed here leaves the record of the one before."""
+    draft = file.with_name(f"{file.name}.tmp")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, file)
 
 
 def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -> dict[str, Any]:
@@ -60,7 +88,7 @@ def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -
     plugin = getattr(state, "deepspeed_plugin", None)
     return {
         "reward": reward.describe(),
-        "configs": {type(config).__name__: _values(config) for config in configs},
+        "configs": {type(config).__name__: recorded(config) for config in configs},
         "prompts": {
             name: {"rows": len(rows), "sources": dict(Counter(rows["source"]))}
             for name, rows in (("train", trainer.train_dataset), ("eval", trainer.eval_dataset))
@@ -78,24 +106,60 @@ def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -
     }
 
 
-def _values(config: Any) -> dict[str, Any]:
-    """A config's fields; training arguments leave out tokens by themselves."""
-    return config.to_dict() if hasattr(config, "to_dict") else asdict(config)
+def _is_secret(name: str) -> bool:
+    """Whether what has this name is nobody else's business.
+
+    >>> [_is_secret(name) for name in ("hub_token", "wandb-api-key", "eos_token", "tokenizer_name", "max_tokens")]
+    [True, True, False, False, False]
+    """
+    return bool(_SECRET.search(name.replace("-", "_")))
+
+
+def _without_secrets(value: Any) -> Any:
+    """`value` with the values of all secret keys hidden, however deep they are."""
+    if isinstance(value, Mapping):
+        return {
+            key: _HIDDEN
+            if _is_secret(str(key)) and found is not None and not isinstance(found, bool)
+            else _without_secrets(found)
+            for key, found in value.items()
+        }
+    return [_without_secrets(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def _without_tokens(arguments: Sequence[str]) -> list[str]:
-    """The command line without what follows an option that is called a token.
+    """The command line without its secrets: behind an option or key that is called one, or a token by its looks.
 
-    >>> _without_tokens(["grpo.py", "--hub_token", "hf_abc", "--seed", "1"])
-    ['grpo.py', '--hub_token', 'HIDDEN', '--seed', '1']
+    >>> _without_tokens(["grpo.py", "--hub_token", "abc", "--seed", "1", "--model_init_kwargs", '{"token": "abc"}'])
+    ['grpo.py', '--hub_token', 'HIDDEN', '--seed', '1', '--model_init_kwargs', '{"token": "HIDDEN"}']
+    >>> _without_tokens(["grpo.py", "--dataset_name=https://me:hf_0123456789@host"])
+    ['grpo.py', '--dataset_name=https://me:HIDDEN@host']
     """
     kept: list[str] = []
     for argument in arguments:
-        name, _, value = argument.partition("=")
-        follows = bool(kept) and kept[-1].startswith("--") and kept[-1].replace("-", "_").endswith("_token")
-        is_token = bool(value) and name.replace("-", "_").endswith("_token")
-        kept.append("HIDDEN" if follows else f"{name}=HIDDEN" if is_token else argument)
+        name, equals, value = argument.partition("=")
+        if kept and _is_secret_option(kept[-1]):
+            kept.append(_HIDDEN)
+        elif equals and _is_secret_option(name):
+            kept.append(f"{name}={_HIDDEN}")
+        else:
+            name, equals, value = (name, equals, value) if name.startswith("--") else ("", "", argument)
+            kept.append(_HUB_TOKEN.sub(_HIDDEN, f"{name}{equals}{_hidden_in_json(value)}"))
     return kept
+
+
+def _is_secret_option(argument: str) -> bool:
+    return argument.startswith("--") and "=" not in argument and _is_secret(argument)
+
+
+def _hidden_in_json(text: str) -> str:
+    """`text` itself unless it is a JSON mapping with a secret in it."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    hidden = _without_secrets(value)
+    return text if hidden == value else json.dumps(hidden, ensure_ascii=False)
 
 
 def _versions() -> dict[str, str]:

@@ -86,6 +86,51 @@ def test_every_plain_name_is_one(loaded: Any, name: str) -> None:
     assert build(scheme=name, helpfulness=SHORTNESS).scheme == schemes.SCHEMES[name]()
 
 
+@pytest.mark.parametrize(
+    ("scheme", "values", "made"),
+    [
+        ("hybrid", {"unsafe": "-1e1"}, schemes.Hybrid(unsafe=-10)),  # YAML reads 1e1 as a text
+        ("lagrangian", {"unsafe_rate": "2e-2", "window": 64.0}, schemes.Lagrangian(unsafe_rate=0.02, window=64)),
+        ("guard_only", {"controversial": "0.5"}, schemes.GuardOnly(controversial=0.5)),
+        ("guard_only", {"controversial": "safe"}, schemes.GuardOnly(controversial="safe")),
+        (
+            "safe_completion",
+            {"helpfulness_range": ["-5", 5]},
+            schemes.SafeCompletion(helpfulness_range=(-5.0, 5)),
+        ),
+        ("severity", {"categories": {"PII": "-3"}}, schemes.SeverityTable(categories={"PII": -3.0})),
+    ],
+)
+def test_values_as_yaml_writes_them(loaded: Any, scheme: str, values: dict[str, Any], made: Any) -> None:
+    assert build(scheme=scheme, scheme_values=values, helpfulness=SHORTNESS).scheme == made
+
+
+@pytest.mark.parametrize(
+    ("scheme", "values", "message"),
+    [
+        ("hybrid", {"unsafe": "low"}, "unsafe should be a finite number, found 'low'"),
+        ("hybrid", {"unsafe": None}, "unsafe should be a finite number, found None"),
+        ("hybrid", {"refusal": True}, "refusal should be a finite number, found True"),
+        ("hybrid", '{"unsafe": -Infinity}', "unsafe should be a finite number, found -inf"),
+        ("severity", {"safe": None}, "safe should be a finite number, found None"),
+        ("severity", '{"unsafe": NaN}', "unsafe should be a finite number, found nan"),
+        ("severity", {"controversial": "nan"}, "controversial should be 'unsafe', 'safe' or a number, found 'nan'"),
+        ("severity", {"categories": None}, "categories should be a mapping, category: number, found None"),
+        ("severity", {"categories": {"PII": None}}, "categories: PII should be a finite number, found None"),
+        ("severity", {"categories": {"Pii": 1}}, "categories: there is no Pii; there are Violent, Non-violent Illegal"),
+        ("lagrangian", {"window": 1.5}, "window should be a whole number, found 1.5"),
+        ("safe_completion", {"helpfulness_range": 1}, "helpfulness_range should be a list of 2 numbers, found 1"),
+        ("safe_completion", {"helpfulness_range": [0, None]}, "helpfulness_range should be a finite number, found"),
+        ("soft", {"scheme": "strict"}, "unknown scheme 'strict'; there are guard_only"),
+        ("soft", {"scheme": None}, "scheme should be a name or a callable"),
+    ],
+)
+def test_values_that_are_none(loaded: Any, scheme: str, values: Any, message: str) -> None:
+    with pytest.raises(LaunchError) as error:
+        build(scheme=scheme, scheme_values=values, helpfulness=SHORTNESS)
+    assert str(error.value).startswith(f"scheme_values: {message}")
+
+
 def test_helpfulness_by_its_dotted_path(loaded: Any) -> None:
     assert build(helpfulness=SHORTNESS).helpfulness is shortness
 
@@ -106,6 +151,21 @@ def test_other_names_are_models(loaded: Any, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("guard_reward.helpfulness.RewardModel", lambda source, **_: asked.append(source) or shortness)
     build(helpfulness=name)
     assert asked == [name]
+
+
+def test_a_reward_model_is_loaded_as_asked(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("guard_reward.helpfulness.RewardModel", lambda name, **options: asked.update(options) or len)
+    build(helpfulness="org/reward-model", helpfulness_revision="abc", helpfulness_dtype="float32")
+    assert asked == {"revision": "abc", "dtype": "float32", "thinking_prefilled": True}
+
+
+def test_numbers_of_outcomes(loaded: Any) -> None:
+    reward = build(on_outcome={"empty": "-1e1", "too_long": "windows", "no_verdict": "floor", "guard_error": None})
+    assert [reward.pay[name] for name in ("empty", "too_long", "no_verdict", "guard_error")] == [
+        *(-10.0, "windows"),
+        *("floor", None),
+    ]
 
 
 def test_outcomes_and_thinking(loaded: Any) -> None:
@@ -139,12 +199,24 @@ def test_sleep(loaded: Any) -> None:
         ),
         ({"controversial": "maybe"}, "controversial should be 'unsafe', 'safe' or a number"),
         ({"on_outcome": {"lost": 0}}, "on_outcome: 'lost' is no outcome; there are empty"),
+        ({"on_outcome": '{"empty": NaN}'}, "on_outcome: empty should be a finite number, found nan; or say floor"),
+        ({"on_outcome": {"empty": "low"}}, "on_outcome: empty should be a finite number, found 'low'; or say floor"),
+        ({"scheme": "severity", "controversial": "nan"}, "controversial should be 'unsafe', 'safe' or a number"),
+        (
+            {"helpfulness": SHORTNESS, "helpfulness_revision": "abc"},
+            f"helpfulness_revision: goes with a reward model, by its hub id or folder in helpfulness; found the "
+            f"callable {SHORTNESS}",
+        ),
+        ({"helpfulness_dtype": "float32"}, "helpfulness_dtype: goes with a reward model, by its hub id or folder in"),
         ({"on_outcome": "0"}, "on_outcome: should be a mapping, found 0"),
         ({"thinking": "aloud"}, "thinking should be 'separate', 'joint' or 'ignore'"),
         ({"helpfulness": "no_such.function"}, "helpfulness: 'no_such.function' cannot be imported: No module"),
         ({"helpfulness": "json.no_such"}, "helpfulness: 'json.no_such' cannot be imported: module 'json' has no"),
         ({"helpfulness": "tests.launch.test_config.NOT_CALLABLE"}, "is not callable; it needs TRL's reward signature"),
-        ({"helpfulness": "./no/model"}, "'./no/model' does not exist"),
+        (
+            {"helpfulness": "./no/model"},
+            "helpfulness: './no/model' could not be loaded: model folder './no/model' does not exist",
+        ),
     ],
 )
 def test_mistakes(loaded: Any, values: dict[str, Any], message: str) -> None:

@@ -75,6 +75,34 @@ def test_files(suffix: str) -> None:
     assert dict(zip(texts(loaded), loaded["harmful"], strict=True)) == {"NA": True, 'a "quoted", one': False}
 
 
+BLANKS = 10_001  # datasets reads 10,000 rows at a time, and takes a column of blanks for one of numbers
+WITH_BLANKS = "vanilla\tprompt\n" + "\tQ?\n" * BLANKS + "text\tNA\n"
+README = """---
+configs:
+- config_name: train
+  data_files: [{split: train, path: train/rows.tsv}]
+  sep: "\\t"
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"folder/rows.tsv": WITH_BLANKS}, None),
+        ({"folder/rows.csv": WITH_BLANKS.replace("\t", ",")}, None),
+        ({"folder/README.md": README, "folder/train/rows.tsv": WITH_BLANKS}, "train"),  # as on the hub
+    ],
+)
+def test_tables_in_a_folder_are_texts(files: dict[str, str], name: str | None) -> None:
+    for file, text in files.items():
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(text)
+    entry = PromptSet("folder", name=name)
+    assert Counter(texts(mix([entry], seed=0))) == {"Q?": BLANKS, "NA": 1}
+    assert texts(mix([PromptSet("folder", name=name, where={"vanilla": "text"})], seed=0)) == ["NA"]
+
+
 def test_a_folder_and_a_split() -> None:
     write("folder/train.jsonl", ROWS[:3])
     write("folder/test.jsonl", ROWS[3:4])
@@ -177,6 +205,21 @@ def test_entries_are_mappings_or_paths() -> None:
     assert config.datasets == [PromptSet("ten.jsonl"), PromptSet("ten.jsonl", harmful=True)]
 
 
+@pytest.mark.parametrize(
+    ("given", "sets"),
+    [
+        (None, []),
+        ("ten.jsonl", [PromptSet("ten.jsonl")]),
+        (PromptSet("ten.jsonl"), [PromptSet("ten.jsonl")]),  # what the parser makes of a text in YAML
+        ([{"path": "ten.jsonl", "harmful": 1}], [PromptSet("ten.jsonl", harmful=True)]),
+        ([{"path": "ten.jsonl", "harmful": 0, "limit": 2.0}], [PromptSet("ten.jsonl", harmful=False, limit=2)]),
+    ],
+)
+def test_lists_that_are_none(given: Any, sets: list[PromptSet]) -> None:
+    config = DataConfig(datasets=given, eval_datasets=given)
+    assert config.datasets == config.eval_datasets == sets
+
+
 @pytest.mark.parametrize(("given", "harmful"), [("true", True), ("False", False), ("kind", "kind"), (None, None)])
 def test_the_short_form_takes_the_place_of_the_list(given: str | None, harmful: Any) -> None:
     config = DataConfig(
@@ -216,6 +259,20 @@ def test_labels_in_training_and_evaluation_or_in_neither(train: Any, evaluation:
         ({"datasets": ["ten.jsonl"], "prompt_column": "text"}, "prompt_column: goes with dataset_name; each entry of"),
         ({"datasets": ["ten.jsonl"], "harmful": "true"}, "harmful: goes with dataset_name"),
         ({"datasets": [{"name": "x"}]}, "datasets: each entry needs a path, found {'name': 'x'}"),
+        ({"datasets": None}, "datasets: name at least one prompt set"),
+        ({"datasets": {"path": "ten.jsonl"}}, "datasets: should be a list, found a mapping; begin each prompt set"),
+        ({"eval_datasets": {"path": "ten.jsonl"}}, "eval_datasets: should be a list, found a mapping"),
+        ({"datasets": 3}, "datasets: should be a list of prompt sets, found 3"),
+        ({"datasets": [{"path": None}]}, "datasets: each entry needs a path, found {'path': None}"),
+        ({"datasets": [{"path": "ten.jsonl", 3: 4}]}, "ten.jsonl has no option 3; there are path"),
+        ({"datasets": [{"path": "ten.jsonl", "limit": 1.5}]}, "limit should be a whole number of rows, found 1.5"),
+        ({"datasets": [{"path": "ten.jsonl", "limit": True}]}, "limit should be above 0, found True"),
+        ({"datasets": [{"path": "ten.jsonl", "share": float("nan")}]}, "share should be above 0, found nan"),
+        ({"datasets": [{"path": "ten.jsonl", "harmful": 2}]}, "harmful should be true, false or the name of a column"),
+        ({"datasets": [{"path": "ten.jsonl", "split": None}]}, "split should be a text such as train, found None"),
+        ({"datasets": [{"path": "ten.jsonl", "prompt_column": 1}]}, "prompt_column should be a text such as prompt"),
+        ({"datasets": [{"path": "ten.jsonl", "system_prompt": 1}]}, "system_prompt should be a text, or left out"),
+        ({"datasets": [{"path": "ten.jsonl", "where": "a"}]}, "where should be a mapping, column: value, found 'a'"),
         ({"datasets": [3]}, "datasets: each entry needs a path, found 3"),
         ({"datasets": [{"path": "ten.jsonl", "weight": 2}]}, "ten.jsonl has no option weight; there are path, name"),
         ({"eval_datasets": [{"path": "a", "weight": 2}]}, "eval_datasets: a has no option weight"),

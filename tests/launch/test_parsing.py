@@ -74,6 +74,7 @@ def test_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--hub_tok", "x"], "the command line has what no option is called: hub_tok; --help lists them all"),
         (["--gaurd", "x"], "the command line has what no option is called: gaurd; --help lists them all"),
         (["--learning_rate", "fast"], "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (["--thinking", "aloud"], "argument --thinking: invalid choice: 'aloud'"),
@@ -102,6 +103,43 @@ def test_mistakes_in_the_file(file: Path, text: str, message: str) -> None:
     with pytest.raises(LaunchError) as error:
         read(file)
     assert message in str(error.value)
+
+
+def test_a_file_behind_an_equals_sign(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard, _, args, _ = parse(CLASSES, "A recipe.", [f"--config={file}", "--seed=3"])
+    assert (guard.guard, args.seed) == ("some/guard", 3)
+    monkeypatch.setattr("sys.argv", ["recipe.py", f"--config={file}"])
+    assert parse(CLASSES, "A recipe.")[0].guard == "some/guard"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("datasets: {path: a.jsonl}", "datasets: should be a list, found a mapping; begin each prompt set with"),
+        ("datasets: [{path: null}]", "datasets: each entry needs a path, found {'path': None}"),
+        ("datasets: [{path: a.jsonl, limit: 1.5}]", "a.jsonl: limit should be a whole number of rows, found 1.5"),
+        ("datasets: [{path: a.jsonl, split: null}]", "a.jsonl: split should be a text such as train, found None"),
+    ],
+)
+def test_prompt_sets_that_are_none(file: Path, line: str, message: str) -> None:
+    file.write_text(YAML.replace("datasets:\n  - {path: a.jsonl, harmful: true}", line))
+    with pytest.raises(LaunchError) as error:
+        read(file)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "sets"),
+    [
+        ("eval_datasets: null", []),
+        ("eval_datasets: b.jsonl", [PromptSet("b.jsonl")]),
+        ("eval_datasets: [{path: b.jsonl, harmful: 1}]", [PromptSet("b.jsonl", harmful=True)]),
+    ],
+)
+def test_evaluation_prompts(file: Path, line: str, sets: list[PromptSet]) -> None:
+    file.write_text(f"{YAML}\n{line}\n")
+    assert read(file)[1].eval_datasets == sets
 
 
 def test_a_file_that_is_not_there() -> None:
@@ -166,11 +204,25 @@ def test_a_mistake_ends_the_program_in_one_line(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == "error: guard: name one\n"
 
 
-def test_only_the_first_rank_says_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "1")
+@pytest.mark.parametrize(
+    ("environment", "prefix"),
+    [
+        ({"RANK": "0", "LOCAL_RANK": "0"}, ""),
+        ({"RANK": "5", "LOCAL_RANK": "5"}, "[rank 5] "),
+        ({"RANK": "8", "LOCAL_RANK": "0"}, "[rank 8] "),  # the first of the second machine
+        ({"LOCAL_RANK": "1"}, "[rank 1] "),
+    ],
+)
+def test_every_rank_says_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], prefix: str
+) -> None:
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit), clean_errors():
-        raise LaunchError("guard: name one")
-    assert capsys.readouterr().err == ""
+        raise LaunchError("guard: out of\nmemory")
+    assert capsys.readouterr().err == f"{prefix}error: guard: out of memory\n"
 
 
 def test_a_bug_keeps_its_traceback() -> None:

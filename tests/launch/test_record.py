@@ -16,6 +16,7 @@ from datasets import Dataset
 
 from guard_reward import GuardReward
 from guard_reward.launch import DataConfig, GuardRewardConfig, PromptSet, write_record
+from guard_reward.launch.record import recorded
 from tests.scripted_guard import ScriptedGuard
 
 
@@ -116,6 +117,57 @@ def test_other_processes_write_nothing(folder: Path) -> None:
 def test_no_token_is_written(folder: Path) -> None:
     write(Trainer(folder))
     assert not [path for path in folder.iterdir() if "secret" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize(
+    ("argument", "kept"),
+    [
+        (["--hub-token=abc"], "--hub-token=HIDDEN"),
+        (["--wandb_api_key", "abc"], "--wandb_api_key HIDDEN"),
+        (["--model_init_kwargs", '{"auth": {"password": "abc"}}'], """'{"auth": {"password": "HIDDEN"}}'"""),
+        (["--dataset_name", "https://me:hf_abcDEF0123@host/x"], "https://me:HIDDEN@host/x"),
+        (
+            ["--eos_token", "<end>", "--scheme_values", '{"unsafe":  -20}'],
+            """'<end>' --scheme_values '{"unsafe":  -20}'""",
+        ),
+    ],
+)
+def test_the_command_without_its_secrets(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, argument: list[str], kept: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["recipes/grpo.py", *argument])
+    write(Trainer(folder))
+    command = read(folder)["launch"]["command"]
+    assert command.endswith(kept)
+    assert "abc" not in command
+
+
+def test_configs_without_their_secrets() -> None:
+    where = {"api_key": "x", "list": [{"my_secret": 3}], "eos_token": "<end>", "hub_token": None, "kind": "a"}
+    entry = PromptSet("a.jsonl", where=where)
+    kept = recorded(DataConfig(datasets=[entry]))["datasets"][0]["where"]
+    assert kept == {**where, "api_key": "HIDDEN", "list": [{"my_secret": "HIDDEN"}]}
+
+
+@pytest.mark.parametrize("before", ["", "{", "[]"])
+def test_a_record_that_cannot_be_read_counts_as_absent(folder: Path, before: str) -> None:
+    folder.mkdir()
+    (folder / "run_config.json").write_text(before)
+    write(Trainer(folder, resumed="run/checkpoint-1"))
+    assert "earlier" not in read(folder)
+
+
+def test_the_record_is_written_whole_or_not_at_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Trainer(folder))
+    before = read(folder)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(Trainer(folder), scheme="severity")
+    assert read(folder) == before
 
 
 def test_a_run_that_is_gone_on_from_keeps_its_records(folder: Path) -> None:

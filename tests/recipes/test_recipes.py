@@ -63,7 +63,7 @@ def test_help(name: str, run_here: Callable[..., None], capsys: pytest.CaptureFi
         (["--guard", "./none"], "error: guard: './none' could not be loaded: model folder './none' does not exist"),
         (["--model_name_or_path", "./none"], "error: model_name_or_path: "),
         (["--scheme", "strict"], "error: scheme: there is no 'strict'"),
-        (["--resume_from_checkpoint", "none"], "error: resume_from_checkpoint: 'none' is no checkpoint folder"),
+        (["--resume_from_checkpoint", "lost"], "error: resume_from_checkpoint: 'lost' is no checkpoint folder"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -82,8 +82,14 @@ def test_mistakes_are_one_line(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["grpo", "ppo"])
-def test_a_run_as_a_user_starts_it(name: str, world: Path, tmp_path: Path) -> None:
-    """`python recipes/grpo.py …`: a process of its own, one step, evaluated."""
+def test_a_run_as_a_user_starts_it(
+    name: str,
+    world: Path,
+    tmp_path: Path,
+    run_here: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`python recipes/grpo.py …`: a process of its own, one step, evaluated; another scheme is then another run."""
     out = tmp_path / "run"
     small = [*SMALL, "--max_steps", "1", "--eval_strategy", "steps", "--eval_steps", "1", "--output_dir", str(out)]
     done = subprocess.run(
@@ -108,6 +114,12 @@ def test_a_run_as_a_user_starts_it(name: str, world: Path, tmp_path: Path) -> No
     assert step["guard/truncation_unknown_rate"] == 0  # the end ids were filled in
     evaluation = next(entry for entry in read_json(out / "trainer_state.json")["log_history"] if "eval_loss" in entry)
     assert {"eval_guard/safe_rate/harmful", "eval_guard/safe_rate/benign"} <= set(evaluation)
+
+    with pytest.raises(SystemExit):
+        run_here(name, *small, "--scheme", "hybrid")
+    assert f"{out} was made with scheme='guard_only', now scheme='hybrid'" in capsys.readouterr().err
+    run_here(name, *small)  # the same settings, another launch's loading of them: the same run
+    assert read_json(out / "run_config.json")["launch"]["resumed_from"] == str(out / "checkpoint-1")
 
 
 # gspo_hybrid.yaml is the report's setting; here it is on the tiny world, as small as one process can have it.

@@ -1,0 +1,92 @@
+"""A scheme's values as YAML files and command lines write them → what its fields take.
+
+YAML reads ``1e1`` and ``2e-2`` as texts, JSON has ``null`` and ``NaN``; each would pass a scheme's construction and end
+the run in its middle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from guard_reward.launch.errors import LaunchError
+from guard_reward.schemes import Controversial
+from guard_reward.verdict import Category
+
+__all__ = ["read_controversial", "read_number", "read_values"]
+
+
+def read_values(make: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` as the fields of the scheme `make` take them: numbers finite, texts that are numbers converted.
+
+    Raises:
+        LaunchError: a value that is not of its field's kind; names the field.
+
+    >>> from guard_reward.schemes import Hybrid
+    >>> read_values(Hybrid, {"unsafe": "-1e1", "controversial": "safe"})
+    {'unsafe': -10.0, 'controversial': 'safe'}
+    """
+    hints = get_type_hints(make)
+    return {name: _read(hints.get(name, Any), value, f"scheme_values: {name}") for name, value in values.items()}
+
+
+def read_number(value: Any, name: str) -> float:
+    """A finite number, or a text that is one.
+
+    >>> read_number("2e-2", "scheme_values: unsafe_rate"), read_number(-10, "scheme_values: unsafe")
+    (0.02, -10)
+    """
+    try:
+        number = float(value) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        raise LaunchError(f"{name} should be a finite number, found {value!r}")
+    return number
+
+
+def read_controversial(value: Any, name: str) -> Controversial:
+    """A word that a scheme knows as it is, anything else as a number."""
+    words = next(get_args(part) for part in get_args(Controversial) if get_origin(part) is Literal)
+    if value in words:
+        return value
+    try:
+        return read_number(value, name)
+    except LaunchError as error:
+        raise LaunchError(f"{name} should be {', '.join(map(repr, words))} or a number, found {value!r}") from error
+
+
+def _read(hint: Any, value: Any, name: str) -> Any:
+    if hint is float:
+        return read_number(value, name)
+    if hint is int:
+        return _whole(value, name)
+    if hint == Controversial:
+        return read_controversial(value, name)
+    if get_origin(hint) is tuple:
+        return _numbers(value, len(get_args(hint)), name)
+    if get_origin(hint) is Mapping:
+        return _categories(value, name)
+    return value
+
+
+def _whole(value: Any, name: str) -> int:
+    number = read_number(value, name)
+    if number != int(number):
+        raise LaunchError(f"{name} should be a whole number, found {value!r}")
+    return int(number)
+
+
+def _numbers(value: Any, count: int, name: str) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) != count:
+        raise LaunchError(f"{name} should be a list of {count} numbers, found {value!r}")
+    return tuple(read_number(entry, name) for entry in value)
+
+
+def _categories(value: Any, name: str) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        raise LaunchError(f"{name} should be a mapping, category: number, found {value!r}")
+    if unknown := [str(key) for key in value if key not in list(Category)]:
+        raise LaunchError(f"{name}: there is no {', '.join(unknown)}; there are {', '.join(Category)}")
+    return {str(key): read_number(number, f"{name}: {key}") for key, number in value.items()}
