@@ -5,6 +5,8 @@ VENV ?= .venv
 EXTRAS ?= trl,deepspeed,peft,wandb,report,dev
 OUT ?= runs/demo
 OLDEST_TRL ?= 1.14.0
+# Test files that run at the same time; 0 for one process, to debug.
+WORKERS ?= auto
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -35,7 +37,7 @@ demo: install
 	$(BIN)/guard-reward demo --out $(OUT)
 
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # PPO builds on methods of TRL's GRPOTrainer that are no public interface: both ends of the supported range are tested.
 test-oldest-trl: install

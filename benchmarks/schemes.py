@@ -150,11 +150,12 @@ def plot(rows: list[dict[str, Any]], file: Path) -> None:
             x, y = row["safety_rate"], row[f"helpfulness_{kind}"]
             axis.plot(x, y, markers[row["algorithm"]], color=colours[row["scheme"]], markersize=8, alpha=0.8)
         axis.set(xlabel="safe replies to harmful requests", ylabel=f"helpfulness, {kind} requests", ylim=(-0.03, 1.03))
+        axis.xaxis.set_major_locator(plt.MaxNLocator(6))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:.1%}")
         axis.grid(alpha=0.3)
     handles = [plt.Line2D([], [], marker="o", linestyle="", color=colours[name], label=name) for name in colours]
     used = [name for name in markers if any(row["algorithm"] == name for row in rows)]
-    handles += [plt.Line2D([], [], marker=markers[name], linestyle="", color="gray", label=name) for name in used]
+    handles += [plt.Line2D([], [], marker=markers[name], linestyle="", color="black", label=name) for name in used]
     figure.legend(handles=handles, loc="outside right center", frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=120)
