@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,30 @@ def test_a_killed_run_keeps_its_multiplier(world: Path, tmp_path: Path) -> None:
     assert read_json(out / "run_config.json")["launch"]["resumed_from"] == str(out / f"checkpoint-{finished}")
     assert logged_steps(out)[-1]["guard/lagrange_multiplier"] == pytest.approx(saved["multiplier"])
     assert multiplier(out / f"checkpoint-{finished + 1}")["batches"] == finished + 1
+
+
+def test_a_killed_ppo_run_is_the_run_that_was_not_killed(world: Path, tmp_path: Path) -> None:
+    """Policy, value head, its optimizer and λ of one process, killed behind a checkpoint and gone on with."""
+    import torch
+    from safetensors.torch import load_file
+
+    # SMALL's four samples of a prompt, two steps a round; every checkpoint is behind a whole round.
+    options = [*SMALL, "--scheme", "lagrangian", "--save_steps", "2", "--save_total_limit", "99", "--max_steps", "8"]
+
+    def recipe(folder: str) -> list[str]:
+        return [sys.executable, *command("ppo", *options, "--output_dir", str(tmp_path / folder))]
+
+    run_command(recipe("whole"), world)
+    kill_after(recipe("killed"), world, tmp_path / "killed" / "checkpoint-2" / "trainer_state.json")
+    run_command(recipe("killed"), world)
+    assert read_json(tmp_path / "killed" / "run_config.json")["launch"]["resumed_from"] is not None
+    last = [tmp_path / run / "checkpoint-8" for run in ("whole", "killed")]
+    for file in ("model.safetensors", "critic/value_head.safetensors"):
+        whole, killed = (load_file(checkpoint / file) for checkpoint in last)
+        assert all(torch.equal(tensor, killed[name]) for name, tensor in whole.items()), file
+    whole, killed = (torch.load(checkpoint / "critic" / "optimizer.pt")["state"][0] for checkpoint in last)
+    assert torch.equal(whole["exp_avg"], killed["exp_avg"])
+    assert multiplier(last[0]) == multiplier(last[1])
 
 
 def kill_after(command: list[str], folder: Path, file: Path) -> None:
