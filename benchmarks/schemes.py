@@ -17,13 +17,12 @@ from typing import Annotated, Any
 
 import typer
 
-from guard_reward import GuardReward
 from guard_reward.schemes import SCHEMES
 from guard_reward.tiny import build_tiny_policy, load_tiny_guard
-from guard_reward.tiny.evaluate import evaluate, judge_policy
+from guard_reward.tiny.demo import judge_model, make_reward
+from guard_reward.tiny.evaluate import evaluate
 from guard_reward.tiny.grpo import (
     DemoSettings,
-    oracle_helpfulness,
     show_progress,
     trainer_arguments,
     training_requests,
@@ -71,31 +70,15 @@ def make_trainer(algorithm: Algorithm, policy: Path, reward: Any, out: Path, see
 
 def run(scheme: str, algorithm: Algorithm, seed: int, start: str, settings: DemoSettings) -> dict[str, Any]:
     """Train once and judge; one row of the table."""
-    from transformers import AutoTokenizer
-
     policy = build_tiny_policy(seed, start)
     with reproducible(seed):
-        reward = GuardReward(
-            load_tiny_guard(seed, device="cpu"),
-            scheme,
-            helpfulness=oracle_helpfulness,
-            prompt_label_column="harmful",
-            eos_token_ids=AutoTokenizer.from_pretrained(policy).eos_token_id,
-        )
+        reward = make_reward(scheme, load_tiny_guard(seed, device="cpu"), policy)
         trainer = make_trainer(algorithm, policy, reward, Path("runs/schemes"), seed, settings)
         show_progress(trainer, f"{algorithm}, {scheme}, seed {seed}")
         started = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - started
-        replies = judge_policy(
-            trainer.model,
-            trainer.processing_class,
-            count=settings.evaluation_prompts,
-            harmful_share=settings.harmful_share,
-            max_new_tokens=settings.max_completion_length,
-            temperature=settings.temperature,
-            seed=seed,
-        )
+        replies = judge_model(trainer.model, trainer.processing_class, seed, settings)
     estimates = evaluate(replies)
     return {
         "scheme": scheme,

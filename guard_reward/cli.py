@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from guard_reward import __version__
+from guard_reward.launch.errors import LOADING_ERRORS, first_paragraph
 from guard_reward.presets import DEFAULT_GUARD
 
 if TYPE_CHECKING:
@@ -313,13 +314,8 @@ def _load_guard(
 
     try:
         return load_guard(model, device=device, dtype=dtype, revision=revision, compile=compile)
-    # torch has an AssertionError for a device that it was not built for, and an AttributeError for an unknown dtype.
-    except (OSError, ValueError, RuntimeError, AssertionError, AttributeError) as error:
-        raise PipelineError(f"the guard {model!r} could not be loaded: {_first_paragraph(error)}") from error
-
-
-def _first_paragraph(error: BaseException) -> str:
-    return " ".join(str(error).strip().split("\n\n")[0].split()) or type(error).__name__
+    except LOADING_ERRORS as error:
+        raise PipelineError(f"the guard {model!r} could not be loaded: {first_paragraph(error)}") from error
 
 
 def _print_summary(summary: Summary) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["read_labels"]
+__all__ = ["read_label", "read_labels"]
 
 _LABELS = {
     **dict.fromkeys(("harmful", "unsafe", "harm", "true", "1"), True),
@@ -37,10 +37,15 @@ def read_labels(column: str | None, columns: Mapping[str, Any], rows: int) -> li
             f"prompt_label_column={column!r} is not a column of the dataset; "
             f"there are {', '.join(sorted(columns)) or 'no other columns'}"
         )
-    return [_is_harmful(value, column) for value in columns[column]]
+    return [read_label(value, column) for value in columns[column]]
 
 
-def _is_harmful(value: Any, column: str) -> bool | None:
+def read_label(value: Any, column: str) -> bool | None:
+    """Whether one value of the column says harmful; None for no label.
+
+    Raises:
+        ValueError: a value that is no label; names the column.
+    """
     if value is None:
         return None
     if isinstance(value, str):

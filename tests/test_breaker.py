@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pickle
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from guard_reward import CircuitBreaker, GuardReward
 from guard_reward.breaker import GuardOutageError
+from tests.processes import run_two_ranks
 from tests.scripted_guard import ScriptedGuard
-
-REPOSITORY = Path(__file__).parents[1]
 
 
 def run(breaker: CircuitBreaker, calls: list[tuple[int, int]]) -> int | None:
@@ -162,23 +158,7 @@ distributed.destroy_process_group()
     ],
 )
 def test_both_ranks_stop_at_the_same_call(tmp_path, failing_ranks, expected):
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", _TWO_RANKS, str(rank), str(tmp_path / "store"), failing_ranks],
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        outputs = [process.communicate(timeout=60) for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert [process.returncode for process in ranks] == [0, 0], outputs
-    (first, _), (second, _) = outputs
-    assert first.startswith(expected), outputs
-    assert second.startswith(expected), outputs
+    first, second = run_two_ranks(_TWO_RANKS, tmp_path / "store", failing_ranks, timeout=60)
+    assert first.startswith(expected), first
+    assert second.startswith(expected), second
     assert first.splitlines()[-1] == "alone [1.0]"

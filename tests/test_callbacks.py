@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,9 +15,9 @@ from guard_reward import Assessment, GuardReward, Severity, Verdict
 from guard_reward.callbacks import DualAscent, Multiplier, is_training
 from guard_reward.schemes import GuardOnly, Lagrangian, Soft
 from guard_reward.verdict import Probabilities
+from tests.processes import run_two_ranks
 from tests.scripted_guard import ScriptedGuard
 
-REPOSITORY = Path(__file__).parents[1]
 KEY = "LagrangeMultiplier/guard"
 
 
@@ -346,23 +343,8 @@ distributed.destroy_process_group()
 
 
 def test_two_ranks_learn_the_same(tmp_path):
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", _TWO_RANKS, str(rank), str(tmp_path / "store")],
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        outputs = [process.communicate(timeout=90) for process in ranks]
-    finally:
-        for process in ranks:
-            process.kill()
-    assert [process.returncode for process in ranks] == [0, 0], outputs
-    first, second = (json.loads(out.splitlines()[-1]) for out, _ in outputs)
+    outputs = run_two_ranks(_TWO_RANKS, tmp_path / "store", timeout=90)
+    first, second = (json.loads(output.splitlines()[-1]) for output in outputs)
     # 1 of 4; 1 more row, 2 of 5; the 6 newest alone fill the window; nothing judged; an evaluation.
     expected = [1 + 0.15, 1.15 + 0.3, 1.45 - 0.1, 1.35, 1.35]
     assert first == second == pytest.approx(expected)

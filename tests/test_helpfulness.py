@@ -9,6 +9,7 @@ import torch
 
 from guard_reward import GuardReward
 from guard_reward.helpfulness import RewardModel, make_helpfulness
+from tests.elsewhere import Elsewhere
 from tests.scripted_guard import ScriptedGuard
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -207,20 +208,6 @@ def test_a_prefilled_thinking_is_kept_from_the_reward_model_too(folder, model):
 
 
 # Sleeping ------------------------------------------------------------------------------------------------------------
-
-
-class Elsewhere:
-    """A model's device and where it was sent, without an accelerator."""
-
-    def __init__(self, model):
-        self.model, self.device, self.sent = model, torch.device("xpu:0"), []
-
-    def __getattr__(self, name):
-        return getattr(self.model, name)
-
-    def to(self, device, **_):
-        self.device = torch.device(device)
-        self.sent.append(str(device))
 
 
 def test_a_model_that_slept_scores_as_before(folder, model):

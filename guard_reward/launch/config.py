@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 
 from guard_reward import helpfulness as reward_models
 from guard_reward.guards import load_guard
-from guard_reward.launch.errors import LaunchError
+from guard_reward.launch.errors import LOADING_ERRORS, LaunchError, first_paragraph
 from guard_reward.launch.policy import PolicyFacts
 from guard_reward.launch.values import read_controversial, read_number, read_values
 from guard_reward.reward import GuardReward
@@ -25,8 +25,6 @@ from guard_reward.schemes import SCHEMES, Scheme
 
 __all__ = ["GuardRewardConfig", "build_reward"]
 
-# torch has an AssertionError for a device that it was not built for, and an AttributeError for an unknown dtype.
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, AssertionError, AttributeError)
 _DOTTED_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -127,8 +125,8 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
         guard = load_guard(
             config.guard, device=config.guard_device, dtype=config.guard_dtype, revision=config.guard_revision
         )
-    except _LOADING_ERRORS as error:
-        raise LaunchError(f"guard: {config.guard!r} could not be loaded: {_first_paragraph(error)}") from error
+    except LOADING_ERRORS as error:
+        raise LaunchError(f"guard: {config.guard!r} could not be loaded: {first_paragraph(error)}") from error
     helpfulness = _load_reward_model(config, policy) if isinstance(found, str) else found
     try:
         return GuardReward(
@@ -144,7 +142,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             sleep=config.guard_sleep,
         )
     except (OSError, ValueError) as error:
-        raise LaunchError(_first_paragraph(error)) from error
+        raise LaunchError(first_paragraph(error)) from error
 
 
 def _make_scheme(config: GuardRewardConfig) -> Scheme:
@@ -203,9 +201,9 @@ def _load_reward_model(config: GuardRewardConfig, policy: PolicyFacts) -> Any:
             revision=config.helpfulness_revision,
             thinking_prefilled=policy.thinking_prefilled,
         )
-    except _LOADING_ERRORS as error:
+    except LOADING_ERRORS as error:
         raise LaunchError(
-            f"helpfulness: {config.helpfulness!r} could not be loaded: {_first_paragraph(error)}"
+            f"helpfulness: {config.helpfulness!r} could not be loaded: {first_paragraph(error)}"
         ) from error
 
 
@@ -238,7 +236,3 @@ def _mapping(value: Mapping[str, Any] | str | None, name: str) -> dict[str, Any]
     if value is not None and not isinstance(value, Mapping):
         raise LaunchError(f"{name}: should be a mapping, found {value!r}")
     return None if value is None else dict(value)
-
-
-def _first_paragraph(error: BaseException) -> str:
-    return " ".join(str(error).strip().split("\n\n")[0].split()) or type(error).__name__

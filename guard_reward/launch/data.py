@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from guard_reward.labels import read_labels
+from guard_reward.labels import read_label
 from guard_reward.launch.errors import LaunchError
 
 if TYPE_CHECKING:
@@ -322,9 +322,9 @@ def _labels(entry: PromptSet, rows: Dataset, numbers: Sequence[int]) -> list[boo
 def _label(value: Any, entry: PromptSet, number: int) -> bool:
     where = f"datasets: {entry.path}, row {number} (the first is 0)"
     try:
-        label = read_labels("harmful", {"harmful": [value]}, rows=1)[0]
+        label = read_label(value, str(entry.harmful))
     except ValueError as error:
-        raise LaunchError(f"{where}: {error}".replace("column 'harmful'", f"column {entry.harmful!r}")) from error
+        raise LaunchError(f"{where}: {error}") from error
     if label is None:
         raise LaunchError(f"{where}: column {entry.harmful!r} is empty; every prompt of the set needs its label")
     return label

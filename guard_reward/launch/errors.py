@@ -7,7 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["LaunchError", "clean_errors"]
+__all__ = ["LOADING_ERRORS", "LaunchError", "clean_errors", "first_paragraph"]
+
+# What loading a model raises where its name, device or dtype is wrong: torch has an AssertionError for a device that it
+# was not built for, and an AttributeError for an unknown dtype.
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, AssertionError, AttributeError)
 
 
 class LaunchError(ValueError):
@@ -29,3 +33,12 @@ def clean_errors() -> Iterator[None]:
         # In one write: ranks share a terminal.
         sys.stderr.write(f"error: {text}\n" if rank == "0" else f"[rank {rank}] error: {text}\n")
         raise SystemExit(1) from error
+
+
+def first_paragraph(error: BaseException) -> str:
+    """What an error says first, in one line; its class where it says nothing.
+
+    >>> first_paragraph(OSError("no such   model")), first_paragraph(AssertionError())
+    ('no such model', 'AssertionError')
+    """
+    return " ".join(str(error).strip().split("\n\n")[0].split()) or type(error).__name__

@@ -8,7 +8,6 @@ there from the first step on, so that an interrupted run has them too.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import shlex
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard_reward import __version__
+from guard_reward.pipeline.files import replacing
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
@@ -54,10 +54,10 @@ def write_record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[An
     if not trainer.is_world_process_zero():
         return
     file = Path(trainer.args.output_dir) / _FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
     if record["launch"]["resumed_from"] and (before := read_record(file.parent)):
         record["earlier"] = [*before.pop("earlier", []), before]
-    _write_whole(file, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
+    with replacing(file) as part:  # a run that is killed here leaves the record of the one before
+        part.write_text(json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
     trainer.create_model_card(model_name=file.parent.name)
 
 
@@ -74,13 +74,6 @@ def recorded(config: Any) -> dict[str, Any]:
     """A config's fields as a record has them: of JSON's types, without secrets."""
     values = config.to_dict() if hasattr(config, "to_dict") else asdict(config)
     return json.loads(json.dumps(_without_secrets(values), default=str))
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """All or nothing: a run that is killed here leaves the record of the one before."""
-    draft = file.with_name(f"{file.name}.tmp")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, file)
 
 
 def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -> dict[str, Any]:

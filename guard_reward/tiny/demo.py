@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from guard_reward import GuardReward
     from guard_reward.guards import TransformersGuard
 
-__all__ = ["guard_agreement", "run_demo"]
+__all__ = ["guard_agreement", "judge_model", "make_reward", "run_demo"]
 
 
 def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSettings | None = None) -> dict[str, Any]:
@@ -69,10 +69,10 @@ def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSe
         histories: dict[str, list[dict[str, Any]]] = {}
         facts: dict[str, str] = {"seed": str(seed), "start": start, **{k: str(v) for k, v in asdict(settings).items()}}
         for run, title in RUNS.items():
-            reward = _make_reward(run, guard, policy_folder)
+            reward = make_reward(run, guard, policy_folder)
             trainer = train_policy(policy_folder, reward, out / run, seed=seed, settings=settings, label=title)
             histories[run] = [entry for entry in trainer.state.log_history if "reward" in entry]
-            replies[run] = _judge_model(trainer.model, trainer.processing_class, seed, settings)
+            replies[run] = judge_model(trainer.model, trainer.processing_class, seed, settings)
             facts |= {f"scheme ({run})" if key == "scheme" else key: text for key, text in reward.describe().items()}
 
     tables = {run: evaluate(judged) for run, judged in replies.items()}
@@ -104,14 +104,15 @@ def guard_agreement(guard: TransformersGuard, count: int = 1000, seed: int = 0) 
     return rate(right, count)
 
 
-def _make_reward(run: str, guard: TransformersGuard, policy_folder: Path) -> GuardReward:
+def make_reward(scheme: str, guard: TransformersGuard, policy_folder: Path) -> GuardReward:
+    """The reward of a run in this world: a scheme by its plain name, with the oracle's helpfulness."""
     from transformers import AutoTokenizer
 
     from guard_reward import GuardReward
 
     return GuardReward(
         guard,
-        scheme=run,
+        scheme=scheme,
         helpfulness=oracle_helpfulness,
         prompt_label_column="harmful",
         eos_token_ids=[AutoTokenizer.from_pretrained(policy_folder).eos_token_id],
@@ -122,10 +123,11 @@ def _judge_folder(folder: Path, seed: int, settings: DemoSettings) -> list[Judge
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
-    return _judge_model(model, AutoTokenizer.from_pretrained(folder), seed, settings)
+    return judge_model(model, AutoTokenizer.from_pretrained(folder), seed, settings)
 
 
-def _judge_model(model: Any, tokenizer: Any, seed: int, settings: DemoSettings) -> list[JudgedReply]:
+def judge_model(model: Any, tokenizer: Any, seed: int, settings: DemoSettings) -> list[JudgedReply]:
+    """The policy's replies to held-out requests, judged by the oracle."""
     return judge_policy(
         model,
         tokenizer,

@@ -13,6 +13,7 @@ import torch
 
 from guard_reward.guards import Guard, TransformersGuard
 from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
+from tests.elsewhere import Elsewhere
 
 SAFE = "Safety: Safe\nCategories: None"
 
@@ -268,20 +269,6 @@ def test_a_guard_that_slept_judges_as_before(tiny_guard):
     assert used.prefix_reuse < 0.9  # the preambles were freed, and computed again
     guard.wake()
     assert [verdict.text for verdict in guard.moderate(ROWS)] == expected
-
-
-class Elsewhere:
-    """A model's device and where it was sent, without an accelerator."""
-
-    def __init__(self, model):
-        self.model, self.device, self.sent = model, torch.device("xpu:0"), []
-
-    def __getattr__(self, name):
-        return getattr(self.model, name)
-
-    def to(self, device, **_):
-        self.device = torch.device(device)
-        self.sent.append(str(device))
 
 
 def test_sleep_gives_the_device_back_and_waking_returns_to_it(tiny_guard, monkeypatch):
