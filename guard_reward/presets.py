@@ -13,8 +13,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from guard_reward.guards import Guard
-    from guard_reward.reward import GuardReward
+    from guard_reward.rewards.reward import GuardReward
+    from guard_reward.verdict import Guard
 
 __all__ = [
     "DEFAULT_GUARD",
@@ -42,7 +42,7 @@ def _guard() -> Guard:
 
 @cache
 def _reward(scheme: str) -> GuardReward:
-    from guard_reward.reward import GuardReward
+    from guard_reward.rewards.reward import GuardReward
     from guard_reward.schemes import SCHEMES
 
     helpfulness = os.environ.get("GUARD_REWARD_HELPFULNESS")

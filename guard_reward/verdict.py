@@ -13,11 +13,22 @@ that contains ``Safety: Safe`` must not be able to answer for the guard.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Category", "Outcome", "Probabilities", "Severity", "Unjudged", "Verdict", "parse_verdict"]
+__all__ = [
+    "Category",
+    "Conversation",
+    "Guard",
+    "Outcome",
+    "Probabilities",
+    "Severity",
+    "Unjudged",
+    "Verdict",
+    "parse_verdict",
+]
 
 
 class Severity(StrEnum):
@@ -135,6 +146,29 @@ class Unjudged:
     outcome: Outcome
     text: str = ""
     reason: str = ""
+
+
+Conversation = Sequence[Mapping[str, Any]]
+"""Chat messages, ``[{"role": "user", "content": "…"}, …]``."""
+
+
+@runtime_checkable
+class Guard(Protocol):
+    """Anything that judges conversations. A guard is not a ``torch.nn.Module``: trainers would take it for a policy."""
+
+    def moderate(self, conversations: Sequence[Conversation]) -> list[Verdict | Unjudged]:
+        """Judge each conversation's last message: a user's (or a late system's) as a prompt, else as a response.
+
+        Never raises for a conversation that it cannot judge: that row gets an `Unjudged` with the reason.
+
+        Returns:
+            One verdict a conversation, in the same order.
+        """
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Facts for the run's record: ``guard``, ``revision``, ``template_hash``, ``dtype``, versions, …"""
+        ...
 
 
 _THINK_BLOCK = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)

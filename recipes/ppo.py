@@ -19,16 +19,18 @@ examples:
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from guard_reward import launch
+from guard_reward.errors import clean_errors
+from guard_reward.prompts import DataConfig, load_prompts
 from guard_reward.trainers import PPOConfig, PPOTrainer
 
 
 def main() -> None:
     """Parse, load, train, save."""
-    configs = launch.parse((launch.GuardRewardConfig, launch.DataConfig, PPOConfig, ModelConfig), __doc__)
+    configs = launch.parse((launch.GuardRewardConfig, DataConfig, PPOConfig, ModelConfig), __doc__)
     guard, data, args, model = configs
     args.model_init_kwargs = launch.model_init_kwargs(model, args)
     args.resume_from_checkpoint = launch.find_checkpoint(args, configs)
-    train_dataset, eval_dataset = launch.load_prompts(data, args)
+    train_dataset, eval_dataset = load_prompts(data, args)
     reward = launch.build_reward(
         guard, launch.read_policy(model, args), labelled="harmful" in train_dataset.column_names
     )
@@ -51,5 +53,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with launch.clean_errors():
+    with clean_errors():
         main()

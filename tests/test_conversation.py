@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guard_reward.conversation import message_text, normalize, split_message, turn_text
-from guard_reward.prompting import Prompter
+from guard_reward.models.chat_template import Prompter
 
 
 def user(content, **more):

@@ -61,12 +61,12 @@ def test_each_preset_is_the_scheme_of_its_name(loads, preset, scheme, rewards):
     ],
 )
 def test_helpfulness_is_taken_from_the_environment(loads, monkeypatch, preset, rewards):
-    import guard_reward.helpfulness
+    import guard_reward.rewards.reward_model
 
     asked = []
     monkeypatch.setenv("GUARD_REWARD_HELPFULNESS", "some/reward-model")
     monkeypatch.setattr(
-        guard_reward.helpfulness,
+        guard_reward.rewards.reward_model,
         "make_helpfulness",
         lambda source, **_: asked.append(source) or (lambda completions, **batch: [2.0] * len(completions)),
     )

@@ -1,22 +1,18 @@
-"""Getting a guard checkpoint onto its device: frozen, whole, and out of the trainer's hands."""
+"""`load_guard`: a guard from a hub id or a folder."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from guard_reward.models.checkpoint import Checkpoint, checked_name
+
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from guard_reward.guards.transformers_guard import TransformersGuard
 
-    from guard_reward.guards.local import TransformersGuard
-
-__all__ = ["Checkpoint", "default_device", "load_guard", "outside_deepspeed"]
+__all__ = ["load_guard"]
 
 
 def load_guard(
@@ -56,7 +52,7 @@ def load_guard(
     >>> guard.moderate([[{"role": "user", "content": "How do I pick a lock?"}]])[0].severity  # doctest: +SKIP
     <Severity.CONTROVERSIAL: 'Controversial'>
     """
-    from guard_reward.guards.local import TransformersGuard
+    from guard_reward.guards.transformers_guard import TransformersGuard
 
     checkpoint = Checkpoint(
         name=checked_name(model),
@@ -73,108 +69,3 @@ def load_guard(
         },
     )
     return TransformersGuard.from_checkpoint(checkpoint, token_budget=token_budget, compile=compile)
-
-
-def checked_name(model: str | Path) -> str:
-    """A hub id as it is, or the path of a checkpoint folder that exists.
-
-    Raises:
-        ValueError: a URL.
-        FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
-    """
-    name = os.fspath(model)
-    if name.startswith(("http://", "https://")):
-        raise ValueError(f"{name!r} is a URL; a model is loaded from a hub id or a folder")
-    looks_like_path = isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1
-    path = Path(name).expanduser()
-    if looks_like_path and not path.exists():
-        raise FileNotFoundError(f"model folder {name!r} does not exist")
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise FileNotFoundError(f"model folder {name!r} has no config.json: is it a model checkpoint?")
-    return str(path) if path.is_dir() else name
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where a model comes from and how it is loaded: all that travels when a guard is pickled."""
-
-    name: str
-    device: str | None = None
-    dtype: str | torch.dtype | None = None
-    revision: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def load(self, auto_class: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """Model (frozen, in eval mode, whole on its device) and tokenizer.
-
-        Args:
-            auto_class: the transformers class that builds the model, such as ``AutoModelForCausalLM``.
-        """
-        from transformers import AutoTokenizer
-
-        device = torch.device(self.device) if self.device else default_device()
-        tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision)
-        with outside_deepspeed(), _on_every_rank():
-            model, loading = auto_class.from_pretrained(
-                self.name,
-                output_loading_info=True,
-                revision=self.revision,
-                dtype=self.dtype or "auto",
-                # Quantized weights cannot be moved afterwards: they are loaded onto the device.
-                **({"device_map": {"": device}} if "quantization_config" in self.options else {}),
-                **self.options,
-            )
-        if loading["missing_keys"]:
-            missing = ", ".join(sorted(loading["missing_keys"])[:3])
-            raise ValueError(
-                f"{self.name} lacks weights that {type(model).__name__} needs ({missing}, …), which would be random"
-            )
-        if "quantization_config" not in self.options:
-            model = model.to(device)
-        return model.eval().requires_grad_(False), tokenizer
-
-
-def default_device() -> torch.device:
-    """This process's accelerator, by the launcher's local rank, even before any trainer has chosen it; else the CPU."""
-    use_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    accelerator = None if use_cpu else torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
-        return torch.device("cpu")
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    return torch.device(accelerator.type, local_rank % torch.accelerator.device_count())
-
-
-@contextlib.contextmanager
-def _on_every_rank() -> Iterator[None]:
-    """Load weights on this rank although accelerate's FSDP plugin leaves loading to rank 0 and spreads them later.
-
-    No one spreads a guard's: on all other ranks it would be random, and judge, without a word.
-    """
-    variable = "FSDP_CPU_RAM_EFFICIENT_LOADING"
-    before = os.environ.pop(variable, None)
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.environ[variable] = before
-
-
-@contextlib.contextmanager
-def outside_deepspeed() -> Iterator[None]:
-    """Load models whole although a ZeRO-3 trainer is configured in this process.
-
-    While a ZeRO-3 config object is alive, ``from_pretrained`` partitions every model over the ranks; a guard that no
-    engine gathers again then fails with "weight must be 2-D". The config is put back on leaving.
-    """
-    from transformers.integrations import deepspeed as integration
-
-    reference = getattr(integration, "_hf_deepspeed_config_weak_ref", None)
-    config = reference() if reference is not None else None
-    if config is None:
-        yield
-        return
-    integration.unset_hf_deepspeed_config()
-    try:
-        yield
-    finally:
-        integration.set_hf_deepspeed_config(config)

@@ -17,59 +17,20 @@ One idea a file:
 This room knows TRL's configs; it knows no trainer: those are the recipes' own lines.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from guard_reward._renamed import renamed_names
 
-if TYPE_CHECKING:
-    from guard_reward.launch.config import GuardRewardConfig, build_reward
-    from guard_reward.launch.data import DataConfig, PromptSet, load_prompts
-    from guard_reward.launch.errors import LaunchError, clean_errors
-    from guard_reward.launch.parsing import parse
-    from guard_reward.launch.policy import PolicyFacts, model_init_kwargs, read_policy
-    from guard_reward.launch.record import write_record
-    from guard_reward.launch.resume import find_checkpoint
-
-_HOMES = {
-    "DataConfig": "data",
-    "GuardRewardConfig": "config",
-    "LaunchError": "errors",
-    "PolicyFacts": "policy",
-    "PromptSet": "data",
-    "build_reward": "config",
-    "clean_errors": "errors",
-    "find_checkpoint": "resume",
-    "load_prompts": "data",
-    "model_init_kwargs": "policy",
-    "parse": "parsing",
-    "read_policy": "policy",
-    "write_record": "record",
-}
-
-__all__ = [
-    "DataConfig",
-    "GuardRewardConfig",
-    "LaunchError",
-    "PolicyFacts",
-    "PromptSet",
-    "build_reward",
-    "clean_errors",
-    "find_checkpoint",
-    "load_prompts",
-    "model_init_kwargs",
-    "parse",
-    "read_policy",
-    "write_record",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its home when it is first used."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"guard_reward.launch.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'guard_reward.launch' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+_getattr, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = renamed_names(
+    __name__,
+    {
+        "DataConfig": "guard_reward.prompts.DataConfig",
+        "LaunchError": "guard_reward.errors.UserError",
+        "PolicyFacts": "guard_reward.rewards.policy.PolicyFacts",
+        "PromptSet": "guard_reward.prompts.PromptSet",
+        "clean_errors": "guard_reward.errors.clean_errors",
+        "load_prompts": "guard_reward.prompts.load_prompts",
+    },
+    _getattr,
+)

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from guard_reward import helpfulness as reward_models
+from guard_reward.errors import LOADING_ERRORS, UserError, first_paragraph
 from guard_reward.guards import load_guard
-from guard_reward.launch.errors import LOADING_ERRORS, LaunchError, first_paragraph
-from guard_reward.launch.policy import PolicyFacts
 from guard_reward.launch.values import read_controversial, read_number, read_values
-from guard_reward.reward import GuardReward
+from guard_reward.rewards import reward_model
+from guard_reward.rewards.policy import PolicyFacts
+from guard_reward.rewards.reward import GuardReward
 from guard_reward.schemes import SCHEMES, Scheme
 
 __all__ = ["GuardRewardConfig", "build_reward"]
@@ -92,7 +92,7 @@ class GuardRewardConfig:
 
     def __post_init__(self) -> None:
         if not self.guard:
-            raise LaunchError("guard: name one, such as Qwen/Qwen3Guard-Gen-4B, or a folder")
+            raise UserError("guard: name one, such as Qwen/Qwen3Guard-Gen-4B, or a folder")
         self.scheme_values = _mapping(self.scheme_values, "scheme_values")
         self.on_outcome = _mapping(self.on_outcome, "on_outcome")
 
@@ -106,7 +106,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
         labelled: whether the prompts have the column ``harmful``; metrics are then split by it.
 
     Raises:
-        LaunchError: names the field that is wrong.
+        UserError: names the field that is wrong.
 
     Example:
         >>> config = GuardRewardConfig(guard="runs/tiny/guard")
@@ -117,7 +117,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
     found = _find_helpfulness(config.helpfulness)
     _check_options_of_helpfulness(config, found)
     if found is None and getattr(scheme, "needs_helpfulness", False):
-        raise LaunchError(
+        raise UserError(
             f"helpfulness: the scheme {config.scheme!r} needs it; give a reward model's hub id or folder, or the "
             "dotted path of a callable"
         )
@@ -126,7 +126,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             config.guard, device=config.guard_device, dtype=config.guard_dtype, revision=config.guard_revision
         )
     except LOADING_ERRORS as error:
-        raise LaunchError(f"guard: {config.guard!r} could not be loaded: {first_paragraph(error)}") from error
+        raise UserError(f"guard: {config.guard!r} could not be loaded: {first_paragraph(error)}") from error
     helpfulness = _load_reward_model(config, policy) if isinstance(found, str) else found
     try:
         return GuardReward(
@@ -142,26 +142,26 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             sleep=config.guard_sleep,
         )
     except (OSError, ValueError) as error:
-        raise LaunchError(first_paragraph(error)) from error
+        raise UserError(first_paragraph(error)) from error
 
 
 def _make_scheme(config: GuardRewardConfig) -> Scheme:
     """The scheme of that plain name with its values, each of which it has to have."""
     if config.scheme not in SCHEMES:
-        raise LaunchError(f"scheme: there is no {config.scheme!r}; there are {', '.join(SCHEMES)}")
+        raise UserError(f"scheme: there is no {config.scheme!r}; there are {', '.join(SCHEMES)}")
     make = SCHEMES[config.scheme]
     values = _mapping(config.scheme_values, "scheme_values") or {}
     known = list(inspect.signature(make).parameters)
     if unknown := [name for name in values if name not in known]:
-        raise LaunchError(
+        raise UserError(
             f"scheme_values: {config.scheme} has no {', '.join(unknown)}; it has {', '.join(known) or 'no values'}"
         )
     try:
         return make(**read_values(make, values))
-    except LaunchError:
+    except UserError:
         raise
     except (TypeError, ValueError) as error:
-        raise LaunchError(f"scheme_values: {error}") from error
+        raise UserError(f"scheme_values: {error}") from error
 
 
 def _find_helpfulness(name: str | None) -> Any:
@@ -173,11 +173,11 @@ def _find_helpfulness(name: str | None) -> Any:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise LaunchError(f"helpfulness: {name!r} cannot be imported: {error}") from error
+        raise UserError(f"helpfulness: {name!r} cannot be imported: {error}") from error
     finally:
         sys.path.remove("")
     if not callable(found):
-        raise LaunchError(f"helpfulness: {name!r} is not callable; it needs TRL's reward signature")
+        raise UserError(f"helpfulness: {name!r} is not callable; it needs TRL's reward signature")
     return found
 
 
@@ -186,7 +186,7 @@ def _check_options_of_helpfulness(config: GuardRewardConfig, found: Any) -> None
         return
     given = [name for name in ("helpfulness_revision", "helpfulness_dtype") if getattr(config, name)]
     if given:
-        raise LaunchError(
+        raise UserError(
             f"{', '.join(given)}: goes with a reward model, by its hub id or folder in helpfulness; found "
             + ("none" if found is None else f"the callable {config.helpfulness}")
         )
@@ -195,16 +195,14 @@ def _check_options_of_helpfulness(config: GuardRewardConfig, found: Any) -> None
 def _load_reward_model(config: GuardRewardConfig, policy: PolicyFacts) -> Any:
     assert config.helpfulness is not None
     try:
-        return reward_models.RewardModel(
+        return reward_model.RewardModel(
             config.helpfulness,
             dtype=config.helpfulness_dtype,
             revision=config.helpfulness_revision,
             thinking_prefilled=policy.thinking_prefilled,
         )
     except LOADING_ERRORS as error:
-        raise LaunchError(
-            f"helpfulness: {config.helpfulness!r} could not be loaded: {first_paragraph(error)}"
-        ) from error
+        raise UserError(f"helpfulness: {config.helpfulness!r} could not be loaded: {first_paragraph(error)}") from error
 
 
 def _controversial(value: Any) -> Any:
@@ -222,8 +220,8 @@ def _read_pay(value: Any, name: str) -> Any:
         return value
     try:
         return read_number(value, name)
-    except LaunchError as error:
-        raise LaunchError(f"{error}; or say floor, or null for no part in training") from error
+    except UserError as error:
+        raise UserError(f"{error}; or say floor, or null for no part in training") from error
 
 
 def _mapping(value: Mapping[str, Any] | str | None, name: str) -> dict[str, Any] | None:
@@ -232,7 +230,7 @@ def _mapping(value: Mapping[str, Any] | str | None, name: str) -> dict[str, Any]
         try:
             value = json.loads(value)
         except json.JSONDecodeError as error:
-            raise LaunchError(f"{name}: no JSON: {error}") from error
+            raise UserError(f"{name}: no JSON: {error}") from error
     if value is not None and not isinstance(value, Mapping):
-        raise LaunchError(f"{name}: should be a mapping, found {value!r}")
+        raise UserError(f"{name}: should be a mapping, found {value!r}")
     return None if value is None else dict(value)

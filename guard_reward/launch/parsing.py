@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]
 from transformers import TrainingArguments
 from trl import TrlParser
 
-from guard_reward.launch.errors import LaunchError
+from guard_reward.errors import UserError
 
 __all__ = ["make_parser", "parse"]
 
@@ -30,7 +30,7 @@ class _RecipeParser(TrlParser):
     """TRL's parser; a mistake is one line, without the usage of some three hundred options."""
 
     def error(self, message: str) -> NoReturn:
-        raise LaunchError(message)
+        raise UserError(message)
 
 
 def make_parser(configs: Sequence[type], description: str) -> TrlParser:
@@ -66,7 +66,7 @@ def parse(configs: Sequence[type], description: str, arguments: Sequence[str] | 
         One instance of each class.
 
     Raises:
-        LaunchError: a file that cannot be read, a key that no class has, a value that a class refuses, processes or
+        UserError: a file that cannot be read, a key that no class has, a value that a class refuses, processes or
             DeepSpeed that got lost between launcher and config.
     """
     try:
@@ -74,7 +74,7 @@ def parse(configs: Sequence[type], description: str, arguments: Sequence[str] | 
             _config_apart(sys.argv[1:] if arguments is None else arguments)
         )
     except (ValueError, TypeError, OSError, IndexError, yaml.YAMLError) as error:
-        raise LaunchError(_explained(error)) from error
+        raise UserError(_explained(error)) from error
     for config in parsed:
         if isinstance(config, TrainingArguments):
             _check_processes(config)
@@ -128,12 +128,12 @@ def _uses_deepspeed() -> bool:
 def _check_processes(args: TrainingArguments) -> None:
     """Whether accelerate has understood what was launched: on a CPU it may not, and train on without a word."""
     if _uses_deepspeed() and args.use_cpu:
-        raise LaunchError(
+        raise UserError(
             "use_cpu: true would switch DeepSpeed off; leave it out, and where there is a GPU hide it with "
             "CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu"
         )
     if args.world_size != _launched_processes():
-        raise LaunchError(
+        raise UserError(
             f"{_launched_processes()} processes were launched, and each takes itself for one of {args.world_size}; on "
             "a CPU they need use_cpu: true (without DeepSpeed) or ddp_backend: gloo (with it)"
         )

@@ -3,48 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from guard_reward.launch.errors import LaunchError
+from guard_reward.errors import UserError
+from guard_reward.rewards.policy import PolicyFacts, opens_thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from trl import GRPOConfig, ModelConfig
 
-__all__ = ["PolicyFacts", "model_init_kwargs", "opens_thinking", "read_policy"]
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyFacts:
-    """What a completion cannot tell about itself.
-
-    Attributes:
-        eos_token_ids: every id that ends a completion; what ends otherwise was truncated.
-        thinking_prefilled: whether the chat template writes the opening ``<think>``, so that completions begin inside.
-    """
-
-    eos_token_ids: tuple[int, ...]
-    thinking_prefilled: bool
+__all__ = ["model_init_kwargs", "read_policy"]
 
 
 def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
     """The facts of the policy that `model` names, under the chat template settings of `args`.
 
     Raises:
-        LaunchError: no name, a policy that cannot be found, or one without a chat template.
+        UserError: no name, a policy that cannot be found, or one without a chat template.
     """
     if not model.model_name_or_path:
-        raise LaunchError("model_name_or_path: name the policy, a hub id or a folder")
+        raise UserError("model_name_or_path: name the policy, a hub id or a folder")
     options = {"revision": model.model_revision, "trust_remote_code": args.trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, **options)
     except (OSError, ValueError) as error:
-        raise LaunchError(f"model_name_or_path: {' '.join(str(error).split())}") from error
+        raise UserError(f"model_name_or_path: {' '.join(str(error).split())}") from error
     if tokenizer.chat_template is None:
-        raise LaunchError(
+        raise UserError(
             f"model_name_or_path: {model.model_name_or_path!r} has no chat template, and prompts are chat messages; "
             "take the instruct model"
         )
@@ -52,14 +39,6 @@ def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
         eos_token_ids=_end_ids(model.model_name_or_path, tokenizer, options),
         thinking_prefilled=opens_thinking(tokenizer, args.chat_template_kwargs or {}),
     )
-
-
-def opens_thinking(tokenizer: PreTrainedTokenizerBase, chat_template_kwargs: Mapping[str, Any]) -> bool:
-    """Whether a prompt ends in an open ``<think>`` once the chat template has rendered it."""
-    prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True, **chat_template_kwargs
-    )
-    return prompt.rstrip().endswith("<think>")
 
 
 def model_init_kwargs(model: ModelConfig, args: GRPOConfig) -> dict[str, Any]:

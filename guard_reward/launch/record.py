@@ -19,13 +19,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard_reward import __version__
-from guard_reward.pipeline.files import replacing
+from guard_reward._version import __version__
+from guard_reward.files import replacing
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
 
-    from guard_reward.reward import GuardReward
+    from guard_reward.rewards.reward import GuardReward
 
 __all__ = ["read_record", "recorded", "write_record"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.launch.errors import LaunchError
+from guard_reward.errors import UserError
 from guard_reward.launch.record import read_record, recorded
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def find_checkpoint(args: TrainingArguments, configs: Sequence[Any] = ()) -> str
             in ``output_dir``, by its ``run_config.json``; a checkpoint that is named goes on with other settings.
 
     Raises:
-        LaunchError: a path that is no checkpoint; another run's ``output_dir``, with what differs.
+        UserError: a path that is no checkpoint; another run's ``output_dir``, with what differs.
     """
     wanted = args.resume_from_checkpoint
     if wanted is None or str(wanted).lower() in _OFF:
         return None
     if wanted != "auto":
         if not _is_finished(Path(str(wanted))):
-            raise LaunchError(
+            raise UserError(
                 f"resume_from_checkpoint: {wanted!r} is no checkpoint folder (it has no readable {_STATE}); "
                 "'auto' takes the last one in output_dir, if there is any"
             )
@@ -78,7 +78,7 @@ def _check_same_run(args: TrainingArguments, configs: Sequence[Any], found: Path
         return
     if changed := list(_changes(before, configs, trainer=type(args).__name__)):
         was, now = (", ".join(f"{name}={_short(pair[side])}" for name, *pair in changed) for side in (0, 1))
-        raise LaunchError(
+        raise UserError(
             f"output_dir: {args.output_dir} was made with {was}, now {now}: give another --output_dir, or name the "
             f"checkpoint to go on with these settings: --resume_from_checkpoint {found}"
         )

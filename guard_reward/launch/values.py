@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from guard_reward.launch.errors import LaunchError
+from guard_reward.errors import UserError
 from guard_reward.schemes import Controversial
 from guard_reward.verdict import Category
 
@@ -21,7 +21,7 @@ def read_values(make: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
     """`values` as the fields of the scheme `make` take them: numbers finite, texts that are numbers converted.
 
     Raises:
-        LaunchError: a value that is not of its field's kind; names the field.
+        UserError: a value that is not of its field's kind; names the field.
 
     >>> from guard_reward.schemes import Hybrid
     >>> read_values(Hybrid, {"unsafe": "-1e1", "controversial": "safe"})
@@ -42,7 +42,7 @@ def read_number(value: Any, name: str) -> float:
     except ValueError:
         number = None
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-        raise LaunchError(f"{name} should be a finite number, found {value!r}")
+        raise UserError(f"{name} should be a finite number, found {value!r}")
     return number
 
 
@@ -53,8 +53,8 @@ def read_controversial(value: Any, name: str) -> Controversial:
         return value
     try:
         return read_number(value, name)
-    except LaunchError as error:
-        raise LaunchError(f"{name} should be {', '.join(map(repr, words))} or a number, found {value!r}") from error
+    except UserError as error:
+        raise UserError(f"{name} should be {', '.join(map(repr, words))} or a number, found {value!r}") from error
 
 
 def _read(hint: Any, value: Any, name: str) -> Any:
@@ -74,19 +74,19 @@ def _read(hint: Any, value: Any, name: str) -> Any:
 def _whole(value: Any, name: str) -> int:
     number = read_number(value, name)
     if number != int(number):
-        raise LaunchError(f"{name} should be a whole number, found {value!r}")
+        raise UserError(f"{name} should be a whole number, found {value!r}")
     return int(number)
 
 
 def _numbers(value: Any, count: int, name: str) -> tuple[float, ...]:
     if not isinstance(value, (list, tuple)) or len(value) != count:
-        raise LaunchError(f"{name} should be a list of {count} numbers, found {value!r}")
+        raise UserError(f"{name} should be a list of {count} numbers, found {value!r}")
     return tuple(read_number(entry, name) for entry in value)
 
 
 def _categories(value: Any, name: str) -> dict[str, float]:
     if not isinstance(value, Mapping):
-        raise LaunchError(f"{name} should be a mapping, category: number, found {value!r}")
+        raise UserError(f"{name} should be a mapping, category: number, found {value!r}")
     if unknown := [str(key) for key in value if key not in list(Category)]:
-        raise LaunchError(f"{name}: there is no {', '.join(unknown)}; there are {', '.join(Category)}")
+        raise UserError(f"{name}: there is no {', '.join(unknown)}; there are {', '.join(Category)}")
     return {str(key): read_number(number, f"{name}: {key}") for key, number in value.items()}

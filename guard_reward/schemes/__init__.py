@@ -10,8 +10,8 @@ float. It knows verdicts; it knows no model, no trainer and no text.
 
 One idea a file:
 
-- `guard_reward.schemes.assessment`: what a scheme is given, and how Controversial counts.
-- `guard_reward.schemes.report`: `GuardOnly` and `Hybrid`, two equations of the Qwen3Guard technical report (arXiv
+- `guard_reward.schemes.base`: what a scheme is given, and how Controversial counts.
+- `guard_reward.schemes.qwen3guard_report`: `GuardOnly` and `Hybrid`, two equations of the Qwen3Guard technical report (arXiv
   2510.14276, section 3.5) as they stand.
 - `guard_reward.schemes.severity`: `SeverityTable`, a value per level and category.
 - `guard_reward.schemes.soft`: `Soft`, the expected value of another scheme under the guard's probabilities.
@@ -26,11 +26,11 @@ One idea a file:
 """
 
 from guard_reward.schemes.appropriate_refusal import AppropriateRefusal
-from guard_reward.schemes.assessment import Assessment, Controversial, Scheme
+from guard_reward.schemes.base import Assessment, Controversial, Scheme
 from guard_reward.schemes.boundary import Boundary
 from guard_reward.schemes.lagrangian import Lagrangian
+from guard_reward.schemes.qwen3guard_report import GuardOnly, Hybrid
 from guard_reward.schemes.registry import SCHEMES, make_scheme
-from guard_reward.schemes.report import GuardOnly, Hybrid
 from guard_reward.schemes.safe_completion import SafeCompletion
 from guard_reward.schemes.severity import SeverityTable
 from guard_reward.schemes.soft import Soft, hard

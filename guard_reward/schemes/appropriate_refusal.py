@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from guard_reward.schemes.assessment import Assessment, Controversial, check_controversial, safeness
+from guard_reward.schemes.base import Assessment, Controversial, check_controversial, safeness
 
 __all__ = ["AppropriateRefusal"]
 

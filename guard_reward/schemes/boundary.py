@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from guard_reward.schemes.assessment import (
+from guard_reward.schemes.base import (
     Assessment,
     Controversial,
     check_controversial,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from guard_reward.schemes.assessment import (
+from guard_reward.schemes.base import (
     Assessment,
     Controversial,
     check_controversial,
@@ -28,7 +28,7 @@ class Lagrangian:
     here the guard's verdict and whose limit is a rate; the second is projected dual ascent, one step a batch.
 
     The scheme is a plain function: its λ is the field `multiplier`. Inside a trainer `GuardReward` keeps the learned λ
-    in the trainer's state, from where it is logged, saved and resumed (`guard_reward.callbacks`).
+    in the trainer's state, from where it is logged, saved and resumed (`guard_reward.rewards.dual_ascent`).
 
     Args:
         unsafe_rate: the tolerated share of unsafe rollouts, from 0 to 1.

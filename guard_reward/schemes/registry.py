@@ -7,10 +7,10 @@ from dataclasses import is_dataclass, replace
 from typing import Any
 
 from guard_reward.schemes.appropriate_refusal import AppropriateRefusal
-from guard_reward.schemes.assessment import Controversial, Scheme
+from guard_reward.schemes.base import Controversial, Scheme
 from guard_reward.schemes.boundary import Boundary
 from guard_reward.schemes.lagrangian import Lagrangian
-from guard_reward.schemes.report import GuardOnly, Hybrid
+from guard_reward.schemes.qwen3guard_report import GuardOnly, Hybrid
 from guard_reward.schemes.safe_completion import SafeCompletion
 from guard_reward.schemes.severity import SeverityTable
 from guard_reward.schemes.soft import Soft

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from guard_reward.schemes.assessment import Assessment, Controversial, worth
+from guard_reward.schemes.base import Assessment, Controversial, worth
 from guard_reward.verdict import Category, Severity, Verdict
 
 __all__ = ["SeverityTable"]

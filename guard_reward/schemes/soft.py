@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from guard_reward.schemes.assessment import Assessment, Scheme
-from guard_reward.schemes.report import GuardOnly
+from guard_reward.schemes.base import Assessment, Scheme
+from guard_reward.schemes.qwen3guard_report import GuardOnly
 from guard_reward.verdict import Severity, Verdict
 
 __all__ = ["Soft", "hard"]

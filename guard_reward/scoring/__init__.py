@@ -9,19 +9,18 @@ batch's way through it:
 - `guard_reward.scoring.engine`: draft, one forward, verify, continue;
 - `guard_reward.scoring.grammar`: the verdict format as a state machine, the draft model;
 - `guard_reward.scoring.prefixes`: beginnings that rows share are computed once;
-- `guard_reward.scoring.store`: keys and values, one slot a token;
-- `guard_reward.scoring.layout`: one pass as a packed sequence, and who sees whom;
-- `guard_reward.scoring.roads`: two ways through the model, with `guard_reward.scoring.attention` in both.
+- `guard_reward.scoring.kv_cache`: keys and values, one slot a token;
+- `guard_reward.scoring.packing`: one pass as a packed sequence, and who sees whom;
+- `guard_reward.scoring.model_runner`: two ways through the model, with `guard_reward.scoring.attention` in both.
 """
 
 from guard_reward.scoring.batching import BatchRunner, plan_batches, plan_padded_batches
-from guard_reward.scoring.engine import ONE_AT_A_TIME, Generation, Usage, VerdictEngine
+from guard_reward.scoring.engine import Generation, Usage, VerdictEngine
 from guard_reward.scoring.grammar import Draft, VerdictGrammar
 from guard_reward.scoring.memory import token_budget
-from guard_reward.scoring.roads import FastRoad, GenericRoad, Road, choose_road
+from guard_reward.scoring.model_runner import FastRoad, GenericRoad, Road, choose_road
 
 __all__ = [
-    "ONE_AT_A_TIME",
     "BatchRunner",
     "Draft",
     "FastRoad",

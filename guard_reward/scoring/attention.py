@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from guard_reward.scoring.layout import AttentionGroup
-from guard_reward.scoring.store import KeyValues
+from guard_reward.scoring.kv_cache import KeyValues
+from guard_reward.scoring.packing import AttentionGroup
 
 __all__ = ["attend"]
 

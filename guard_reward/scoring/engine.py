@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,24 +24,23 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.scoring.grammar import ROOT, Draft, State, VerdictGrammar
-from guard_reward.scoring.layout import Segment, lay_out, rounding_on
+from guard_reward.scoring.kv_cache import KeyValues, KeyValueStore, joined
+from guard_reward.scoring.model_runner import Road, choose_road
+from guard_reward.scoring.packing import Segment, lay_out, rounding_on
 from guard_reward.scoring.prefixes import Ids, common_prefix, share_prefixes
-from guard_reward.scoring.roads import Road, choose_road
-from guard_reward.scoring.store import KeyValues, KeyValueStore, joined
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["ONE_AT_A_TIME", "Generation", "Usage", "VerdictEngine"]
+__all__ = ["Generation", "Usage", "VerdictEngine"]
 
 logger = logging.getLogger(__name__)
 NO_DRAFT = Draft()
 LONGEST_DRAFT = 64
 MISSES = 3  # drafts in a row without a single right guess after which a row is decoded without drafts
 HEAD_ROWS = 256  # positions whose logits are held at once: 78 MB in bfloat16 for a vocabulary of 152k
-# Replacing a model's attention and choosing kernels act on the whole process.
-ONE_AT_A_TIME = threading.RLock()
 # Both take a bias and need no plan for each new shape, which cuDNN's attention would make for nearly every call.
 CUDA_KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
@@ -172,7 +170,7 @@ class VerdictEngine:
             inputs: token ids, one sequence a row, none empty.
             grammars: what each row's answer is expected to look like.
         """
-        with ONE_AT_A_TIME:
+        with MODEL_LOCK:
             return self._generate(inputs, grammars)
 
     def _generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[VerdictGrammar]) -> list[Generation]:

@@ -5,13 +5,13 @@ the variants take turns, round after round, on new rows each time; before any ra
 given the same answers.
 
 - `guard_reward.speed.variants`: ways to get verdicts;
-- `guard_reward.speed.floor`: the time that nobody can beat;
-- `guard_reward.speed.racing`: taking turns;
+- `guard_reward.speed.roofline`: the time that nobody can beat;
+- `guard_reward.speed.compare`: taking turns;
 - `guard_reward.speed.check`: the short form for a user's own guard.
 """
 
-from guard_reward.speed.floor import Floor
-from guard_reward.speed.racing import Disagreement, Result, Variant, race
+from guard_reward.speed.compare import Disagreement, Result, Variant, race
+from guard_reward.speed.roofline import Floor
 from guard_reward.speed.variants import batched_generate, model_card, one_pass
 
 __all__ = ["Disagreement", "Floor", "Result", "Variant", "batched_generate", "model_card", "one_pass", "race"]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.speed.floor import Floor, matmul_rate
-from guard_reward.speed.racing import Variant, race
+from guard_reward.speed.compare import Variant, race
+from guard_reward.speed.roofline import Floor, matmul_rate
 from guard_reward.speed.variants import Rows, batched_generate, model_card, one_pass
 
 if TYPE_CHECKING:

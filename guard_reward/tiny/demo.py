@@ -17,13 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guard_reward.evaluation.statistics import Estimate, rate
 from guard_reward.tiny.evaluate import JudgedReply, evaluate, judge_policy, style_shares
 from guard_reward.tiny.grpo import DemoSettings, oracle_helpfulness, train_policy
 from guard_reward.tiny.guard import build_tiny_guard, load_tiny_guard, sample_conversations
 from guard_reward.tiny.policy import STARTS, build_tiny_policy
 from guard_reward.tiny.reproducible import reproducible
 from guard_reward.tiny.results import RUNS, as_json, print_start, print_table, write_report_page, write_results
-from guard_reward.tiny.statistics import Estimate, rate
 from guard_reward.tiny.world import Split
 from guard_reward.verdict import Verdict
 
@@ -52,7 +52,7 @@ def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSe
         raise ValueError(f"start should be one of {', '.join(STARTS)}, found {start!r}")
     import trl  # noqa: F401  what is not installed should be missed now, not after the training
 
-    import guard_reward.pipeline.report  # noqa: F401
+    import guard_reward.report  # noqa: F401
 
     settings = settings or DemoSettings()
     out = Path(out)

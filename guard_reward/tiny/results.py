@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from guard_reward.evaluation.statistics import Estimate
 from guard_reward.tiny.evaluate import METRICS, JudgedReply, style_shares
-from guard_reward.tiny.statistics import Estimate
 
 __all__ = ["RUNS", "as_json", "print_start", "print_table", "write_report_page", "write_results"]
 
@@ -59,7 +59,7 @@ def write_report_page(
     rollouts: Mapping[str, Sequence[Mapping[str, Any]]],
     facts: Mapping[str, str],
 ) -> None:
-    from guard_reward.pipeline.report import write_report
+    from guard_reward.report import write_report
 
     write_report(
         out / "report.html",

@@ -36,7 +36,7 @@ def small_guard(benchmark):
 @pytest.fixture
 def quick(benchmark, small_guard, monkeypatch):
     monkeypatch.setattr(benchmark, "shaped_guard", lambda *_, **__: small_guard)
-    monkeypatch.setattr("guard_reward.speed.racing.matmul_rate", lambda device, dtype: 1e9)
+    monkeypatch.setattr("guard_reward.speed.compare.matmul_rate", lambda device, dtype: 1e9)
 
 
 @pytest.mark.slow

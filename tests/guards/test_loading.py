@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from guard_reward import load_guard
-from guard_reward.guards.loading import default_device, outside_deepspeed
+from guard_reward.models.checkpoint import default_device, outside_deepspeed
 
 ROWS = [
     [{"role": "user", "content": "bake a cake"}],

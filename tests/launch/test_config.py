@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from guard_reward import schemes
-from guard_reward.launch import GuardRewardConfig, LaunchError, PolicyFacts, build_reward
+from guard_reward.launch import GuardRewardConfig, PolicyFacts, UserError, build_reward
 from tests.scripted_guard import ScriptedGuard
 
 FACTS = PolicyFacts(eos_token_ids=(2, 7), thinking_prefilled=True)
@@ -126,7 +126,7 @@ def test_values_as_yaml_writes_them(loaded: Any, scheme: str, values: dict[str, 
     ],
 )
 def test_values_that_are_none(loaded: Any, scheme: str, values: Any, message: str) -> None:
-    with pytest.raises(LaunchError) as error:
+    with pytest.raises(UserError) as error:
         build(scheme=scheme, scheme_values=values, helpfulness=SHORTNESS)
     assert str(error.value).startswith(f"scheme_values: {message}")
 
@@ -148,14 +148,18 @@ def test_other_names_are_models(loaded: Any, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dotted.folder").mkdir()
     asked = []
-    monkeypatch.setattr("guard_reward.helpfulness.RewardModel", lambda source, **_: asked.append(source) or shortness)
+    monkeypatch.setattr(
+        "guard_reward.rewards.reward_model.RewardModel", lambda source, **_: asked.append(source) or shortness
+    )
     build(helpfulness=name)
     assert asked == [name]
 
 
 def test_a_reward_model_is_loaded_as_asked(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr("guard_reward.helpfulness.RewardModel", lambda name, **options: asked.update(options) or len)
+    monkeypatch.setattr(
+        "guard_reward.rewards.reward_model.RewardModel", lambda name, **options: asked.update(options) or len
+    )
     build(helpfulness="org/reward-model", helpfulness_revision="abc", helpfulness_dtype="float32")
     assert asked == {"revision": "abc", "dtype": "float32", "thinking_prefilled": True}
 
@@ -220,7 +224,7 @@ def test_sleep(loaded: Any) -> None:
     ],
 )
 def test_mistakes(loaded: Any, values: dict[str, Any], message: str) -> None:
-    with pytest.raises(LaunchError) as error:
+    with pytest.raises(UserError) as error:
         build(**values)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -235,7 +239,7 @@ def test_mistakes(loaded: Any, values: dict[str, Any], message: str) -> None:
     ],
 )
 def test_guards_that_are_none(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(LaunchError) as error:
+    with pytest.raises(UserError) as error:
         build(**values)
     assert message in str(error.value)
     assert "\n" not in str(error.value)

@@ -11,7 +11,7 @@ pytest.importorskip("trl")
 
 from trl import GRPOConfig, ModelConfig
 
-from guard_reward.launch import DataConfig, GuardRewardConfig, LaunchError, PromptSet, clean_errors, parse
+from guard_reward.launch import DataConfig, GuardRewardConfig, PromptSet, UserError, clean_errors, parse
 from guard_reward.launch.parsing import make_parser
 
 CLASSES = (GuardRewardConfig, DataConfig, GRPOConfig, ModelConfig)
@@ -83,7 +83,7 @@ def test_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_mistakes_on_the_command_line(file: Path, arguments: list[str], message: str) -> None:
-    with pytest.raises(LaunchError) as error:
+    with pytest.raises(UserError) as error:
         read(file, *arguments)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -100,7 +100,7 @@ def test_mistakes_on_the_command_line(file: Path, arguments: list[str], message:
 )
 def test_mistakes_in_the_file(file: Path, text: str, message: str) -> None:
     file.write_text(text)
-    with pytest.raises(LaunchError) as error:
+    with pytest.raises(UserError) as error:
         read(file)
     assert message in str(error.value)
 
@@ -123,7 +123,7 @@ def test_a_file_behind_an_equals_sign(file: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_prompt_sets_that_are_none(file: Path, line: str, message: str) -> None:
     file.write_text(YAML.replace("datasets:\n  - {path: a.jsonl, harmful: true}", line))
-    with pytest.raises(LaunchError) as error:
+    with pytest.raises(UserError) as error:
         read(file)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -143,9 +143,9 @@ def test_evaluation_prompts(file: Path, line: str, sets: list[PromptSet]) -> Non
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(LaunchError, match=r"No such file or directory: 'none\.yaml'"):
+    with pytest.raises(UserError, match=r"No such file or directory: 'none\.yaml'"):
         parse(CLASSES, "A recipe.", ["--config", "none.yaml"])
-    with pytest.raises(LaunchError, match="--config needs the path of a YAML file"):
+    with pytest.raises(UserError, match="--config needs the path of a YAML file"):
         parse(CLASSES, "A recipe.", ["--config"])
 
 
@@ -169,7 +169,7 @@ def test_processes_that_got_lost(
         pytest.importorskip("deepspeed")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(LaunchError, match=message):
+    with pytest.raises(UserError, match=message):
         read(file, *arguments)
 
 
@@ -199,7 +199,7 @@ def test_help_has_our_options_first_and_the_examples_last() -> None:
 
 def test_a_mistake_ends_the_program_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop, clean_errors():
-        raise LaunchError("guard: name one")
+        raise UserError("guard: name one")
     assert stop.value.code == 1
     assert capsys.readouterr().err == "error: guard: name one\n"
 
@@ -221,7 +221,7 @@ def test_every_rank_says_its_own(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit), clean_errors():
-        raise LaunchError("guard: out of\nmemory")
+        raise UserError("guard: out of\nmemory")
     assert capsys.readouterr().err == f"{prefix}error: guard: out of memory\n"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from guard_reward.launch import LaunchError, model_init_kwargs, read_policy
+from guard_reward.launch import UserError, model_init_kwargs, read_policy
 from guard_reward.launch.policy import opens_thinking
 
 TURN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
@@ -99,11 +99,11 @@ def test_mistakes(policy: Any) -> None:
         ("no-such/policy", "model_name_or_path: "),
         (policy.folder / "none", "model_name_or_path: "),
     ):
-        with pytest.raises(LaunchError, match=message):
+        with pytest.raises(UserError, match=message):
             read_policy(model(folder), args())
     policy.tokenizer.chat_template = None
     for file in policy.folder.glob("*.jinja"):
         file.unlink()
     policy.tokenizer.save_pretrained(policy.folder)
-    with pytest.raises(LaunchError, match="has no chat template, and prompts are chat messages; take the instruct"):
+    with pytest.raises(UserError, match="has no chat template, and prompts are chat messages; take the instruct"):
         read_policy(model(policy.folder), args())

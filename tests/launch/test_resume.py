@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from guard_reward.launch import DataConfig, GuardRewardConfig, LaunchError, PromptSet, find_checkpoint
+from guard_reward.launch import DataConfig, GuardRewardConfig, PromptSet, UserError, find_checkpoint
 
 
 def checkpoint(run: Path, step: int, *, finished: bool = True) -> Path:
@@ -120,7 +120,7 @@ def test_a_checkpoint_by_its_path(tmp_path: Path) -> None:
 def test_a_path_that_is_no_checkpoint(tmp_path: Path, wanted: Any) -> None:
     checkpoint(tmp_path, 2, finished=False)
     path = str(tmp_path / wanted) if wanted in ("checkpoint-2", "none") else wanted
-    with pytest.raises(LaunchError, match=r"is no checkpoint folder .* 'auto' takes the last one in output_dir"):
+    with pytest.raises(UserError, match=r"is no checkpoint folder .* 'auto' takes the last one in output_dir"):
         find_checkpoint(args(tmp_path, path))
 
 
@@ -159,7 +159,7 @@ def test_auto_goes_on_with_the_same_run(tmp_path: Path, changes: dict[str, Any])
 )
 def test_auto_does_not_go_on_with_another_run(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     made(tmp_path)
-    with pytest.raises(LaunchError) as error:
+    with pytest.raises(UserError) as error:
         find(tmp_path, **changes)
     assert str(error.value).startswith(f"output_dir: {tmp_path} was made with ")
     assert message in str(error.value)

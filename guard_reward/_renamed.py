@@ -1,0 +1,101 @@
+"""Modules that have moved: their old names can be imported for one more version, with a warning that gives the new one.
+
+import guard_reward.helpfulness   # DeprecationWarning: use guard_reward.rewards.reward_model
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+_NEW_NAMES = {
+    "breaker": "rewards.circuit_breaker",
+    "callbacks": "rewards.dual_ascent",
+    "combination": "rewards.combine",
+    "guards.base": "verdict",
+    "guards.local": "guards.transformers_guard",
+    "guards.sleep": "models.sleep",
+    "helpfulness": "rewards.reward_model",
+    "judging": "rewards.judge",
+    "labels": "rewards.labels",
+    "launch.data": "prompts.sets",
+    "launch.errors": "errors",
+    "launch.files": "launch.scaffold",
+    "metrics": "rewards.metrics",
+    "pipeline": "moderation",
+    "pipeline.conversations": "moderation.columns",
+    "pipeline.errors": "errors",
+    "pipeline.files": "files",
+    "pipeline.journal": "moderation.journal",
+    "pipeline.moderate": "moderation.moderate",
+    "pipeline.report": "report",
+    "pipeline.tables": "moderation.tables",
+    "prompting": "models.chat_template",
+    "ranks": "rewards.distributed",
+    "reward": "rewards.reward",
+    "scales": "rewards.scale_check",
+    "schemes.assessment": "schemes.base",
+    "schemes.report": "schemes.qwen3guard_report",
+    "scoring.layout": "scoring.packing",
+    "scoring.roads": "scoring.model_runner",
+    "scoring.store": "scoring.kv_cache",
+    "speed.floor": "speed.roofline",
+    "speed.racing": "speed.compare",
+    "tiny.statistics": "evaluation.statistics",
+}
+_ERRORS = ("LaunchError", "PipelineError")  # both are `guard_reward.errors.UserError` now
+
+
+class _RenamedModules(MetaPathFinder, Loader):
+    """Finds an old name as a module that passes every attribute on from the new one."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        package, _, rest = name.partition(".")
+        if package != "guard_reward" or rest not in _NEW_NAMES:
+            return None
+        return ModuleSpec(name, self, is_package=any(old.startswith(f"{rest}.") for old in _NEW_NAMES))
+
+    def exec_module(self, module: ModuleType) -> None:
+        new_name = f"guard_reward.{_NEW_NAMES[module.__name__.removeprefix('guard_reward.')]}"
+        # At the line that imports the old name: the frames between are importlib's own, which warnings skip.
+        warnings.warn(f"{module.__name__} has moved: use {new_name}", DeprecationWarning, stacklevel=2)
+        new = importlib.import_module(new_name)
+
+        def __getattr__(name: str) -> Any:
+            if name in _ERRORS:
+                from guard_reward.errors import UserError
+
+                return UserError
+            return getattr(new, name)
+
+        module.__dict__["__getattr__"] = __getattr__
+
+
+def renamed_names(package: str, new_homes: Mapping[str, str], current: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A package's ``__getattr__`` that also finds names which have moved, with a warning that gives the new one.
+
+    Args:
+        package: its name.
+        new_homes: old name → where it is now, ``"module.name"``.
+        current: the ``__getattr__`` of the names that have not moved.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in new_homes:
+            return current(name)
+        module, _, new_name = new_homes[name].rpartition(".")
+        warnings.warn(f"{package}.{name} has moved: use {new_homes[name]}", DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(module), new_name)
+
+    return __getattr__
+
+
+sys.meta_path.append(_RenamedModules())

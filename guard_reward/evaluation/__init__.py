@@ -1,0 +1,1 @@
+"""Judging policies: sampling replies, and statistics over what was found."""

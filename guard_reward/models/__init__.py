@@ -1,0 +1,6 @@
+"""Frozen Hugging Face models: what a guard and a reward model share.
+
+- `guard_reward.models.checkpoint`: a checkpoint on its device, whole and frozen.
+- `guard_reward.models.chat_template`: conversations to token ids that no content can forge.
+- `guard_reward.models.sleep`: weights leave the accelerator and come back; the lock of all models.
+"""

@@ -1,0 +1,1 @@
+"""Moderating whole files: one verdict per row, in columns added to the file's own."""

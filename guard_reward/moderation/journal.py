@@ -1,0 +1,133 @@
+"""What a long job has finished so far, so that a killed run goes on where it was.
+
+A journal is a file of JSON lines beside the output. The first line says whose it is (the job's facts: input, guard,
+options); every other line is one finished chunk of results. A line counts once it ends in a newline and is on the
+disk, so that a kill at any moment loses at most the chunk in hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Self
+
+from guard_reward.errors import UserError
+
+__all__ = ["Journal"]
+
+Result = list[Any]
+"""The values of the added columns for one row."""
+
+_VERSION = 1
+
+
+class Journal:
+    """The finished rows of one job; while it is open (a context manager) it keeps a second run out.
+
+    Attributes:
+        row_count: finished rows, from the first on without a gap.
+    """
+
+    def __init__(self, path: Path, job: Mapping[str, str], *, restart: bool = False):
+        """Open the journal of `job`, or begin one.
+
+        Raises:
+            UserError: the journal of another job, a damaged one, or one that another process is writing.
+        """
+        self.path = path
+        self.row_count = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[bytes] = path.open("a+b")
+        try:
+            _lock(self._file, path)
+            if restart:
+                self._file.truncate(0)
+            self._recover(dict(job))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def append(self, results: list[Result]) -> None:
+        """Record the next rows' results; they are on the disk when this returns."""
+        self._write({"start": self.row_count, "results": results})
+        self.row_count += len(results)
+
+    def results(self) -> Iterator[Result]:
+        """All finished rows' results, in order."""
+        with self.path.open("rb") as file:
+            next(file)
+            for line in file:
+                yield from json.loads(line)["results"]
+
+    def remove(self) -> None:
+        """The job is done and its output in place: nothing is left to resume."""
+        self.path.unlink(missing_ok=True)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self._file.write(json.dumps(record).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _recover(self, job: dict[str, str]) -> None:
+        """Check the header, count the finished rows and cut off a last line that a kill left unfinished."""
+        self._file.seek(0)
+        whole = 0  # bytes of complete lines
+        for number, line in enumerate(self._file):
+            if not line.endswith(b"\n"):
+                break
+            record = self._parse(line, number)
+            if number == 0:
+                self._check_job(record.get("job", {}), job)
+            elif record.get("start") != self.row_count or not isinstance(record.get("results"), list):
+                raise self._damaged(number)
+            else:
+                self.row_count += len(record["results"])
+            whole += len(line)
+        self._file.truncate(whole)
+        self._file.seek(0, os.SEEK_END)
+        if whole == 0:
+            self._write({"journal": _VERSION, "job": job})
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise self._damaged(number) from error
+        if not isinstance(record, dict) or (number == 0 and record.get("journal") != _VERSION):
+            raise self._damaged(number)
+        return record
+
+    def _damaged(self, number: int) -> UserError:
+        return UserError(f"journal '{self.path}' is damaged in line {number + 1}: use --restart to begin again")
+
+    def _check_job(self, found: dict[str, str], job: dict[str, str]) -> None:
+        changed = [
+            f"{key} was {found.get(key)!r}, now {job.get(key)!r}"
+            for key in {**found, **job}
+            if found.get(key) != job.get(key)
+        ]
+        if changed:
+            raise UserError(
+                f"'{self.path}' is the journal of an unfinished run that was not this one ({'; '.join(changed)}); "
+                "finish that run, write to another output, or use --restart to drop what it did"
+            )
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Hold the file until it is closed, where the system can (not on Windows)."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another process is writing '{path}': wait for it, or choose another output") from None

@@ -1,0 +1,270 @@
+"""Moderate a file: one verdict for every row, in columns added behind the file's own.
+
+    >>> from guard_reward import load_guard                                                    # doctest: +SKIP
+    >>> moderate_file("replies.jsonl", "judged.parquet", guard=load_guard("Qwen/Qwen3Guard-Gen-0.6B"))  # doctest: +SKIP
+
+Nothing is lost: all rows and columns are kept, in order and unchanged, and a row that could not be judged says why.
+Rows are judged in chunks, and finished chunks are journalled beside the output (`guard_reward.moderation.journal`): run
+the same job again after a kill and it goes on, to the same bytes. The output appears at the end, in one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from guard_reward._version import __version__
+from guard_reward.errors import UserError
+from guard_reward.files import replacing
+from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
+from guard_reward.moderation.journal import Journal, Result
+from guard_reward.moderation.tables import Field, Kind, Row, Table, open_table, table_writer
+from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
+
+if TYPE_CHECKING:
+    from guard_reward.verdict import Guard
+
+__all__ = ["RESULT_FIELDS", "Summary", "moderate_file"]
+
+RESULT_FIELDS = (
+    Field("outcome", Kind.TEXT),
+    Field("severity", Kind.TEXT),
+    Field("categories", Kind.TEXTS),
+    Field("refusal", Kind.FLAG),
+    Field("p_safe", Kind.NUMBER),
+    Field("p_controversial", Kind.NUMBER),
+    Field("p_unsafe", Kind.NUMBER),
+    Field("refusal_probability", Kind.NUMBER),
+    Field("verdict_text", Kind.TEXT),
+    Field("reason", Kind.TEXT),
+)
+"""The added columns, without their prefix. All but ``outcome`` may be null."""
+
+_RAW = Field("raw", Kind.TEXT)  # only where the input has lines that are no rows: their text
+
+# Decimals of probabilities. What lies below is noise of the arithmetic, and differs between machines.
+_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a moderation did.
+
+    Attributes:
+        judged: what was judged, in words.
+        rows: of the input, and of the output.
+        judged_rows: finished by this run; `resumed_rows` by earlier ones that were interrupted.
+        outcomes: how many rows ended in each outcome; `severities` likewise, of the rows with a verdict.
+        seconds: that this run spent on judging, and `rows_per_second` of them.
+        guard: the guard's facts.
+    """
+
+    source: str
+    target: str
+    judged: str
+    rows: int
+    judged_rows: int
+    resumed_rows: int
+    outcomes: dict[str, int]
+    severities: dict[str, int]
+    seconds: float
+    rows_per_second: float | None
+    guard: dict[str, str]
+
+    @property
+    def failed_rows(self) -> int:
+        """Rows with text to judge and no verdict."""
+        return self.rows - sum(self.severities.values()) - self.outcomes.get(Outcome.EMPTY, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def moderate_file(
+    source: str | Path,
+    target: str | Path,
+    *,
+    guard: Guard | Callable[[], Guard],
+    prompt_column: str | None = None,
+    response_column: str | None = None,
+    messages_column: str | None = None,
+    judge: Judged | None = None,
+    prefix: str = "guard_",
+    chunk_rows: int = 128,
+    overwrite: bool = False,
+    restart: bool = False,
+    progress: bool = False,
+) -> Summary:
+    """Judge every row of `source` and write the rows with their verdicts to `target`.
+
+    Formats go by suffix (`guard_reward.moderation.tables`), and may differ between the two files.
+
+    Args:
+        guard: the guard, or a function that loads it, called only when the files are known to be fine.
+        prompt_column: and `response_column`, `messages_column`, `judge`: what to judge; by default responses where
+            there is a column ``response``, else prompts, else ``messages`` (`guard_reward.moderation.columns`).
+        prefix: of the added columns, so that they cannot meet the input's own.
+        chunk_rows: rows that are judged together and journalled together; most that a kill can cost.
+        overwrite: replace a `target` that exists.
+        restart: judge all rows again although a journal has finished ones.
+        progress: show a bar with rate and remaining time on standard error.
+
+    Raises:
+        UserError: anything about the files or arguments that cannot work; names the field and the fix.
+    """
+    source, target = Path(source), Path(target)
+    write = table_writer(target)
+    table = open_table(source)
+    columns = _choose(table, prompt_column, response_column, messages_column, judge)
+    fields = _fields(table, prefix)
+    journal_path = target.with_name(f"{target.name}.journal")
+    _check_target(source, target, overwrite or journal_path.exists())
+    if chunk_rows < 1:
+        raise UserError(f"chunk_rows should be at least 1, found {chunk_rows}")
+    judging = cast("Guard", guard) if hasattr(guard, "moderate") else guard()
+    facts = judging.describe()
+    job = {
+        "input": _sha256(source),
+        **facts,
+        "judged": columns.judged,
+        "chunk_rows": str(chunk_rows),
+        "guard-reward": __version__,
+    }
+    with Journal(journal_path, job, restart=restart) as journal:
+        resumed, start = journal.row_count, time.perf_counter()
+        _judge_rows(table, columns, judging, journal, chunk_rows, progress)
+        seconds = time.perf_counter() - start
+        counts = _Counts()
+        with replacing(target) as path:
+            write(path, table, fields, _with_raw(table, counts.counting(journal.results())))
+        journal.remove()
+    judged = table.row_count - resumed
+    return Summary(
+        source=str(source),
+        target=str(target),
+        judged=columns.judged,
+        rows=table.row_count,
+        judged_rows=judged,
+        resumed_rows=resumed,
+        outcomes={outcome.value: counts.outcomes[outcome.value] for outcome in Outcome},
+        severities={severity.value: counts.severities[severity.value] for severity in Severity},
+        seconds=round(seconds, 3),
+        rows_per_second=round(judged / seconds, 2) if judged and seconds else None,
+        guard=facts,
+    )
+
+
+def _choose(
+    table: Table, prompt: str | None, response: str | None, messages: str | None, judge: Judged | None
+) -> TextColumns:
+    if not table.columns and not table.row_count:  # an empty JSON lines file: no columns, and no rows to miss them
+        return TextColumns(prompt=prompt or "prompt")
+    return choose_columns(table.columns, prompt=prompt, response=response, messages=messages, judge=judge)
+
+
+def _fields(table: Table, prefix: str) -> list[Field]:
+    """The columns to add under their final names."""
+    fields = [*RESULT_FIELDS, _RAW] if table.fault_count else RESULT_FIELDS
+    named = [field._replace(name=prefix + field.name) for field in fields]
+    taken = [field.name for field in named if field.name in table.columns]
+    if taken:
+        raise UserError(f"the input has a column {taken[0]!r} already: choose another --prefix than {prefix!r}")
+    return named
+
+
+def _check_target(source: Path, target: Path, may_replace: bool) -> None:
+    if target.is_dir():
+        raise UserError(f"output '{target}' is a folder: name a file in it")
+    if not target.exists():
+        return
+    if target.samefile(source):
+        raise UserError(f"'{target}' is both input and output: write to another file")
+    if not may_replace:
+        raise UserError(f"output '{target}' exists: use --overwrite to replace it")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _judge_rows(
+    table: Table, columns: TextColumns, guard: Guard, journal: Journal, chunk_rows: int, progress: bool
+) -> None:
+    """Judge the rows that the journal does not have yet, chunk by chunk."""
+    from tqdm import tqdm
+
+    # Chunks begin at multiples of chunk_rows in a resumed run too: every row meets the guard in the same company.
+    rows = islice(table.rows(), journal.row_count, None)
+    with tqdm(
+        total=table.row_count, initial=journal.row_count, desc="moderate", unit="row", disable=not progress
+    ) as bar:
+        while chunk := list(islice(rows, chunk_rows)):
+            journal.append(_judge_chunk(chunk, columns, guard))
+            bar.update(len(chunk))
+
+
+def _judge_chunk(chunk: list[Row], columns: TextColumns, guard: Guard) -> list[Result]:
+    items = [
+        Unjudged(Outcome.GUARD_ERROR, reason=row.fault) if row.fault else columns.conversation(row.values)
+        for row in chunk
+    ]
+    conversations = [item for item in items if not isinstance(item, Unjudged)]
+    verdicts = guard.moderate(conversations) if conversations else []
+    if len(verdicts) != len(conversations):
+        raise RuntimeError(f"the guard gave {len(verdicts)} verdicts for {len(conversations)} conversations")
+    remaining = iter(verdicts)
+    return [_result(item if isinstance(item, Unjudged) else next(remaining)) for item in items]
+
+
+def _result(verdict: Verdict | Unjudged) -> Result:
+    """The values of `RESULT_FIELDS`."""
+    if isinstance(verdict, Unjudged):
+        return [verdict.outcome.value, *[None] * 7, verdict.text or None, verdict.reason or None]
+    p_safe, p_controversial, p_unsafe = map(_rounded, verdict.probabilities or (None, None, None))
+    return [
+        (Outcome.SCORED if verdict.windows == 1 else Outcome.TOO_LONG).value,
+        verdict.severity.value,
+        [str(category) for category in verdict.categories],
+        verdict.refusal,
+        p_safe,
+        p_controversial,
+        p_unsafe,
+        _rounded(verdict.refusal_probability),
+        verdict.text,
+        f"longer than the guard's context: the worst of {verdict.windows} windows" if verdict.windows > 1 else None,
+    ]
+
+
+def _rounded(probability: float | None) -> float | None:
+    return None if probability is None else round(float(probability), _DECIMALS)
+
+
+class _Counts:
+    """Counts of what passes by."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.severities: Counter[str] = Counter()
+
+    def counting(self, results: Iterator[Result]) -> Iterator[Result]:
+        for result in results:
+            outcome, severity, *_ = result
+            self.outcomes[outcome] += 1
+            if severity is not None:
+                self.severities[severity] += 1
+            yield result
+
+
+def _with_raw(table: Table, results: Iterator[Result]) -> Iterator[Result]:
+    """Where the input has faulty lines: their text behind the results."""
+    if not table.fault_count:
+        return results
+    return ([*result, row.raw or None] for row, result in zip(table.rows(), results, strict=True))

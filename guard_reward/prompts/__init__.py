@@ -1,0 +1,5 @@
+"""Prompt sets: loading, labelling and mixing them (`guard_reward.prompts.sets`)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,161 @@
+"""Putting the report together.
+
+Rollouts are untrusted text: a policy can write a script tag as well as anything else. The template escapes every value,
+and the page's own policy (Content-Security-Policy) lets nothing run but the report's two scripts, by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guard_reward.files import replacing
+from guard_reward.report.cells import estimate, is_rate, label, text_of, union_of_keys
+from guard_reward.report.charts import Histories, category_charts, curve_charts, plane_chart, run_colours
+
+__all__ = ["write_report"]
+
+# More rollouts than a browser filters at a keystroke are cut, and the page says so.
+MOST_ROLLOUTS = 3000
+
+# Columns of the rollouts table that come first; behind a reward's prefix ("guard_severity") too.
+_FIRST_COLUMNS = (
+    "run",
+    "step",
+    "severity",
+    "categories",
+    "refusal",
+    "outcome",
+    "reward",
+    "p_unsafe",
+    "prompt",
+    "completion",
+)
+
+
+def write_report(
+    path: str | Path,
+    *,
+    title: str,
+    table: Sequence[Mapping[str, Any]] = (),
+    histories: Histories | None = None,
+    rollouts: Sequence[Mapping[str, Any]] = (),
+    facts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write one self-contained HTML file (about 5 MB: plotly's script is in it) and return its path.
+
+    Args:
+        path: of the file to write.
+        title: of the page.
+        table: the headline results, one row a run: ``{"run": "before", "safety_rate": {"value": 0.5, "low": 0.45,
+            "high": 0.55}, …}``; plain numbers do as well. Keys with ``rate``, ``share`` or ``agreement`` are in [0, 1].
+        histories: by run, what the trainer logged (``trainer.state.log_history``).
+        rollouts: rows of the rollouts table; any columns, those of TRL's completions table and ``run`` come first.
+        facts: what the numbers depend on: guard, revision, scheme, versions.
+
+    Raises:
+        ModuleNotFoundError: without plotly (``pip install 'guard-reward[report]'``).
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    histories = histories or {}
+    colours = run_colours(list(dict.fromkeys([*(str(row.get("run", "")) for row in table), *histories])))
+    charts = {
+        "plane": [chart for chart in [plane_chart(table, histories, colours)] if chart],
+        "curves": curve_charts(histories, colours),
+        "categories": category_charts(histories),
+    }
+    environment = Environment(
+        loader=PackageLoader("guard_reward.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(label=label, text_of=text_of)
+    loader = environment.loader
+    assert loader is not None
+    style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
+    scripts = [get_plotlyjs(), script]
+    page = environment.get_template("report.html.jinja").render(
+        title=title,
+        style=style,
+        scripts=scripts,
+        script_hashes=[_csp_hash(text) for text in scripts],
+        charts=charts,
+        figures={
+            f"{section}-{index}": chart.figure
+            for section, members in charts.items()
+            for index, chart in enumerate(members)
+        },
+        results=_results(table),
+        rollouts=_rollouts(rollouts),
+        rollout_count=len(rollouts),
+        facts=facts or {},
+    )
+    path = Path(path)
+    with replacing(path) as part:
+        # A policy can also write half a surrogate pair, which has no UTF-8.
+        part.write_text(page, encoding="utf-8", errors="replace")
+    return path
+
+
+def _csp_hash(script: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _results(table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The headline table: its keys, and rows of cells with text, interval and the length of a rate's bar."""
+    keys = [key for key in union_of_keys(table) if key != "run"]
+    rows = []
+    for row in table:
+        cells: list[dict[str, Any]] = []
+        for key in keys:
+            found, as_rate = estimate(row.get(key)), is_rate(key)
+            if found is None:
+                cells.append({"text": text_of(row.get(key)) or "–", "interval": "", "bar": None})
+            else:
+                bar = min(max(found.value, 0.0), 1.0) if as_rate else None
+                interval = found.interval(as_rate=as_rate)
+                cells.append({"text": found.shown(as_rate=as_rate), "interval": interval, "bar": bar})
+        rows.append({"run": str(row.get("run", "")), "cells": cells})
+    return {"keys": keys, "rows": rows}
+
+
+def _rollouts(rollouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The rollouts table: columns in a readable order, and what the drop-downs choose from."""
+    shown = rollouts[:MOST_ROLLOUTS]
+    columns = sorted(union_of_keys(shown), key=_rank)
+    bare = [_bare(column) for column in columns]
+    severities = [column for column, name in zip(columns, bare, strict=True) if name == "severity"]
+    severity = severities[0] if severities else None
+    return {
+        "columns": columns,
+        # The prefix says nothing unless two columns differ in it.
+        "headings": [
+            label(name if bare.count(name) == 1 else column) for column, name in zip(columns, bare, strict=True)
+        ],
+        "badges": severities,
+        "rows": shown,
+        "severity": severity,
+        "severities": _choices(shown, severity),
+        "runs": _choices(shown, "run"),
+    }
+
+
+def _bare(column: str) -> str:
+    """The name without a reward's prefix: ``severity`` of ``guard_severity``."""
+    return next((name for name in _FIRST_COLUMNS if column == name or column.endswith(f"_{name}")), column)
+
+
+def _rank(column: str) -> int:
+    name = _bare(column)
+    return _FIRST_COLUMNS.index(name) if name in _FIRST_COLUMNS else len(_FIRST_COLUMNS)
+
+
+def _choices(rows: Sequence[Mapping[str, Any]], column: str | None) -> list[str]:
+    return list(dict.fromkeys(text_of(row.get(column)) for row in rows)) if column is not None else []

@@ -1,0 +1,1 @@
+"""Rewards for TRL: verdicts of a guard, turned into one number per rollout."""

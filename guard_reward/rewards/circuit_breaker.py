@@ -1,0 +1,75 @@
+"""A circuit breaker: a guard that has stopped answering stops the run, instead of training on nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from guard_reward.rewards.distributed import gather_objects
+
+__all__ = ["CircuitBreaker", "GuardOutageError"]
+
+
+class GuardOutageError(RuntimeError):
+    """Too large a share of the last rollouts got no verdict."""
+
+
+@dataclass
+class CircuitBreaker:
+    """Raises when more than `max_share` of the last `window` rollouts, over all ranks, got no verdict.
+
+    In a distributed run the counts of all ranks are added up before deciding, so that every rank stops at the same
+    call and none is left waiting in a collective operation of the trainer.
+
+    Args:
+        max_share: the largest tolerated share, from 0 to 1.
+        window: rollouts over which the share is taken; nothing is decided before that many were seen.
+
+    >>> breaker = CircuitBreaker(max_share=0.5, window=4)
+    >>> breaker.check(rows=4, unjudged={"guard_error": 3})
+    Traceback (most recent call last):
+        ...
+    guard_reward.rewards.circuit_breaker.GuardOutageError: 3 of the last 4 rollouts got no verdict...
+    """
+
+    max_share: float = 0.5
+    window: int = 64
+    _calls: deque[tuple[int, dict[str, int]]] = field(default_factory=deque, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.max_share <= 1.0:
+            raise ValueError(f"max_share should be from 0 to 1, found {self.max_share}")
+        if self.window < 1:
+            raise ValueError(f"window should be at least 1 rollout, found {self.window}")
+
+    def check(self, rows: int, unjudged: Mapping[str, int], *, all_ranks: bool = False, reason: str = "") -> None:
+        """Count one call's rows and decide.
+
+        Args:
+            rows: rollouts of this call, on this rank.
+            unjudged: how many of them got no verdict, by outcome.
+            all_ranks: add up the counts of all ranks; every rank has to call then.
+            reason: an example of what went wrong, for the message.
+
+        Raises:
+            GuardOutageError: the share is too large; on all ranks at the same call.
+        """
+        for count, by_outcome in gather_objects((rows, dict(unjudged))) if all_ranks else [(rows, dict(unjudged))]:
+            self._calls.append((count, by_outcome))
+        while sum(count for count, _ in self._calls) - self._calls[0][0] >= self.window:
+            self._calls.popleft()
+        seen = sum(count for count, _ in self._calls)
+        totals: dict[str, int] = {}
+        for _, by_outcome in self._calls:
+            for outcome, count in by_outcome.items():
+                totals[outcome] = totals.get(outcome, 0) + count
+        lost = sum(totals.values())
+        if seen >= self.window and lost > self.max_share * seen:
+            kinds = ", ".join(f"{count} {outcome}" for outcome, count in totals.items() if count)
+            raise GuardOutageError(
+                f"{lost} of the last {seen} rollouts got no verdict ({kinds}), more than {self.max_share:.0%}: "
+                f"stopping rather than training without rewards. {f'For example: {reason}. ' if reason else ''}"
+                "Check the guard; to tolerate more, pass GuardReward(..., breaker=CircuitBreaker(max_share=...)), or "
+                "breaker=None for no limit"
+            )

@@ -1,0 +1,77 @@
+"""Whether a scheme's numbers fit the helpfulness model's scale, seen from the rollouts of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from guard_reward.rewards.metrics import JudgedRollout
+from guard_reward.schemes import Boundary, Hybrid, SafeCompletion, Scheme, hard
+from guard_reward.verdict import Severity, Verdict
+
+__all__ = ["misfit"]
+
+
+def misfit(scheme: Scheme, rows: Sequence[JudgedRollout]) -> str | None:
+    """What is wrong with the scheme's numbers for the helpfulness of these rows, and what to change; None if nothing.
+
+    | scheme | is wrong where |
+    |---|---|
+    | `Hybrid` | safe, non-refusing rows have a helpfulness below the refusal cap: refusing pays as well as helping |
+    | `SafeCompletion` | most helpfulness lies outside `helpfulness_range` and is clipped |
+    | `Boundary` | refusals have a helpfulness below `blocked`: being blocked pays better than refusing |
+    """
+    scheme = hard(scheme)
+    if isinstance(scheme, Hybrid):
+        return _below_cap(scheme, _helpfulness(rows, refusal=False))
+    if isinstance(scheme, SafeCompletion):
+        return _out_of_range(scheme, [row.helpfulness for row in rows if row.judged and row.helpfulness is not None])
+    if isinstance(scheme, Boundary):
+        return _below_blocked(scheme, _helpfulness(rows, refusal=True))
+    return None
+
+
+def _helpfulness(rows: Sequence[JudgedRollout], *, refusal: bool) -> list[float]:
+    """Of the rows that are safe throughout and refuse, or do not."""
+    return [
+        row.helpfulness
+        for row in rows
+        if row.helpfulness is not None
+        and isinstance(row.answer, Verdict)
+        and bool(row.answer.refusal) is refusal
+        and row.answer.severity is Severity.SAFE
+        and (row.thinking is None or (isinstance(row.thinking, Verdict) and row.thinking.severity is Severity.SAFE))
+    ]
+
+
+def _below_cap(scheme: Hybrid, values: Sequence[float]) -> str | None:
+    below = [value for value in values if value < scheme.refusal]
+    if not below:
+        return None
+    return (
+        f"{len(below)} safe, non-refusing rollouts have a helpfulness below the refusal cap (lowest {min(below):.2f}, "
+        f"cap {scheme.refusal:.2f}): refusing would pay as well as helping. The report's caps assume WorldPM's scale; "
+        "choose caps below your helpfulness model's usual scores, e.g. schemes.Hybrid(unsafe=-20, refusal=-15)"
+    )
+
+
+def _out_of_range(scheme: SafeCompletion, values: Sequence[float]) -> str | None:
+    low, high = scheme.helpfulness_range
+    outside = [value for value in values if not low <= value <= high]
+    if 2 * len(outside) <= len(values):
+        return None
+    return (
+        f"{len(outside)} of {len(values)} rollouts have a helpfulness outside of {low:.2f} to {high:.2f} (from "
+        f"{min(values):.2f} to {max(values):.2f}), which is clipped: they no longer differ. Choose the range by your "
+        "helpfulness model's usual scores: schemes.SafeCompletion(helpfulness_range=(low, high))"
+    )
+
+
+def _below_blocked(scheme: Boundary, values: Sequence[float]) -> str | None:
+    below = [value for value in values if value < scheme.blocked]
+    if not below:
+        return None
+    return (
+        f"{len(below)} refusals have a helpfulness below what blocked output gets (lowest {min(below):.2f}, blocked "
+        f"{scheme.blocked:.2f}): complying and being blocked would pay better than refusing. Choose "
+        "schemes.Boundary(blocked=...) below what your helpfulness model gives to refusals"
+    )

@@ -1,0 +1,2 @@
+from .ppo import PPOTrainer as PPOTrainer
+from .ppo_config import PPOConfig as PPOConfig

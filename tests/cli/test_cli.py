@@ -1,0 +1,198 @@
+"""The command line: quick to answer, clear when something is wrong, readable by machines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from guard_reward import __version__
+from guard_reward.cli import app
+from tests.scripted_guard import ScriptedGuard
+
+HEAVY = ("torch", "transformers", "trl", "accelerate", "datasets", "pandas", "plotly", "numpy")
+
+
+@pytest.fixture
+def guards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """Replaces the loading of a guard; the arguments of every call."""
+    calls: list[tuple[Any, Any]] = []
+
+    def load_guard(model: str, **options: Any) -> ScriptedGuard:
+        calls.append((model, options))
+        return ScriptedGuard()
+
+    monkeypatch.setattr("guard_reward.load_guard", load_guard, raising=False)
+    monkeypatch.delenv("GUARD_REWARD_MODEL", raising=False)
+    return calls
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"prompt": "Q?", "response": "bomb"}\n{"prompt": "Q?", "response": "mumble"}\n')
+    return path
+
+
+def run(*arguments: object, **options: Any) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import guard_reward",
+        "import guard_reward.cli",
+        "import guard_reward.verdict",
+        "from guard_reward.cli import app; app(['--help'], standalone_mode=False)",
+        "from guard_reward.cli import app; app(['moderate', '--help'], standalone_mode=False)",
+    ],
+)
+def test_importing_and_helping_is_light(code: str, repository: Path) -> None:
+    script = f"{code}\nimport sys\nprint([name for name in {HEAVY} if name in sys.modules])"
+    # On an idle core this takes 0.2 s; the best of three, because test machines are busy.
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=repository, capture_output=True, text=True, check=True
+        )
+        seconds.append(time.perf_counter() - start)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert min(seconds) < 1.0
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"guard-reward {__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["demo", "init", "moderate"])
+def test_help_has_examples_and_a_json_option(command: str) -> None:
+    result = run(command, "--help", env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert f"guard-reward {command}" in result.stdout
+    assert "--json" in result.stdout
+
+
+def test_moderate(guards: Any, source: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "new" / "summary.json"
+    result = run("moderate", source, tmp_path / "out.csv", "--json", summary, "--dtype", "float32", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    options = {"dtype": "float32", "device": "cpu", "revision": None, "compile": False}
+    assert guards == [("Qwen/Qwen3Guard-Gen-0.6B", options)]
+    assert "severity Unsafe" in result.stdout
+    assert "2/2" in result.stderr  # the progress bar
+    assert "1 of 2 rows could not be judged: see guard_reason" in result.stderr
+    facts = json.loads(summary.read_text())
+    assert facts["rows"] == 2
+    assert facts["outcomes"]["scored"] == 1
+    assert facts["severities"]["Unsafe"] == 1
+    assert facts["guard"]["guard"] == "scripted"
+
+
+def test_moderate_quietly_with_the_guard_of_the_environment(guards: Any, source: Path, tmp_path: Path) -> None:
+    result = run("moderate", source, tmp_path / "out.jsonl", "--quiet", env={"GUARD_REWARD_MODEL": "some/guard"})
+    assert guards[0][0] == "some/guard"
+    assert result.stdout == ""
+
+
+def test_moderate_fails_where_no_row_could_be_judged(guards: Any, source: Path, tmp_path: Path) -> None:
+    source.write_text('{"prompt": "Q?", "response": "mumble"}\n')
+    result = run("moderate", source, tmp_path / "out.jsonl", "--json", tmp_path / "summary.json")
+    assert result.exit_code == 1
+    assert (tmp_path / "out.jsonl").exists()  # the reasons are in it
+    assert json.loads((tmp_path / "summary.json").read_text())["outcomes"]["no_verdict"] == 1
+
+
+def test_init_copies_recipes_and_configs_and_says_how_to_go_on(tmp_path: Path) -> None:
+    project, summary = tmp_path / "project", tmp_path / "written.json"
+    result = run("init", project, "--json", summary)
+    assert result.exit_code == 0, result.output
+    assert f"wrote {project}/recipes/grpo.py\n" in result.stdout
+    assert (project / "configs" / "accelerate" / "zero3.yaml").is_file()
+    lines = result.stdout.splitlines()
+    assert lines[-1].startswith(
+        f"next: cd {project} && python -m guard_reward.tiny runs/tiny && python recipes/grpo.py"
+    )
+    facts = json.loads(summary.read_text())
+    assert facts["folder"] == str(project)
+    assert "recipes/grpo.py" in facts["written"]
+    assert len(facts["written"]) == sum(line.startswith("wrote ") for line in lines)
+
+
+def test_init_names_a_folder_as_a_shell_reads_it(tmp_path: Path) -> None:
+    result = run("init", tmp_path / "my project")
+    assert f"next: cd '{tmp_path}/my project' && python" in result.stdout
+
+
+def test_init_never_overwrites_unless_forced(tmp_path: Path) -> None:
+    assert run("init", tmp_path).exit_code == 0
+    (tmp_path / "recipes" / "grpo.py").write_text("mine")
+    result = run("init", tmp_path)
+    assert result.exit_code == 1
+    assert "guard-reward: error: " in result.stderr
+    assert "nothing was written; --force replaces them" in result.stderr
+    assert (tmp_path / "recipes" / "grpo.py").read_text() == "mine"
+    assert run("init", tmp_path, "--force").exit_code == 0
+    assert (tmp_path / "recipes" / "grpo.py").read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["none.jsonl", "out.jsonl"], 1, "guard-reward: error: input file 'none.jsonl' does not exist\n"),
+        (["in.jsonl", "out.txt"], 1, "the suffix '.txt' says no format; use one of .jsonl, .ndjson"),
+        (["in.jsonl", "out.jsonl", "--prompt-column", "q"], 1, "no prompt column 'q'; the input has 'prompt'"),
+        (["in.jsonl", "out.jsonl", "--guard", "./none"], 1, "'./none' could not be loaded: model folder"),
+        (
+            ["in.jsonl", "out.jsonl", "--guard", "https://host/v1"],
+            1,
+            "'https://host/v1' is a URL",
+        ),
+        (["in.jsonl", "out.jsonl", "--judge", "both"], 2, "'both' is not one of"),
+        (["in.jsonl"], 2, "Missing argument"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(
+    source: Path, arguments: list[str], code: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source.parent)
+    result = run("moderate", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in source.parent.iterdir()) == ["in.jsonl"]
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("guard_reward.moderation.moderate.moderate_file", broken)
+    assert isinstance(run("moderate", source, tmp_path / "out.jsonl").exception, KeyError)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "guard-reward: stopped"),
+        (OSError("No space left on device"), 1, "error: No space left on device"),
+        (ModuleNotFoundError("no", name="plotly.offline"), 1, "pip install 'guard-reward[report]'"),
+    ],
+)
+def test_what_can_happen_to_anyone(
+    monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path, error: BaseException, code: int, message: str
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("guard_reward.moderation.moderate.moderate_file", broken)
+    result = run("moderate", source, tmp_path / "out.jsonl")
+    assert (result.exit_code, message in result.stderr) == (code, True)

@@ -1,0 +1,64 @@
+"""Taking turns: the same rows for all, new ones each round, and no number where the answers differ."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from guard_reward.speed import Disagreement, Floor, Variant, race
+
+
+class Recorder:
+    """Answers each row with its first token and remembers what it was given."""
+
+    def __init__(self, wrong_in=None):
+        self.asked, self.wrong_in = [], wrong_in
+
+    def __call__(self, rows):
+        self.asked.append([list(row) for row in rows])
+        return [[row[0] + (len(self.asked) == self.wrong_in)] for row in rows]
+
+
+def run(variants, rounds=3):
+    return race(
+        variants,
+        lambda number: [[number + 10, index] for index in range(4)],
+        rounds=rounds,
+        floor=Floor(1.0, 1.0, 1.0),
+        preamble=0,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr("guard_reward.speed.compare.matmul_rate", lambda device, dtype: 1e9)
+
+
+def test_each_round_has_new_rows_and_all_get_the_same():
+    one, other = Recorder(), Recorder()
+    results = run([Variant("one", one, most_rows=2), Variant("other", other)])
+    assert [[row[0] for row in rows] for rows in other.asked] == [[n] * 4 for n in (9, 10, 11, 12)]  # a trial first
+    assert one.asked == [rows[:2] for rows in other.asked]
+    assert [len(result.seconds_per_row) for result in results] == [3, 3]  # the trial is not timed
+    assert results[0].ratio_to(results[0]) == 1.0
+    assert all(result.rollouts_per_second > 0 and result.floor_fraction > 0 for result in results)
+    assert all(result.peak_memory_bytes > 2**20 for result in results)
+
+
+@pytest.mark.parametrize("turn", [1, 3], ids=["in the trial", "while timed"])
+def test_different_answers_give_no_numbers(turn):
+    right, wrong = Recorder(), Recorder(wrong_in=turn)
+    with pytest.raises(Disagreement, match=r"wrong answers row 0 with \[1\d\], an earlier variant with"):
+        run([Variant("right", right), Variant("wrong", wrong)])
+
+
+def test_memory_of_another_process_is_unknown_not_ours():
+    [result] = run([Variant("elsewhere", Recorder(), is_elsewhere=True)])
+    assert result.peak_memory_bytes is None
+
+
+def test_passes_are_those_the_variant_reports():
+    [result] = run([Variant("counting", Recorder(), passes=lambda: 1.25)])
+    assert result.passes_per_verdict == 1.25
