@@ -1,6 +1,9 @@
 from . import schemes as schemes
 from ._version import __version__ as __version__
 from .guards.loading import load_guard as load_guard
+from .guards.spec import GuardSpec as GuardSpec
+from .guards.specs.qwen3guard import Category as Category
+from .guards.specs.qwen3guard import parse_verdict as parse_verdict
 from .guards.transformers_guard import TransformersGuard as TransformersGuard
 from .rewards.circuit_breaker import CircuitBreaker as CircuitBreaker
 from .rewards.circuit_breaker import GuardOutageError as GuardOutageError
@@ -9,11 +12,9 @@ from .rewards.reward import GuardReward as GuardReward
 from .rewards.reward_model import RewardModel as RewardModel
 from .rollout import Rollout as Rollout
 from .schemes import Assessment as Assessment
-from .verdict import Category as Category
 from .verdict import Guard as Guard
 from .verdict import Outcome as Outcome
 from .verdict import Probabilities as Probabilities
 from .verdict import Severity as Severity
 from .verdict import Unjudged as Unjudged
 from .verdict import Verdict as Verdict
-from .verdict import parse_verdict as parse_verdict

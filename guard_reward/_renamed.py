@@ -79,18 +79,22 @@ class _RenamedModules(MetaPathFinder, Loader):
         module.__dict__["__getattr__"] = __getattr__
 
 
-def renamed_names(package: str, new_homes: Mapping[str, str], current: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A package's ``__getattr__`` that also finds names which have moved, with a warning that gives the new one.
+def renamed_names(
+    package: str, new_homes: Mapping[str, str], current: Callable[[str], Any] | None = None
+) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` that also finds names which have moved, with a warning that gives the new one.
 
     Args:
         package: its name.
         new_homes: old name → where it is now, ``"module.name"``.
-        current: the ``__getattr__`` of the names that have not moved.
+        current: the ``__getattr__`` of the names that have not moved, if there is one.
     """
 
     def __getattr__(name: str) -> Any:
         if name not in new_homes:
-            return current(name)
+            if current is not None:
+                return current(name)
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, _, new_name = new_homes[name].rpartition(".")
         warnings.warn(f"{package}.{name} has moved: use {new_homes[name]}", DeprecationWarning, stacklevel=2)
         return getattr(importlib.import_module(module), new_name)

@@ -12,6 +12,7 @@ import torch
 
 from guard_reward.guards import TransformersGuard
 from guard_reward.scoring import Generation
+from tests.scoring.conftest import toy  # noqa: F401  the toy language, for the grammar's tests
 
 
 @pytest.fixture(autouse=True, scope="module")

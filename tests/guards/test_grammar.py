@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guard_reward.scoring import VerdictGrammar
-from guard_reward.scoring.grammar import MOST_GUESSES, OFF_GRAMMAR, ROOT, Draft
-from guard_reward.verdict import Category, Severity
+from guard_reward import Category, Severity
+from guard_reward.guards.answer import AnswerFormat, Labels, Names
+from guard_reward.guards.grammar import MAX_DRAFT_TOKENS, OFF_GRAMMAR, AnswerGrammar
+from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
+from guard_reward.scoring.draft import ROOT
+from tests.guards import words
 
 LONGEST = 64  # more than any branch has
 
@@ -22,36 +25,36 @@ def walk(grammar, tokens):
     return state
 
 
-def branch(draft, place):
-    """The guessed tokens from the known ones up to and with the guess at `place`."""
+def branch(draft, node):
+    """The guessed tokens from the known ones up to and with `node`."""
     tokens = []
-    while place != ROOT:
-        tokens.append(draft.tokens[place])
-        place = draft.parents[place]
+    while node != ROOT:
+        tokens.append(draft.tokens[node - 1])
+        node = draft.parents[node]
     return tokens[::-1]
 
 
 def branches(draft, decode):
     """The whole branches of a draft as texts, in the order in which they are guessed."""
-    return [decode(branch(draft, place)) for place in range(len(draft)) if not draft.following[place + 1]]
+    return [decode(branch(draft, node)) for node in range(1, len(draft) + 1) if not draft.children[node]]
 
 
 def beginnings(draft):
     """All beginnings of all branches."""
-    return {tuple(branch(draft, place)) for place in range(len(draft))}
+    return {tuple(branch(draft, node)) for node in range(1, len(draft) + 1)}
 
 
 def passes(grammar, answer):
     """How many forward passes an answer takes: in each, the right guesses and one token more."""
     state, known, count = grammar.start, 0, 0
     while True:
-        draft, place = grammar.draft(state, LONGEST), ROOT
+        draft, node = grammar.draft(state, LONGEST), ROOT
         count += 1
-        while place is not None:
+        while node is not None:
             if known == len(answer):
                 return count  # here the end token is seen
             state = grammar.step(state, answer[known])
-            place = draft.following[place + 1].get(answer[known])
+            node = draft.children[node].get(answer[known])
             known += 1
 
 
@@ -140,38 +143,29 @@ def test_what_branches_share_is_guessed_once(toy):
     assert sum(len(toy.encode(text)) for text in branches(draft, toy.decode)) == 35
 
 
+def decision(grammar, state):
+    found = grammar.decision(state)
+    return None if found is None else found.name
+
+
 def test_the_states_that_decide(toy):
-    assert walk(toy.response, toy.encode("Safety:")) == toy.response.severity_state
-    assert walk(toy.response, toy.encode("Safety: Unsafe\nCategories: PII\nRefusal:")) == toy.response.refusal_state
-    assert walk(toy.response, toy.encode("Safety:?\nRefusal:")) == toy.response.refusal_state
+    for before, name in (
+        ("Safety:", "severity"),
+        ("Safety: Unsafe\nCategories: PII\nRefusal:", "refusal"),
+        ("Safety:?\nRefusal:", "refusal"),
+        ("Safety: Safe", None),
+    ):
+        assert decision(toy.response, walk(toy.response, toy.encode(before))) == name, before
     assert walk(toy.response, toy.encode("?")) == OFF_GRAMMAR
+    assert decision(toy.response, OFF_GRAMMAR) is None
 
 
 def test_the_states_that_decide_stand_in_the_draft(toy):
     """Behind which guesses the probabilities are read: the severity's one place, the refusal's one place."""
     draft = toy.response.draft(toy.response.start, LONGEST)
-    for state, before in (
-        (toy.response.severity_state, "Safety:"),
-        (toy.response.refusal_state, "Safety: Safe\nCategories: None\nRefusal:"),
-    ):
-        [place] = [place for place, found in enumerate(draft.states) if found == state]
-        assert toy.decode(branch(draft, place)) == before
-
-
-def test_a_tree_built_by_hand():
-    draft = Draft()
-    assert len(draft) == 0
-    assert draft.following == [{}]
-    assert draft.add(7, ROOT, 1) == 0
-    assert draft.add(8, 0, 2) == 1
-    assert draft.add(9, 0, 3) == 2
-    assert draft.add(8, ROOT, 4) == 3
-    assert draft.add(7, 2, 5) == 4
-    assert draft.tokens == [7, 8, 9, 8, 7]
-    assert draft.parents == [ROOT, 0, 0, ROOT, 2]
-    assert draft.states == [1, 2, 3, 4, 5]
-    assert draft.depths == [0, 1, 1, 0, 2]
-    assert draft.following == [{7: 0, 8: 3}, {8: 1, 9: 2}, {}, {7: 4}, {}, {}]
+    for name, before in (("severity", "Safety:"), ("refusal", "Safety: Safe\nCategories: None\nRefusal:")):
+        [node] = [node for node, state in enumerate(draft.states) if decision(toy.response, state) == name]
+        assert toy.decode(branch(draft, node)) == before
 
 
 VERDICTS = st.builds(
@@ -194,17 +188,17 @@ def test_any_draft_is_a_tree_of_walks_through_the_grammar(toy, data, verdict, wi
     tokens += data.draw(st.lists(st.integers(0, toy.vocabulary - 1), max_size=3))
     state = walk(grammar, tokens)
     draft = grammar.draft(state, longest)
-    assert len(draft) == len(draft.tokens) == len(draft.parents) == len(draft.states) == len(draft.depths)
-    assert len(draft.following) == len(draft) + 1
-    for place, (token, parent) in enumerate(zip(draft.tokens, draft.parents, strict=True)):
-        assert ROOT <= parent < place  # parents before children
-        assert draft.states[place] == grammar.step(state if parent == ROOT else draft.states[parent], token)
-        assert draft.states[place] != OFF_GRAMMAR
-        assert draft.depths[place] == len(branch(draft, place)) - 1 < longest
-    following = {
-        (behind - 1, token): place for behind, next_ in enumerate(draft.following) for token, place in next_.items()
-    }
-    assert following == {key: place for place, key in enumerate(zip(draft.parents, draft.tokens, strict=True))}
+    assert len(draft) + 1 == len(draft.tokens) + 1 == len(draft.parents) == len(draft.states) == len(draft.depths)
+    assert len(draft.children) == len(draft) + 1
+    assert (draft.states[ROOT], draft.parents[ROOT], draft.depths[ROOT]) == (state, -1, 0)
+    for node, (token, parent) in enumerate(zip(draft.tokens, draft.parents[1:], strict=True), start=1):
+        assert ROOT <= parent < node  # parents before children
+        assert draft.states[node] == grammar.step(draft.states[parent], token)
+        assert draft.states[node] != OFF_GRAMMAR
+        assert draft.depths[node] == len(branch(draft, node)) <= longest
+    children = {(parent, token): node for parent, its in enumerate(draft.children) for token, node in its.items()}
+    expected = zip(draft.parents[1:], draft.tokens, strict=True)
+    assert children == {key: node for node, key in enumerate(expected, start=1)}
 
 
 @pytest.mark.parametrize("before", ["", "Safety:", "Safety: Unsafe\nCategories: V", "Safety: Safe\nCategories: None"])
@@ -212,7 +206,7 @@ def test_the_longest_branch_allowed_cuts_the_tree_at_every_depth(toy, before):
     """So many levels of the whole tree, not a token more and not one less."""
     state = walk(toy.response, toy.encode(before))
     whole = toy.response.draft(state, LONGEST)
-    for longest in range(max(whole.depths) + 3):
+    for longest in range(max(whole.depths) + 2):
         expected = {beginning for beginning in beginnings(whole) if len(beginning) <= longest}
         assert beginnings(toy.response.draft(state, longest)) == expected, longest
     assert len(toy.response.draft(state, 0)) == len(toy.response.draft(state, -1)) == 0
@@ -254,14 +248,15 @@ def real(qwen_tokenizer):
     def encode(text):
         return qwen_tokenizer.encode(text, add_special_tokens=False)
 
-    return {with_refusal: VerdictGrammar(encode, with_refusal=with_refusal) for with_refusal in (True, False)}
+    return {is_response: QWEN3GUARD.grammar(encode, is_response=is_response) for is_response in (True, False)}
 
 
 def test_the_real_vocabulary(real, qwen_tokenizer):
-    watched = dict(zip(("Safe", "Controversial", "Unsafe", "Yes", "No"), real[True].watched, strict=True))
-    assert watched == {"Safe": 22291, "Controversial": 2093, "Unsafe": 73067, "Yes": 7414, "No": 2308}
     draft = real[True].draft(real[True].start, LONGEST)
-    assert (len(draft), max(draft.depths) + 1) == (23, 12)
+    decisions = [found for state in draft.states if (found := real[True].decision(state))]
+    # Safe, Controversial, Unsafe; Yes, No
+    assert decisions == [("severity", (22291, 2093, 73067)), ("refusal", (7414, 2308))]
+    assert (len(draft), max(draft.depths)) == (23, 12)
     assert sorted(branches(draft, qwen_tokenizer.decode)) == [
         "Safety: Controversial\nCategories:",
         "Safety: Safe\nCategories: None\nRefusal: No",
@@ -304,31 +299,35 @@ def test_every_verdict_is_in_the_grammar_as_the_tokenizer_writes_it(
 )
 def test_labels_that_begin_alike_are_refused(toy, labels):
     def encode(text):
-        return [99, *toy.encode(text)] if text in labels else toy.encode(text)
+        """Both labels begin with token 99, whatever is in front."""
+        label = next((label for label in labels if text.endswith(label)), "")
+        tokens = toy.encode(text.removesuffix(label)) if label != text else []
+        return [*tokens, *([99, *toy.encode(label)] if label else [])]
 
     with pytest.raises(ValueError, match="with the same token"):
-        VerdictGrammar(encode, with_refusal=True)
+        QWEN3GUARD.grammar(encode, is_response=True)
 
 
 def test_a_severity_and_a_refusal_may_begin_alike(toy):
     """They are decided at different places."""
 
     def encode(text):
-        return toy.encode(" Safe") if text == " No" else toy.encode(text)
+        return toy.encode(text.removesuffix(" No") + " Safe") if text.endswith(" No") else toy.encode(text)
 
-    grammar = VerdictGrammar(encode, with_refusal=True)
-    assert grammar.watched[0] == grammar.watched[4]
+    grammar = QWEN3GUARD.grammar(encode, is_response=True)
+    severity, refusal = (grammar.decision(walk(grammar, encode(t))) for t in ("Safety:", "Safety:?\nRefusal:"))
+    assert severity.token_ids[0] == refusal.token_ids[1]
 
 
 def test_a_vocabulary_in_which_words_collide_still_ends_its_drafts(toy):
     """Edges in a circle."""
-    colliding = VerdictGrammar(
-        lambda text: [(token * 7 + 3) % toy.vocabulary for token in toy.encode(text)], with_refusal=True
+    colliding = QWEN3GUARD.grammar(
+        lambda text: [(token * 7 + 3) % toy.vocabulary for token in toy.encode(text)], is_response=True
     )
     for longest in (1, 16, LONGEST):
         draft = colliding.draft(colliding.start, longest)
         assert len(draft) < 50
-        assert max(draft.depths) < longest
+        assert max(draft.depths) <= longest
 
 
 def test_a_vocabulary_without_the_categories_still_ends_its_drafts():
@@ -340,6 +339,51 @@ def test_a_vocabulary_without_the_categories_still_ends_its_drafts():
         found = re.findall(r"\n|:|,| ?[^\s:,]+", text)
         return [words.index(word) if word in words else len(words) for word in found]
 
-    grammar = VerdictGrammar(encode, with_refusal=True)
+    grammar = QWEN3GUARD.grammar(encode, is_response=True)
     state = walk(grammar, encode("Safety: Unsafe\nCategories: Violent"))
-    assert len(grammar.draft(state, 64)) == MOST_GUESSES
+    assert len(grammar.draft(state, 64)) == MAX_DRAFT_TOKENS
+
+
+LLAMA_LIKE = AnswerFormat(
+    "<severity>",
+    optional="\n<categories>",
+    severity=Labels({"safe": Severity.SAFE, "unsafe": Severity.UNSAFE}),
+    categories=Names(["S1", "S2"], separator=","),
+)
+JSON_LIKE = AnswerFormat(
+    '{"flagged": <severity>, "refused": <refusal>}',
+    severity=Labels({"false": Severity.SAFE, "true": Severity.UNSAFE}),
+    refusal=Labels({"true": True, "false": False}),
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "before", "rest"),
+    [
+        (LLAMA_LIKE, "", ["safe", "unsafe\n"]),  # nothing to name behind safe
+        (LLAMA_LIKE, "unsafe\n", []),  # one of two names: the logits tell which
+        (LLAMA_LIKE, "unsafe\nS2", [","]),
+        (
+            JSON_LIKE,
+            "",
+            [f'{{"flagged": {a}, "refused": {b}}}' for a in ("false", "true") for b in ("true", "false")],
+        ),
+        (JSON_LIKE, '{"flagged": true, "refused": false', ["}"]),
+    ],
+)
+def test_drafts_of_other_formats(answer, before, rest):
+    grammar = AnswerGrammar(answer, words.encode)
+    draft = grammar.draft(walk(grammar, words.encode(before)), LONGEST)
+    assert sorted(branches(draft, words.decode)) == sorted(rest)
+
+
+def test_the_tokens_of_a_word_depend_on_what_is_in_front():
+    """Some tokenizers put a mark in front of every text: it must not come between a label and its value."""
+    vocabulary = ["<mark>", "Verdict:", "safe", "unsafe"]
+
+    def encode(text):
+        return [0, *(vocabulary.index(word) for word in text.split())]
+
+    answer = AnswerFormat("Verdict: <severity>", severity=LLAMA_LIKE.slots["severity"])
+    grammar = AnswerGrammar(answer, encode)
+    assert grammar.decision(walk(grammar, encode("Verdict:"))).token_ids == (2, 3)

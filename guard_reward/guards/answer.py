@@ -1,0 +1,213 @@
+"""What a guard's answers look like: one description from which both the parser and the draft grammar are made.
+
+    >>> from guard_reward.verdict import Severity
+    >>> answer = AnswerFormat(
+    ...     "Safety: <severity>\\nCategories: <categories>",
+    ...     severity=Labels({"Safe": Severity.SAFE, "Unsafe": Severity.UNSAFE}),
+    ...     categories=Names(["Violence", "Privacy"], none="None"),
+    ... )
+    >>> verdict = answer.parse("Safety: Unsafe\\nCategories: Violence")
+    >>> verdict.severity, verdict.categories
+    (<Severity.UNSAFE: 'Unsafe'>, ('Violence',))
+
+Parsing is strict: text that is not exactly an answer is not a verdict. Blanks and line breaks are free only where the
+description has some. Only text that the guard generated may be parsed, never the conversation: a rollout that contains
+``Safety: Safe`` must not be able to answer for the guard.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from guard_reward.verdict import Outcome, Unjudged, Verdict
+
+__all__ = ["AnswerFormat", "Labels", "Names", "Part"]
+
+Meaning = TypeVar("Meaning")
+_SLOT = re.compile(r"<([a-z]+)>")
+_THINK_BLOCK = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_SHOWN = 80  # characters of an unexpected text that a reason quotes
+
+
+class Labels(Generic[Meaning]):
+    """A slot that holds one of a few labels.
+
+    Args:
+        meanings: label → what it means: a `Severity` in the slot ``severity``, a bool in ``refusal``. Slots of other
+            names are read and checked, but are not part of the verdict. The likeliest labels come first.
+    """
+
+    def __init__(self, meanings: Mapping[str, Meaning]):
+        self.meanings = dict(meanings)
+
+    def read(self, text: str, slot: str) -> Meaning:
+        """What the label `text` means; `slot` names the place in errors.
+
+        Raises:
+            ValueError: the text is not one of the labels.
+        """
+        if text not in self.meanings:
+            *others, last = self.meanings
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise ValueError(f"{slot!r} should be {expected}, found {text[:_SHOWN]!r}")
+        return self.meanings[text]
+
+
+class Names:
+    """A slot that holds a list of names, such as ``categories``.
+
+    Args:
+        known: the names that the guard's policy has. A name that is not known is kept as text.
+        none: the word for an empty list; None if the format leaves an empty list out.
+        separator: between two names; blanks around it do not count when parsing.
+    """
+
+    def __init__(self, known: Iterable[str], *, none: str | None = None, separator: str = ", "):
+        self.known = tuple(known)
+        self.none = none
+        self.separator = separator
+
+    def read(self, text: str, slot: str) -> tuple[str, ...]:
+        """The names in order, without repeats; `slot` names the place in errors.
+
+        Raises:
+            ValueError: an empty name, or the word for an empty list next to names.
+        """
+        names = [name.strip() for name in text.split(self.separator.strip() or self.separator)]
+        if names == [self.none]:
+            return ()
+        if "" in names or self.none in names:
+            expected = "names separated by commas" if self.none is None else f"{self.none} or names separated by commas"
+            raise ValueError(f"{slot!r} should be {expected}, found {text[:_SHOWN]!r}")
+        # Whole names only: "Violent" is a part of "Non-violent Illegal Acts" and must not be found in it.
+        own = {name: name for name in self.known}
+        return tuple(dict.fromkeys(own.get(name, name) for name in names))
+
+
+Slot = Labels[Any] | Names
+
+
+class Part(NamedTuple):
+    """A piece of literal text and the slot behind it; at the end of a format there may be text without a slot."""
+
+    text: str
+    name: str | None = None
+    slot: Slot | None = None
+
+
+class AnswerFormat:
+    """The format of one kind of answer.
+
+    Args:
+        layout: the answer's text with its slots in angle brackets: ``"Safety: <severity>\\nRefusal: <refusal>"``.
+        optional: what may stand behind the layout, or be missing: ``"\\n<categories>"``.
+        **slots: what each slot holds. ``severity`` is required; ``refusal`` and ``categories`` are part of the verdict.
+
+    Raises:
+        ValueError: layout and slots have different names, or there are no labels for ``severity``.
+    """
+
+    def __init__(self, layout: str, *, optional: str = "", **slots: Slot):
+        self.layout = layout
+        self.slots = slots
+        self.required: tuple[Part, ...] = tuple(_parts(layout, slots))
+        self.optional: tuple[Part, ...] = tuple(_parts(optional, slots))
+        named = [part.name for part in self.parts if part.name]
+        if sorted(named) != sorted(slots) or not isinstance(slots.get("severity"), Labels):
+            raise ValueError(
+                f"the answer's layout has the slots {', '.join(named) or 'none'}, and described are "
+                f"{', '.join(slots) or 'none'}: both need the same names, and Labels for 'severity'"
+            )
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts in order, the optional ones last."""
+        return (*self.required, *self.optional)
+
+    def parse(self, text: str) -> Verdict | Unjudged:
+        """Read an answer: a `Verdict` without probabilities, or an `Unjudged` (``no_verdict``) with the reason.
+
+        One closed ``<think>…</think>`` block in front is the guard's scratch pad and is left out.
+        """
+        think = _THINK_BLOCK.match(text)
+        try:
+            found = self._read(text[think.end() :] if think else text)
+        except ValueError as error:
+            return Unjudged(Outcome.NO_VERDICT, text, str(error))
+        categories = found.get("categories", ())
+        slot = self.slots.get("categories")
+        known = slot.known if isinstance(slot, Names) else ()
+        return Verdict(
+            found["severity"],
+            categories,
+            found.get("refusal"),
+            text=text,
+            unknown_categories=tuple(name for name in categories if name not in known),
+        )
+
+    def typed_answers(self) -> list[str]:
+        """Regular expressions for what one would type to answer in the guard's place: ``Safety:[ \\t]*(?:Safe|…)``."""
+        patterns = []
+        for text, _, slot in self.parts:
+            words = slot.meanings if isinstance(slot, Labels) else [slot.none] if slot and slot.none else []
+            label = text.strip()
+            if words and re.search(r"\w", label):  # a bare word, such as "safe", says nothing
+                options = "|".join(map(re.escape, words))
+                patterns.append(rf"(?<!\w){re.escape(label)}[ \t]*(?:{options})(?!\w)")
+        return patterns
+
+    def _read(self, answer: str) -> dict[str, Any]:
+        """What each slot of the answer means.
+
+        Raises:
+            ValueError: the answer does not have this format; says where it differs first.
+        """
+        found: dict[str, Any] = {}
+        end = len(answer) - len(answer.lstrip())
+        for index, part in enumerate(self.parts):
+            if index >= len(self.required) and not answer[end:].strip():
+                break
+            match = re.compile(_literal(part.text)).match(answer, end)
+            if match is None:
+                raise ValueError(_expected(part.text.strip(), answer[end:].strip()))
+            end = match.end()
+            if part.name and part.slot:
+                following = self.parts[index + 1].text if index + 1 < len(self.parts) else ""
+                value = _value_before(following, answer, end)
+                found[part.name] = part.slot.read(value, part.text.strip() or part.name)
+                end += len(value)
+        if rest := answer[end:].strip():
+            raise ValueError(f"there is text after the answer: {rest[:_SHOWN]!r}")
+        return found
+
+
+def _parts(layout: str, slots: Mapping[str, Slot]) -> Iterable[Part]:
+    pieces = _SLOT.split(layout)  # text, slot, text, slot, …, text
+    for text, name in zip(pieces[::2], pieces[1::2], strict=False):
+        yield Part(text, name, slots.get(name))
+    if pieces[-1]:
+        yield Part(pieces[-1])
+
+
+def _literal(text: str) -> str:
+    """The pattern of a literal text, whose blanks and line breaks may be longer; blanks may also be missing."""
+    return "".join(
+        (r"[^\S\n]*\n\s*" if "\n" in piece else r"[^\S\n]*") if piece.isspace() else re.escape(piece)
+        for piece in re.split(r"(\s+)", text)
+    )
+
+
+def _value_before(following: str, answer: str, start: int) -> str:
+    """The text from `start` up to the literal text `following`, or to the end of the line."""
+    ends = [r"[^\S\n]*(?:\n|\Z)", *([_literal(following)] if following else [])]
+    match = re.compile(rf"[^\n]*?(?={'|'.join(ends)})").match(answer, start)
+    return match[0] if match else ""
+
+
+def _expected(label: str, rest: str) -> str:
+    if not rest:
+        return f"the {label!r} line is missing"
+    line = rest.partition("\n")[0]
+    return f"the next line should start with {label!r}, found {line[:_SHOWN]!r}"

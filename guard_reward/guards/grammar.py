@@ -1,0 +1,174 @@
+"""An answer format as a state machine over token ids: it drafts the likely answers of a guard.
+
+A state knows which tokens may come next. Following the likely ones drafts a small tree: of a fresh answer the whole of
+a Safe verdict with every refusal label, and the beginnings of the other severities up to where the categories are
+decided; behind a category both the end and a further category. So with Qwen3Guard a safe verdict costs one forward
+pass, one category two passes, and each further category one more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from guard_reward.guards.answer import AnswerFormat, Labels, Names
+from guard_reward.scoring.draft import ROOT, Decision, Draft, State
+from guard_reward.verdict import Severity
+
+__all__ = ["MAX_DRAFT_TOKENS", "AnswerGrammar"]
+
+OFF_GRAMMAR: State = -1
+MAX_DRAFT_TOKENS = 64  # per draft; Qwen3Guard's longest has 23
+
+
+class AnswerGrammar:
+    """Drafts answers of one format (`guard_reward.scoring.draft.Grammar`).
+
+    Args:
+        answer: the format.
+        encode: text → token ids without special tokens; the guard's tokenizer.
+
+    Raises:
+        ValueError: the tokenizer begins two labels of different meaning with the same token, so that one row of logits
+            cannot tell them apart.
+    """
+
+    start: State = 0
+
+    def __init__(self, answer: AnswerFormat, encode: Callable[[str], Sequence[int]]):
+        self._encode = encode
+        self._parts = answer.parts
+        self._first_optional = len(answer.required)
+        self._edges: list[dict[int, State]] = [{}]
+        self._decisions: dict[State, Decision] = {}
+        # Which of several next tokens are guessed; in other states only the first is.
+        self._guessed: dict[State, list[int]] = {}
+        self._targets: dict[tuple[int, bool], State] = {}
+        self._after_name: State | None = None
+        self._drafts: dict[tuple[State, int], Draft] = {}
+        self._fill(self.start, 0, is_safe=False, before="")
+
+    def step(self, state: State, token: int) -> State:
+        """The state after `token`."""
+        if state != OFF_GRAMMAR and token in self._edges[state]:
+            return self._edges[state][token]
+        # A name that the policy does not have leads off the grammar; its comma or line break leads back.
+        return OFF_GRAMMAR if self._after_name is None else self._edges[self._after_name].get(token, OFF_GRAMMAR)
+
+    def decision(self, state: State) -> Decision | None:
+        """The slot whose label the next token decides, with the first token of each label."""
+        return self._decisions.get(state)
+
+    def draft(self, state: State, max_tokens: int) -> Draft:
+        """Likely answers from `state` on, each at most `max_tokens` long; only the root if nothing can be foreseen.
+
+        The end token needs no drafting: the logits behind the last token show it.
+        """
+        if (state, max_tokens) not in self._drafts:
+            draft = Draft(state)
+            if state != OFF_GRAMMAR:
+                self._grow(draft, ROOT, max_tokens)
+            self._drafts[state, max_tokens] = draft
+        return self._drafts[state, max_tokens]
+
+    def _grow(self, draft: Draft, node: int, max_tokens: int) -> None:
+        """Add the tokens that are guessed behind `node`, and what follows them."""
+        state = draft.states[node]
+        for token in self._guessed.get(state, list(self._edges[state])[:1]):
+            # The limit is for tokenizers that give several names the same tokens: the tree would branch without end.
+            if max_tokens > 0 and len(draft) < MAX_DRAFT_TOKENS:
+                self._grow(draft, draft.add(token, node, self._edges[state][token]), max_tokens - 1)
+
+    def _fill(self, state: State, index: int, *, is_safe: bool, before: str) -> None:
+        """Give `state` the edges of the answer's part `index` and of all that follows.
+
+        Args:
+            is_safe: whether the severity is known to be Safe, which makes an empty list of names likely.
+            before: the text in front, which decides how a tokenizer begins the next piece.
+        """
+        if index == len(self._parts):
+            return
+        text, _, slot = self._parts[index]
+        if index == self._first_optional and is_safe:
+            self._guessed[state] = []  # an optional list of names: nothing to name
+        # Blanks belong to the word behind them, as tokenizers see it.
+        literal = text.rstrip(" ")
+        blanks = text[len(literal) :]
+        here = self._add(state, literal, self._new_state(), before) if literal else state
+        before = literal or before
+        if isinstance(slot, Labels):
+            self._fill_labels(here, index, slot, blanks, is_safe=is_safe, before=before)
+        elif isinstance(slot, Names):
+            self._fill_names(here, index, slot, blanks, is_safe=is_safe, before=before)
+
+    def _fill_labels(self, state: State, index: int, slot: Labels, blanks: str, *, is_safe: bool, before: str) -> None:
+        first_tokens: dict[str, int] = {}
+        for label, meaning in slot.meanings.items():
+            safe = meaning is Severity.SAFE if isinstance(meaning, Severity) else is_safe
+            tokens = self._tokens(before, blanks + label)
+            first_tokens[label] = tokens[0]
+            self._add_tokens(state, tokens, self._target(index + 1, is_safe=safe, before=blanks + label))
+        self._guessed[state] = list(self._edges[state])
+        name = self._parts[index].name
+        assert name is not None
+        self._decisions[state] = Decision(name, tuple(first_tokens.values()))
+        for label, token in first_tokens.items():
+            twin = next(other for other, its in first_tokens.items() if its == token)
+            if slot.meanings[twin] != slot.meanings[label]:
+                raise ValueError(
+                    f"the tokenizer begins {blanks + twin!r} and {blanks + label!r} with the same token ({token}), so "
+                    f"their probabilities cannot be read from one position (tokens of {name}: {first_tokens})"
+                )
+
+    def _fill_names(self, state: State, index: int, slot: Names, blanks: str, *, is_safe: bool, before: str) -> None:
+        name = blanks + next(iter(slot.known), "")  # any of them
+        after = self._target(index + 1, is_safe=False, before=name)
+        if slot.none is not None:
+            empty = self._new_state()
+            self._fill(empty, index + 1, is_safe=False, before=blanks + slot.none)
+            self._add(state, blanks + slot.none, empty, before)
+        for known in slot.known:
+            self._add(state, blanks + known, after, before)
+        # Behind Safe the list is empty. Behind another severity nothing is guessed: there are many names, and the
+        # logits of this pass tell which comes, so that the next pass can guess the whole of it.
+        self._guessed[state] = list(self._edges[state])[:1] if is_safe and slot.none is not None else []
+        if self._after_name is None:
+            self._after_name = after
+            separator = slot.separator.rstrip(" ")
+            further = self._new_state()
+            self._add(after, separator, further, name)
+            self._fill_further_names(further, slot, after, blanks=slot.separator[len(separator) :], before=separator)
+            self._guessed[after] = list(self._edges[after])
+
+    def _fill_further_names(self, state: State, slot: Names, after: State, *, blanks: str, before: str) -> None:
+        for known in slot.known:
+            self._add(state, blanks + known, after, before)
+        self._guessed[state] = []
+
+    def _target(self, index: int, *, is_safe: bool, before: str) -> State:
+        """The state in front of part `index`; one for both cases of `is_safe` once no list of names follows."""
+        key = index, is_safe and any(isinstance(part.slot, Names) for part in self._parts[index:])
+        if key not in self._targets:
+            self._targets[key] = self._new_state()
+            self._fill(self._targets[key], index, is_safe=key[1], before=before)
+        return self._targets[key]
+
+    def _tokens(self, before: str, text: str) -> list[int]:
+        """The tokens of `text` behind `before`; some tokenizers begin a text differently from how they continue it."""
+        known, whole = list(self._encode(before)) if before else [], list(self._encode(before + text))
+        is_continued = len(whole) > len(known) and whole[: len(known)] == known
+        return whole[len(known) :] if is_continued else list(self._encode(text))
+
+    def _new_state(self) -> State:
+        self._edges.append({})
+        return len(self._edges) - 1
+
+    def _add(self, state: State, text: str, target: State, before: str) -> State:
+        return self._add_tokens(state, self._tokens(before, text), target)
+
+    def _add_tokens(self, state: State, tokens: Sequence[int], target: State) -> State:
+        """Add a path to `target` and return where it ends, sharing the beginning of paths that are there already."""
+        for token in tokens[:-1]:
+            if token not in self._edges[state]:
+                self._edges[state][token] = self._new_state()
+            state = self._edges[state][token]
+        return self._edges[state].setdefault(tokens[-1], target)
