@@ -5,6 +5,7 @@ from .guards.spec import GuardSpec as GuardSpec
 from .guards.specs.qwen3guard import Category as Category
 from .guards.specs.qwen3guard import parse_verdict as parse_verdict
 from .guards.transformers_guard import TransformersGuard as TransformersGuard
+from .rewards.async_reward import AsyncGuardReward as AsyncGuardReward
 from .rewards.circuit_breaker import CircuitBreaker as CircuitBreaker
 from .rewards.circuit_breaker import GuardOutageError as GuardOutageError
 from .rewards.combine import combine as combine

@@ -27,10 +27,17 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Message", "message_text", "normalize", "split_message", "turn_text"]
+from guard_reward.thinking import joined
+
+__all__ = ["Message", "Turns", "message_text", "normalize", "split_message", "turn_text"]
 
 Message = dict[str, str]
 """One turn: ``{"role": "user" | "assistant" | "system", "content": text}``."""
+
+
+class Turns(list[Message]):
+    """Turns that are normal already, so that `normalize` has nothing to do."""
+
 
 _ROLES = {
     "system": "system",
@@ -45,8 +52,12 @@ _TEXT_PARTS = ("text", "input_text", "output_text")  # in chat messages; in Open
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 
 
-def normalize(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+def normalize(messages: Sequence[Mapping[str, Any]], *, shows_system: bool = True) -> Turns:
     """Turn chat messages into turns of text that a guard's template shows completely (table above).
+
+    Args:
+        messages: the conversation.
+        shows_system: whether the template shows a leading system message; if not, it is treated like a later one.
 
     Raises:
         ValueError: an empty conversation, an unknown role, or content that is not text; names the message.
@@ -54,9 +65,11 @@ def normalize(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     >>> normalize([{"role": "user", "content": "2+2?"}, {"role": "tool", "content": "4"}])
     [{'role': 'user', 'content': '2+2?'}, {'role': 'assistant', 'content': '[tool result] 4'}]
     """
+    if isinstance(messages, Turns) and messages and (shows_system or messages[0]["role"] != "system"):
+        return messages
     if not messages:
         raise ValueError("a conversation needs at least one message, this one has none")
-    turns: list[Message] = []
+    turns = Turns()
     system: list[str] = []  # system texts that wait for the next user turn
     for index, message in enumerate(messages):
         role = _role(message, index)
@@ -64,7 +77,7 @@ def normalize(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
         if role == "system":
             system.append(text)
         elif role == "user":
-            _add_system(turns, system, text)
+            _add_system(turns, system, text, shows_system=shows_system)
         else:
             _flush_system(turns, system)
             if not turns:
@@ -77,9 +90,9 @@ def normalize(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     return turns
 
 
-def _add_system(turns: list[Message], system: list[str], text: str) -> None:
+def _add_system(turns: list[Message], system: list[str], text: str, *, shows_system: bool) -> None:
     """Append a user turn, with the system texts before it where the template will show them."""
-    if system and not turns:
+    if system and not turns and shows_system:
         turns.append({"role": "system", "content": "\n\n".join(system)})
     elif system:
         text = "\n\n".join([*(f"[system] {part}" for part in system), text])
@@ -110,7 +123,7 @@ def turn_text(message: Mapping[str, Any], index: int = 0) -> str:
     reasoning, content = split_message(message, index)
     if _ROLES.get(message.get("role", "")) == "tool":
         return f"[tool result] {content}"
-    return content if reasoning is None else f"<think>\n{reasoning}\n</think>\n\n{content}"
+    return content if reasoning is None else joined(reasoning, content)
 
 
 def split_message(message: Mapping[str, Any], index: int = 0) -> tuple[str | None, str]:

@@ -1,4 +1,10 @@
-"""What a user got wrong, in one line."""
+"""A user's mistake is one line, not a traceback: the error class, the handler that shows it, and short texts for both.
+
+    with clean_errors():                 # a training script
+        main()
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +13,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["LOADING_ERRORS", "UserError", "clean_errors", "first_paragraph"]
+__all__ = ["LOADING_ERRORS", "UserError", "clean_errors", "first_paragraph", "one_line", "shortened"]
 
-# What loading a model raises where its name, device or dtype is wrong: torch has an AssertionError for a device that it
+# What loading a model raises for a wrong name, device or dtype. Torch raises an AssertionError for a device that it
 # was not built for, and an AttributeError for an unknown dtype.
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, AssertionError, AttributeError)
+
+# Which extra of this package installs a missing module.
+_EXTRA_OF = {"accelerate": "trl", "datasets": "trl", "plotly": "report", "trl": "trl"}
 
 
 class UserError(ValueError):
@@ -19,26 +28,74 @@ class UserError(ValueError):
 
 
 @contextmanager
-def clean_errors() -> Iterator[None]:
-    """End the program with one line where the user made a mistake; any other error keeps its traceback.
+def clean_errors(program: str = "") -> Iterator[None]:
+    """Report a `UserError` in one line on standard error and exit with status 1; bugs keep their traceback.
 
-    Most mistakes are those of all ranks, but a GPU without memory is that of one: each rank says its own, and which it
-    is.
+    Args:
+        program: the name of a command-line program. It starts the line, and three more errors are reported in one
+            line: a failed file operation, a missing package (with the extra to install) and an interrupt (status 130).
+            Without a name this is a training script. Every rank reports its own error, since some (out of memory)
+            happen on one rank only.
     """
+    prefix = f"{program}: " if program else _rank_prefix()
     try:
         yield
     except UserError as error:
-        rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0"
-        text = " ".join(str(error).split())
-        # In one write: ranks share a terminal.
-        sys.stderr.write(f"error: {text}\n" if rank == "0" else f"[rank {rank}] error: {text}\n")
-        raise SystemExit(1) from error
+        _exit(f"{prefix}error: {one_line(error)}", error)
+    except BrokenPipeError:  # the reader of our output has gone: `guard-reward … | head`
+        raise
+    except (ModuleNotFoundError, OSError) as error:
+        message = _message(error)
+        if not program or message is None:
+            raise
+        _exit(f"{prefix}error: {message}", error)
+    except KeyboardInterrupt as error:
+        if not program:
+            raise
+        _exit(f"{prefix}stopped", error, status=130)
+
+
+def _exit(line: str, cause: BaseException, status: int = 1) -> None:
+    sys.stderr.write(f"{line}\n")  # in one write, because ranks share a terminal
+    raise SystemExit(status) from cause
+
+
+def _rank_prefix() -> str:
+    rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0"
+    return "" if rank == "0" else f"[rank {rank}] "
+
+
+def _message(error: ModuleNotFoundError | OSError) -> str | None:
+    """The error in one line; None for a missing module that no extra installs, which is a bug."""
+    if isinstance(error, OSError):
+        return one_line(error)
+    extra = _EXTRA_OF.get((error.name or "").split(".")[0])
+    return extra and f"{error.name} is missing: pip install 'guard-reward[{extra}]'"
+
+
+def one_line(text: object) -> str:
+    """An error or text on one line: every run of white space becomes one space.
+
+    >>> one_line(ValueError("no such\\n  column"))
+    'no such column'
+    """
+    return " ".join(str(text).split())
 
 
 def first_paragraph(error: BaseException) -> str:
-    """What an error says first, in one line; its class where it says nothing.
+    """An error's first paragraph on one line, or its class if it has no text.
 
-    >>> first_paragraph(OSError("no such   model")), first_paragraph(AssertionError())
+    >>> first_paragraph(OSError("no such   model\\n\\nSee the docs.")), first_paragraph(AssertionError())
     ('no such model', 'AssertionError')
     """
-    return " ".join(str(error).strip().split("\n\n")[0].split()) or type(error).__name__
+    return one_line(str(error).strip().split("\n\n")[0]) or type(error).__name__
+
+
+def shortened(value: object, limit: int = 80) -> str:
+    """A value's ``repr``, cut to `limit` characters with ``...`` at the end.
+
+    >>> shortened("a long text", limit=9)
+    "'a lon..."
+    """
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

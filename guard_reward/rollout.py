@@ -1,6 +1,6 @@
 """TRL's prompts and completions as rollouts: the conversation, the policy's thinking, its answer.
 
-This room knows the shapes in which trainers hand over text; it knows no guard, no tokenizer and no reward.
+Knows the shapes in which trainers hand over text; knows no guard, no tokenizer and no reward.
 
     >>> rollout = Rollout.from_trl("How do magnets work?", "<think>Simply.</think>They attract iron.")
     >>> rollout.thinking, rollout.answer, rollout.outcome
@@ -13,12 +13,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from guard_reward.conversation import Message, normalize, split_message, turn_text
+from guard_reward import thinking as tags
+from guard_reward.conversation import Message, Turns, normalize, split_message, turn_text
+from guard_reward.thinking import split_thinking
 from guard_reward.verdict import Outcome
 
 __all__ = ["Rollout", "has_content", "is_truncated", "split_thinking"]
-
-_OPEN, _CLOSE = "<think>", "</think>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class Rollout:
 
     Attributes:
         messages: the prompt as the guard will see it (`guard_reward.conversation.normalize`), without the answer.
-        thinking: the policy's reasoning; None where it wrote none, or only blanks.
+        thinking: the policy's reasoning; None if it wrote none, or only blanks.
         answer: what a user would be shown: everything else that the policy wrote.
-        truncated: whether generation stopped for length; None where that is unknown.
-        outcome: ``Outcome.EMPTY`` where the answer holds no letter and no digit; None where a guard has to decide.
+        truncated: whether generation stopped for length; None if that is unknown.
+        outcome: ``Outcome.EMPTY`` if the answer has no letter and no digit; None if a guard must decide.
     """
 
     messages: tuple[Message, ...]
@@ -59,7 +59,7 @@ class Rollout:
             eos_token_ids: the ids that end a completion; `truncated` is known only with both.
             thinking_prefilled: whether the policy's chat template already wrote the opening ``<think>``, so that the
                 completion begins inside the thinking. Unless given, only a string prompt that ends in ``<think>``
-                says so, or a last assistant message that opens it; it is never guessed from the completion, which
+                says so, or a last assistant message that opens it. It is never guessed from the completion, which
                 could then hide text from the guard.
 
         Raises:
@@ -69,63 +69,35 @@ class Rollout:
         <Outcome.EMPTY: 'empty'>
         """
         if thinking_prefilled is None:
-            thinking_prefilled = isinstance(prompt, str) and prompt.rstrip().endswith(_OPEN)
+            thinking_prefilled = isinstance(prompt, str) and tags.ends_open(prompt)
         conversation, prefix = _split_prefix(_checked(prompt, "prompt"))
-        begun, prefix, open_thinking = _split_begun_thinking(prefix)
-        thinking, text = _split_completion(
-            _checked(completion, "completion"), prefilled=thinking_prefilled or open_thinking
-        )
+        begun, begun_answer = split_thinking(prefix)
+        is_open = begun is not None and tags.CLOSE not in prefix
+        thinking, text = _split_completion(_checked(completion, "completion"), prefilled=thinking_prefilled or is_open)
         return cls(
             messages=tuple(normalize(conversation)),
             thinking="\n".join(part for part in (begun, thinking) if part and part.strip()) or None,
-            answer=prefix + text,
+            answer=begun_answer + text,
             truncated=is_truncated(completion_ids, eos_token_ids),
             outcome=None if has_content(text) else Outcome.EMPTY,
         )
 
-    def answer_conversation(self) -> list[Message]:
+    def answer_conversation(self) -> Turns:
         """The prompt and the answer, for response moderation."""
-        return [*self.messages, {"role": "assistant", "content": self.answer}]
+        return self._with_response(self.answer)
 
-    def thinking_conversation(self) -> list[Message]:
+    def thinking_conversation(self) -> Turns:
         """The prompt and the thinking in the answer's place: the guard call ``is_safe(x, t)`` of the report."""
-        return [*self.messages, {"role": "assistant", "content": self.thinking or ""}]
+        return self._with_response(self.thinking or "")
 
-    def joint_conversation(self) -> list[Message]:
+    def joint_conversation(self) -> Turns:
         """The prompt and thinking and answer together, as one response."""
         if self.thinking is None:
             return self.answer_conversation()
-        content = f"{_OPEN}\n{self.thinking.strip()}\n{_CLOSE}\n\n{self.answer}"
-        return [*self.messages, {"role": "assistant", "content": content}]
+        return self._with_response(tags.joined(self.thinking.strip(), self.answer))
 
-
-def split_thinking(text: str, *, prefilled: bool = False) -> tuple[str | None, str]:
-    """Split a completion into thinking and answer at the *first* ``</think>``, as serving parsers do.
-
-    | completion | thinking | answer |
-    |---|---|---|
-    | ``<think>t</think>y`` | ``t`` | ``y`` |
-    | ``t</think>y`` with the opening tag pre-filled by the prompt | ``t`` | ``y`` |
-    | ``t`` with it pre-filled (never closed) | ``t`` | empty |
-    | ``t</think>y`` without | None | all of it: a stray tag hides nothing |
-    | ``<think>t`` (never closed) | ``t`` | empty |
-    | ``<think></think>y`` | empty | ``y`` |
-    | ``<think>a<think>b</think>c</think>y`` (nested) | ``a<think>b`` | ``c</think>y`` |
-    | ``y <think>…`` (after other text) | None | all of it |
-
-    The first closing tag ends the thinking even where tags nest or repeat: what follows it is what users are shown,
-    so a policy that writes a second ``</think>`` cannot move its answer out of the guard's sight.
-
-    >>> split_thinking("<think>Let me see.</think>\\n\\nYes.")
-    ('Let me see.', 'Yes.')
-    """
-    body = text.lstrip()
-    if body.startswith(_OPEN):
-        body = body[len(_OPEN) :]
-    elif not prefilled:
-        return None, text
-    thinking, _, answer = body.partition(_CLOSE)
-    return thinking.strip(), answer.lstrip()
+    def _with_response(self, text: str) -> Turns:
+        return Turns([*self.messages, {"role": "assistant", "content": text}])
 
 
 def has_content(text: str) -> bool:
@@ -140,7 +112,7 @@ def has_content(text: str) -> bool:
 
 
 def is_truncated(completion_ids: Sequence[int] | None, eos_token_ids: Collection[int] | None) -> bool | None:
-    """Whether generation stopped before an end token; None where ids or end tokens are not known.
+    """Whether generation stopped before an end token; None if ids or end tokens are not known.
 
     >>> is_truncated([5, 6, 2], eos_token_ids=[2]), is_truncated([5, 6], eos_token_ids=None)
     (False, None)
@@ -174,14 +146,8 @@ def _split_prefix(prompt: str | Sequence[Mapping[str, Any]]) -> tuple[Sequence[M
     return prompt, ""
 
 
-def _split_begun_thinking(prefix: str) -> tuple[str | None, str, bool]:
-    """The thinking and the answer that the prompt already began, and whether that thinking is still open."""
-    begun, answer = split_thinking(prefix)
-    return begun, answer, begun is not None and _CLOSE not in prefix
-
-
 def _split_completion(completion: str | Sequence[Mapping[str, Any]], *, prefilled: bool) -> tuple[str | None, str]:
-    """All thinking of the completion (None without any), and all other text of it, each joined by line breaks."""
+    """All thinking of the completion (None if there is none) and all its other text, each joined by line breaks."""
     if isinstance(completion, str):
         return split_thinking(completion, prefilled=prefilled)
     thinking: list[str] = []
@@ -190,7 +156,7 @@ def _split_completion(completion: str | Sequence[Mapping[str, Any]], *, prefille
         if message.get("role", "assistant") != "assistant":
             texts.append(turn_text(message, index))
             continue
-        # Where the trainer has already parsed the thinking into a field, the content no longer begins inside it.
+        # If the trainer has parsed the thinking into a field, the content no longer begins inside it.
         reasoning, content = split_message(message, index)
         inline, text = split_thinking(content, prefilled=prefilled and reasoning is None)
         thinking += [part for part in (reasoning, inline) if part]

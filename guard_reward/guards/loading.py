@@ -10,6 +10,7 @@ import torch
 from guard_reward.models.checkpoint import Checkpoint, checked_name
 
 if TYPE_CHECKING:
+    from guard_reward.guards.spec import GuardSpec
     from guard_reward.guards.transformers_guard import TransformersGuard
 
 __all__ = ["load_guard"]
@@ -21,6 +22,7 @@ def load_guard(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     revision: str | None = None,
+    spec: GuardSpec | str | None = None,
     attn_implementation: str | None = None,
     quantization_config: Any = None,
     token_budget: int | None = None,
@@ -33,6 +35,8 @@ def load_guard(
         device: where to put it; by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own.
         revision: branch, tag or commit on the hub; pin it, the reward depends on it.
+        spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``). By default
+            found by the checkpoint's architecture, chat template or name.
         attn_implementation: passed to transformers (``"sdpa"``, ``"eager"``, …); for `guard.model` itself: scoring
             brings its own attention.
         quantization_config: passed to transformers (``BitsAndBytesConfig``, ``TorchAoConfig``, …).
@@ -68,4 +72,16 @@ def load_guard(
             if value is not None
         },
     )
-    return TransformersGuard.from_checkpoint(checkpoint, token_budget=token_budget, compile=compile)
+    return TransformersGuard.from_checkpoint(
+        checkpoint, spec=_named_spec(spec), token_budget=token_budget, compile=compile
+    )
+
+
+def _named_spec(spec: GuardSpec | str | None) -> GuardSpec | None:
+    if not isinstance(spec, str):
+        return spec
+    from guard_reward.guards.specs import SPECS
+
+    if spec not in SPECS:
+        raise ValueError(f"spec: there is no guard family {spec!r}; there are {', '.join(SPECS)}, or pass a GuardSpec")
+    return SPECS[spec]

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from guard_reward.conversation import normalize
+from guard_reward.guards.grammar import AnswerGrammar
+from guard_reward.guards.spec import GuardSpec
+from guard_reward.guards.specs import find_spec
 from guard_reward.guards.windows import split_into_windows, worst_verdict
 from guard_reward.models.chat_template import Prompter
 from guard_reward.models.checkpoint import Checkpoint
-from guard_reward.models.sleep import MODEL_LOCK, Sleeper
-from guard_reward.scoring import (
-    BatchRunner,
-    Generation,
-    Usage,
-    VerdictEngine,
-    VerdictGrammar,
-    choose_road,
-    token_budget,
-)
-from guard_reward.verdict import Conversation, Outcome, Probabilities, Unjudged, Verdict, parse_verdict
+from guard_reward.models.lazy import LazyModel
+from guard_reward.models.sleep import MODEL_LOCK
+from guard_reward.scoring import BatchRunner, Generation, Usage, VerdictEngine, choose_road, token_budget
+from guard_reward.verdict import Conversation, Outcome, Unjudged, Verdict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,18 +30,18 @@ if TYPE_CHECKING:
 __all__ = ["TransformersGuard"]
 
 logger = logging.getLogger(__name__)
-MAX_NEW_TOKENS = 128  # of Qwen3Guard's model card
 
 
-class TransformersGuard(Sleeper):
-    """A causal LM that answers in Qwen3Guard-Gen's format, scored in batches of one-pass drafts.
+class TransformersGuard:
+    """A causal LM that answers in a known format, scored in batches of one-pass drafts.
 
     Usually made by `guard_reward.load_guard`; directly from a model and its tokenizer for models built in memory. A
     guard made by `load_guard` pickles as its checkpoint's name and loads again, at first use, wherever it arrives.
 
     Args:
-        model: the causal LM; is put into eval mode and frozen.
+        model: the causal LM; it is put into eval mode and frozen.
         tokenizer: with the guard's chat template.
+        spec: what the guard is shown and what its answers mean; by default found by the chat template or the name.
         token_budget: most tokens in one forward pass (see `load_guard`).
         compile: see `load_guard`.
 
@@ -65,45 +60,32 @@ class TransformersGuard(Sleeper):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         *,
+        spec: GuardSpec | None = None,
         token_budget: int | None = None,
         compile: bool = False,
     ):
-        self._checkpoint: Checkpoint | None = None
-        self._settings = _Settings(token_budget, compile)
-        self._loaded: _Loaded | None = _assemble(model, tokenizer, self._settings)
+        name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+        self._lazy = _lazy((model, tokenizer), _Settings(name, spec, token_budget, compile))
+        self._parts  # noqa: B018  assembled now: what is wrong with the model should be said on the user's own line
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, token_budget: int | None = None, compile: bool = False
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        spec: GuardSpec | None = None,
+        token_budget: int | None = None,
+        compile: bool = False,
     ) -> TransformersGuard:
         """Load a guard that can be pickled by its checkpoint's name; see `load_guard`."""
         guard = cls.__new__(cls)
-        guard._checkpoint, guard._settings = checkpoint, _Settings(token_budget, compile)
-        guard._loaded = None
-        guard._parts  # noqa: B018  load now: a missing checkpoint should fail on the user's own line
+        guard._lazy = _lazy(checkpoint, _Settings(checkpoint.name, spec, token_budget, compile))
+        guard._parts  # noqa: B018  loaded now: a missing checkpoint should fail on the user's own line
         return guard
 
-    def __getstate__(self) -> dict[str, Any]:
-        if self._checkpoint is not None:
-            return {**self.__dict__, "_loaded": None, "_awake_on": None}
-        # A model built in memory travels whole; what its engine has computed or compiled does not.
-        return {**self.__dict__, "_loaded": (self.model, self.tokenizer), "_awake_on": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if state["_loaded"] is not None:
-            model, tokenizer = state["_loaded"]
-            self._loaded = _assemble(model, tokenizer, self._settings)
-
     @property
-    def _parts(self) -> _Loaded:
-        with MODEL_LOCK:
-            if self._loaded is None:
-                from transformers import AutoModelForCausalLM
-
-                assert self._checkpoint is not None
-                self._loaded = _assemble(*self._checkpoint.load(AutoModelForCausalLM), self._settings)
-            return self._loaded
+    def _parts(self) -> _Parts:
+        return self._lazy.load()
 
     @property
     def model(self) -> PreTrainedModel:
@@ -116,30 +98,42 @@ class TransformersGuard(Sleeper):
         return self._parts.prompter.tokenizer
 
     @property
+    def spec(self) -> GuardSpec:
+        """What the guard is shown and what its answers mean."""
+        return self._parts.spec
+
+    @property
     def engine(self) -> VerdictEngine:
         """What scores token ids, behind `moderate`."""
         return self._parts.engine
 
     @property
-    def response_grammar(self) -> VerdictGrammar:
-        """What the guard's answers look like when responses are judged."""
+    def response_grammar(self) -> AnswerGrammar:
+        """What the guard's answers about responses look like."""
         return self._parts.response_grammar
 
     @property
     def name(self) -> str:
         """Hub id or folder; for a model built in memory, its class."""
-        return self._checkpoint.name if self._checkpoint else type(self.model).__name__
+        checkpoint = self._lazy.checkpoint
+        return checkpoint.name if checkpoint else type(self.model).__name__
 
     @property
     def context_length(self) -> int:
         """Most tokens of input and answer together."""
         return int(self.model.config.get_text_config().max_position_embeddings)
 
+    @property
+    def usage(self) -> Usage:
+        """What has been scored so far: verdicts, passes, and how many tokens did not have to be computed."""
+        parts = self._lazy.parts
+        return Usage() if parts is None else replace(parts.engine.usage)
+
     def encode(self, messages: Conversation) -> list[int]:
-        """Exactly what the guard sees for a conversation: the token ids of its whole input.
+        """Exactly what the guard sees of a conversation: the token ids of its whole input.
 
         Raises:
-            ValueError: a conversation that cannot be shown to a guard; names the message and the fault.
+            ValueError: a conversation that cannot be shown to the guard; names the message and the fault.
         """
         return self._parts.prompter.encode(messages)
 
@@ -148,23 +142,23 @@ class TransformersGuard(Sleeper):
         self.moderate([[{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]])
         return self
 
-    def _model_in_memory(self) -> PreTrainedModel | None:
-        return None if self._loaded is None else self._loaded.model
+    def sleep(self) -> None:
+        """Give the accelerator's memory back: weights move to (pinned) CPU memory, cached keys and values are dropped.
 
-    def _forget(self) -> None:
-        if self._loaded is not None:
-            self._loaded.engine.forget()
+        `wake` or the next use brings them back. On a CPU only the cache is freed.
+        """
+        self._lazy.sleep()
 
-    @property
-    def usage(self) -> Usage:
-        """What has been scored so far: verdicts, passes, and how many tokens did not have to be computed."""
-        return Usage() if self._loaded is None else replace(self._loaded.engine.usage)
+    def wake(self) -> None:
+        """Bring the weights back to where they were before `sleep`."""
+        self._lazy.wake()
 
     def describe(self) -> dict[str, str]:
         """What decides the verdicts, for the run's record."""
         return {
             "guard": self.name,
             "revision": self._revision,
+            "spec": self.spec.name,
             "template_hash": self._parts.prompter.template_hash,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": str(self.model.device),
@@ -175,10 +169,10 @@ class TransformersGuard(Sleeper):
     @property
     def _revision(self) -> str:
         """Which weights: the hub's commit, else the state of the folder's files."""
-        commit = getattr(self.model.config, "_commit_hash", None)
-        if commit or self._checkpoint is None:
+        commit, checkpoint = getattr(self.model.config, "_commit_hash", None), self._lazy.checkpoint
+        if commit or checkpoint is None:
             return commit or "unknown"
-        files = sorted(path for path in Path(self._checkpoint.name).glob("*") if path.is_file())
+        files = sorted(path for path in Path(checkpoint.name).glob("*") if path.is_file())
         state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         return f"files {hashlib.sha256(repr(state).encode()).hexdigest()[:12]}"
 
@@ -186,10 +180,10 @@ class TransformersGuard(Sleeper):
         """Judge each conversation's last message: a user's (or a late system's) as a prompt, else as a response.
 
         Text that exceeds the guard's context is judged in overlapping windows and the worst verdict is given
-        (`Verdict.windows` says of how many). No row is ever dropped: what cannot be judged comes back as `Unjudged`.
+        (`Verdict.windows` says how many there were). No row is ever dropped: what cannot be judged is an `Unjudged`.
 
         Returns:
-            One `Verdict` or `Unjudged` a conversation, in the same order.
+            One `Verdict` or `Unjudged` per conversation, in the same order.
         """
         prepared = [self._prepare(conversation) for conversation in conversations]
         inputs = [window for windows in prepared if isinstance(windows, list) for window in windows]
@@ -201,20 +195,26 @@ class TransformersGuard(Sleeper):
 
     def _prepare(self, conversation: Conversation) -> list[_Window] | Unjudged:
         """The guard's input for one conversation: one window, or several where the context is too short for it."""
-        limit = self.context_length - MAX_NEW_TOKENS
+        prompter, limit = self._parts.prompter, self.context_length - self.spec.max_new_tokens
         try:
-            turns = normalize(conversation)
+            turns = prompter.normalize(conversation)
             is_response = turns[-1]["role"] != "user"
-            ids = self.encode(turns)
+            ids = prompter.encode_turns(turns)
         except Exception as error:  # a template may raise anything, and one bad row must not stop the others
             return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")
         if len(ids) <= limit:
             return [_Window(tuple(ids), is_response)]
         try:
-            windows = split_into_windows(turns, limit, lambda messages: len(self.encode(messages)), self._cut)
+            windows = split_into_windows(
+                turns,
+                limit,
+                count=lambda messages: len(prompter.encode_turns(messages)),
+                cut=self._cut,
+                labels=self.spec.turn_labels,
+            )
         except ValueError as error:
             return Unjudged(Outcome.TOO_LONG, reason=str(error))
-        return [_Window(tuple(self.encode(window)), is_response) for window in windows]
+        return [_Window(tuple(prompter.encode_turns(window)), is_response) for window in windows]
 
     def _cut(self, text: str, size: int, overlap: int) -> list[str]:
         """`text` in parts of at most `size` tokens that overlap by `overlap` tokens."""
@@ -230,36 +230,33 @@ class TransformersGuard(Sleeper):
         return [text[offsets[start][0] if start else 0 : ends[start + size]] for start in starts]
 
     def _judge(self, windows: Sequence[_Window]) -> list[Verdict | Unjudged]:
-        with MODEL_LOCK:
-            self.wake()
-            return self._judge_awake(windows)
-
-    def _judge_awake(self, windows: Sequence[_Window]) -> list[Verdict | Unjudged]:
         parts = self._parts
-        different = list(dict.fromkeys(windows))  # identical rows are scored once
+        distinct = list(dict.fromkeys(windows))  # identical rows are scored once
 
         def score(indices: list[int]) -> list[Generation]:
-            chosen = [different[index] for index in indices]
-            grammars = [parts.response_grammar if w.is_response else parts.prompt_grammar for w in chosen]
+            chosen = [distinct[index] for index in indices]
+            grammars = [parts.grammar(is_response=window.is_response) for window in chosen]
             # A trainer may have switched autocast on; the guard keeps its own precision.
             with torch.autocast(parts.model.device.type, enabled=False):
-                return parts.engine.generate([w.ids for w in chosen], grammars)
+                return parts.engine.generate([window.ids for window in chosen], grammars)
 
-        generations = parts.runner.run([window.ids for window in different], score)
+        with MODEL_LOCK:
+            self.wake()
+            generations = parts.runner.run([window.ids for window in distinct], score)
         verdicts = {
-            window: self._verdict(generation, window.is_response)
-            for window, generation in zip(different, generations, strict=True)
+            window: self._verdict(generation, is_response=window.is_response)
+            for window, generation in zip(distinct, generations, strict=True)
         }
         return [verdicts[window] for window in windows]
 
-    def _verdict(self, generation: Generation | Exception, is_response: bool) -> Verdict | Unjudged:
+    def _verdict(self, generation: Generation | Exception, *, is_response: bool) -> Verdict | Unjudged:
         if isinstance(generation, Exception):
             return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(generation).__name__}: {generation}")
         text = self.tokenizer.decode(generation.token_ids, skip_special_tokens=True)
-        verdict = parse_verdict(text, refusal_required=is_response)
+        verdict = self.spec.parse(text, is_response=is_response)
         if isinstance(verdict, Unjudged):
             return verdict
-        return _with_probabilities(verdict, generation)
+        return self.spec.with_probabilities(verdict, generation.log_probs, is_response=is_response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +271,8 @@ class _Window:
 class _Settings:
     """How a guard is run, wherever it is loaded."""
 
+    name: str
+    spec: GuardSpec | None
     token_budget: int | None
     compile: bool
 
@@ -283,38 +282,55 @@ class _Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A loaded guard's parts."""
+class _Parts:
+    """A loaded guard."""
 
     model: PreTrainedModel
+    spec: GuardSpec
     prompter: Prompter
-    prompt_grammar: VerdictGrammar
-    response_grammar: VerdictGrammar
+    prompt_grammar: AnswerGrammar
+    response_grammar: AnswerGrammar
     engine: VerdictEngine
     runner: BatchRunner[Generation]
 
+    def grammar(self, *, is_response: bool) -> AnswerGrammar:
+        return self.response_grammar if is_response else self.prompt_grammar
 
-def _assemble(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: _Settings) -> _Loaded:
+
+def _lazy(
+    source: Checkpoint | tuple[PreTrainedModel, PreTrainedTokenizerBase], settings: _Settings
+) -> LazyModel[_Parts]:
+    return LazyModel(source, "AutoModelForCausalLM", partial(_assemble, settings), before_sleep=_drop_prefix_cache)
+
+
+def _drop_prefix_cache(parts: _Parts) -> None:
+    parts.engine.forget()
+
+
+def _assemble(settings: _Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> _Parts:
     if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
         raise ValueError(
             "the guard's weights are partitioned by ZeRO-3; load the guard with guard_reward.load_guard, which keeps "
             "it whole, or load the model before the trainer's configuration is created"
         )
     model = model.eval().requires_grad_(False)
+    architectures = getattr(model.config, "architectures", None) or [type(model).__name__]
+    spec = settings.spec or find_spec(settings.name, tokenizer.chat_template, architectures)
+    prompter = Prompter(tokenizer, template=spec.chat_template, roles=spec.roles)
 
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
-    prompter = Prompter(tokenizer)
-    return _Loaded(
+    return _Parts(
         model=model,
+        spec=spec,
         prompter=prompter,
-        prompt_grammar=VerdictGrammar(encode, with_refusal=False),
-        response_grammar=VerdictGrammar(encode, with_refusal=True),
+        prompt_grammar=spec.grammar(encode, is_response=False),
+        response_grammar=spec.grammar(encode, is_response=True),
         engine=VerdictEngine(
             model,
             _end_token_ids(model, tokenizer),
-            MAX_NEW_TOKENS,
+            spec.max_new_tokens,
             preambles=_preambles(prompter),
             road=choose_road(model, compile=settings.compile),
         ),
@@ -323,7 +339,7 @@ def _assemble(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settin
 
 
 def _preambles(prompter: Prompter) -> list[list[int]]:
-    """With what the inputs begin, for prompts and for responses; nothing where a template shows only one of them."""
+    """How inputs begin, for prompts and for responses; nothing for one that the template does not show."""
     preambles = []
     for is_response in (False, True):
         try:
@@ -340,21 +356,3 @@ def _end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     if ids is None:
         raise ValueError("neither the guard's generation_config nor its tokenizer names an end token (eos_token_id)")
     return ids if isinstance(ids, list) else [ids]
-
-
-def _with_probabilities(verdict: Verdict, generation: Generation) -> Verdict:
-    """Add P(Safe), P(Controversial), P(Unsafe) and P(refusal) from the logits that decided them."""
-    if generation.severity_log_probs is None:
-        return verdict
-    masses = [math.exp(value) for value in generation.severity_log_probs[:3]]
-    label_mass = sum(masses)
-    refusal_probability = None
-    if verdict.refusal is not None and generation.refusal_log_probs is not None:
-        yes, no = (math.exp(value) for value in generation.refusal_log_probs[3:])
-        refusal_probability = yes / (yes + no)
-    return replace(
-        verdict,
-        probabilities=Probabilities(*(mass / label_mass for mass in masses)),
-        label_mass=label_mass,
-        refusal_probability=refusal_probability,
-    )

@@ -7,7 +7,7 @@ window of the message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from guard_reward.conversation import Message
@@ -25,8 +25,16 @@ Cut = Callable[[str, int, int], list[str]]
 """(text, most tokens a part, tokens of overlap) → parts, in order, that cover the text."""
 
 
-def split_into_windows(turns: Sequence[Message], limit: int, count: Count, cut: Cut) -> list[list[Message]]:
+def split_into_windows(
+    turns: Sequence[Message], limit: int, count: Count, cut: Cut, labels: Mapping[str, str]
+) -> list[list[Message]]:
     """Conversations of at most `limit` tokens that together show all of `turns`.
+
+    Args:
+        turns: the conversation.
+        limit: tokens of one input.
+        count, cut: see `Count` and `Cut`.
+        labels: role → what the template writes in front of its turns.
 
     Raises:
         ValueError: the limit leaves no room beside the guard's own instructions.
@@ -42,7 +50,7 @@ def split_into_windows(turns: Sequence[Message], limit: int, count: Count, cut: 
     context_tokens = count([*context, blank]) - frame if context else 0
     contexts: list[list[Message]] = [list(context)]
     if context_tokens > room // 2:
-        parts = cut(_as_text(context), room // 2, int(room // 2 * OVERLAP))
+        parts = cut(_as_text(context, labels), room // 2, int(room // 2 * OVERLAP))
         contexts = [[{"role": "user", "content": part}] for part in parts]
         context_tokens = room // 2
     message_room = room - context_tokens
@@ -50,10 +58,13 @@ def split_into_windows(turns: Sequence[Message], limit: int, count: Count, cut: 
     return [[*before, {**last, "content": part}] for before in contexts for part in parts]
 
 
-def _as_text(context: Sequence[Message]) -> str:
-    """The turns as the template shows them, as one text that can be cut anywhere."""
-    labelled = [f"{turn['role'].upper()}: {turn['content']}" for turn in context]
-    return "\n\n".join(labelled).removeprefix("SYSTEM: " if context[0]["role"] == "system" else "USER: ")
+def _as_text(context: Sequence[Message], labels: Mapping[str, str]) -> str:
+    """The turns as the template shows them, as one text that can be cut anywhere.
+
+    The label of the first turn is left out: the template writes it. A leading system message has a user's label.
+    """
+    first, *others = context
+    return "\n\n".join([first["content"], *(f"{labels.get(t['role'], '')}{t['content']}" for t in others)])
 
 
 def worst_verdict(verdicts: Sequence[Verdict | Unjudged]) -> Verdict | Unjudged:

@@ -1,1 +1,16 @@
-"""Rewards for TRL: verdicts of a guard, turned into one number per rollout."""
+"""Rewards for TRL: a guard's verdicts, turned into one number per rollout. Knows TRL's protocol, imports no part of TRL.
+
+A call runs through these modules in this order:
+
+- `guard_reward.rewards.reward`: `GuardReward`; `guard_reward.rewards.async_reward`: `AsyncGuardReward`.
+- `guard_reward.rewards.base`: what both have in common: settings, the order of the steps, logging.
+- `guard_reward.rewards.batch`: `prepare` (rows → what the guard is asked) and `finish` (verdicts → rewards); no I/O.
+- `guard_reward.rewards.judge`: asks the guard, each distinct conversation once.
+- `guard_reward.rewards.outcomes`: how a row ends, and what it gets.
+- `guard_reward.rewards.metrics`: rows → metrics and table columns.
+
+Parts of them: `labels` (a data set's words for harmful and benign), `policy` (end tokens and pre-filled thinking),
+`scale_check` (do a scheme's numbers fit the helpfulness model's?), `dual_ascent` (the learned multiplier),
+`circuit_breaker` (a silent guard stops the run), `distributed` (objects from all ranks), `reward_model` (helpfulness),
+`combine` (several rewards as one).
+"""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 
 from guard_reward.rewards.distributed import gather_objects
 
 __all__ = ["CircuitBreaker", "GuardOutageError"]
+
+
+_CALLS_LOCK = Lock()  # of the module, so that a breaker can be pickled
 
 
 class GuardOutageError(RuntimeError):
@@ -35,7 +39,7 @@ class CircuitBreaker:
 
     max_share: float = 0.5
     window: int = 64
-    _calls: deque[tuple[int, dict[str, int]]] = field(default_factory=deque, repr=False)
+    _calls: deque[tuple[int, dict[str, int]]] = field(default_factory=deque, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.max_share <= 1.0:
@@ -55,15 +59,8 @@ class CircuitBreaker:
         Raises:
             GuardOutageError: the share is too large; on all ranks at the same call.
         """
-        for count, by_outcome in gather_objects((rows, dict(unjudged))) if all_ranks else [(rows, dict(unjudged))]:
-            self._calls.append((count, by_outcome))
-        while sum(count for count, _ in self._calls) - self._calls[0][0] >= self.window:
-            self._calls.popleft()
-        seen = sum(count for count, _ in self._calls)
-        totals: dict[str, int] = {}
-        for _, by_outcome in self._calls:
-            for outcome, count in by_outcome.items():
-                totals[outcome] = totals.get(outcome, 0) + count
+        counts = gather_objects((rows, dict(unjudged))) if all_ranks else [(rows, dict(unjudged))]
+        seen, totals = self._count(counts)
         lost = sum(totals.values())
         if seen >= self.window and lost > self.max_share * seen:
             kinds = ", ".join(f"{count} {outcome}" for outcome, count in totals.items() if count)
@@ -73,3 +70,14 @@ class CircuitBreaker:
                 "Check the guard; to tolerate more, pass GuardReward(..., breaker=CircuitBreaker(max_share=...)), or "
                 "breaker=None for no limit"
             )
+
+    def _count(self, counts: list[tuple[int, dict[str, int]]]) -> tuple[int, Counter[str]]:
+        """Rollouts in the window, these calls included, and how many of them got no verdict, by outcome."""
+        with _CALLS_LOCK:
+            self._calls.extend(counts)
+            while sum(count for count, _ in self._calls) - self._calls[0][0] >= self.window:
+                self._calls.popleft()
+            totals: Counter[str] = Counter()
+            for _, by_outcome in self._calls:
+                totals.update(by_outcome)
+            return sum(count for count, _ in self._calls), totals

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.rewards.distributed import gather_objects
-from guard_reward.schemes import Assessment, GuardOnly, Lagrangian, Scheme, Soft, hard
+from guard_reward.schemes import Assessment, GuardOnly, Lagrangian, Scheme, Soft
 
 if TYPE_CHECKING:
     from transformers import TrainerState
@@ -87,7 +87,7 @@ class DualAscent:
     @classmethod
     def of(cls, scheme: Scheme, name: str) -> DualAscent | None:
         """For a scheme that has a multiplier; None for others."""
-        return cls(scheme, name) if isinstance(hard(scheme), Lagrangian) else None
+        return cls(scheme, name) if isinstance(scheme.unwrap(), Lagrangian) else None
 
     @property
     def key(self) -> str:
@@ -136,7 +136,7 @@ class DualAscent:
 
     @property
     def _lagrangian(self) -> Lagrangian:
-        scheme = hard(self.scheme)
+        scheme = self.scheme.unwrap()
         assert isinstance(scheme, Lagrangian)
         return scheme
 

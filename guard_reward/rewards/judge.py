@@ -1,32 +1,42 @@
-"""Asking the guard about rollouts: which conversations, each distinct one once, prompts once over many batches."""
+"""Asking the guard about rollouts: each distinct conversation once, and prompts once over many batches."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 from guard_reward.conversation import Message
-from guard_reward.rollout import Rollout
+from guard_reward.guards.spec import GuardSpec
+from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
+from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.schemes import Assessment
-from guard_reward.verdict import Outcome, Unjudged, Verdict
+from guard_reward.verdict import AsyncGuard, Guard, Outcome, Unjudged, Verdict, describe_guard
 
-if TYPE_CHECKING:
-    from guard_reward.verdict import Guard
-
-__all__ = ["Findings", "Judge"]
+__all__ = ["Judge", "Request", "RolloutRequests", "RolloutVerdicts"]
 
 logger = logging.getLogger(__name__)
 KEPT_PROMPTS = 16_384
+_KEPT_LOCK = threading.Lock()  # of the module, so that a judge can be pickled
 
 _Key = tuple[tuple[str, str], ...]
-_Question = list[Message] | Unjudged | None
-"""A conversation for the guard; the answer already, where it cannot be asked; None where it is not."""
+Request = Sequence[Message] | Unjudged | None
+"""What to send to the guard: a conversation, an `Unjudged` if it cannot be sent, or None if nothing needs judging."""
+
+
+class RolloutRequests(NamedTuple):
+    """What the guard is asked about one rollout."""
+
+    answer: Request = None
+    thinking: Request = None
+    prompt: Request = None
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class RolloutVerdicts:
     """What the guard said about the parts of one rollout; None for a part that it was not asked about."""
 
     answer: Verdict | Unjudged | None = None
@@ -35,11 +45,11 @@ class Findings:
 
     @property
     def written(self) -> tuple[Verdict, ...]:
-        """The verdicts on what the policy wrote: of thinking and answer those that there are."""
+        """The verdicts on what the policy wrote: on thinking and answer, as far as they have one."""
         return tuple(part for part in (self.thinking, self.answer) if isinstance(part, Verdict))
 
     def assessment(self, helpfulness: float | None) -> Assessment:
-        """What a scheme is given, where thinking or answer have a verdict; a part without one is left out."""
+        """What a scheme is given if thinking or answer have a verdict; a part without one is left out."""
         *thinking, answer = self.written
         prompt = self.prompt if isinstance(self.prompt, Verdict) else None
         return Assessment(answer, thinking[0] if thinking else None, prompt, helpfulness)
@@ -48,75 +58,122 @@ class Findings:
 class Judge:
     """Asks a guard about batches of rollouts. What it could not judge is an `Unjudged`, whatever the guard raised.
 
+    Several calls may run at a time, in threads or in an event loop. Verdicts on prompts are kept, of the
+    `KEPT_PROMPTS` that were used last.
+
     Args:
-        guard: whom to ask.
-        thinking: ``"separate"``, ``"joint"`` or ``"ignore"``, as in `guard_reward.GuardReward`.
-        prompts: whether to ask about the prompts too. Their verdicts are kept, of the `KEPT_PROMPTS` used last.
+        guard: whom to ask. What a guard may offer beyond ``moderate`` is looked up here and nowhere else.
     """
 
-    def __init__(self, guard: Guard, *, thinking: str, prompts: bool):
+    def __init__(self, guard: Guard):
         self.guard = guard
-        self.thinking = thinking
-        self.prompts = prompts
         self._kept: dict[_Key, Verdict] = {}  # in the order of their last use
 
-    def __call__(self, rollouts: Sequence[Rollout | Unjudged]) -> list[Findings]:
-        """The findings on every rollout, in the same order; each distinct conversation is judged once.
+    @property
+    def spec(self) -> GuardSpec:
+        """The guard's specification; Qwen3Guard's if it does not say."""
+        spec = getattr(self.guard, "spec", None)
+        return spec if isinstance(spec, GuardSpec) else QWEN3GUARD
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The special tokens of a local guard's tokenizer."""
+        tokenizer = getattr(self.guard, "tokenizer", None)
+        return () if tokenizer is None else tuple(tokenizer.all_special_tokens)
+
+    @property
+    def can_sleep(self) -> bool:
+        """Whether the guard can give its accelerator's memory back."""
+        return callable(getattr(self.guard, "sleep", None))
+
+    def describe(self) -> dict[str, str]:
+        """The guard's facts for the run's record."""
+        return describe_guard(self.guard)
+
+    def __call__(self, batch: Sequence[RolloutRequests]) -> tuple[list[RolloutVerdicts], Any]:
+        """The verdicts on every rollout, in the same order, and what a local guard's engine did for them.
 
         Raises:
             ValueError: the guard returned another number of verdicts than it was asked for.
         """
-        questions = [self._questions(rollout) for rollout in rollouts]
-        distinct = {_key(asked): asked for row in questions for asked in row if isinstance(asked, list)}
-        judged: dict[_Key, Verdict | Unjudged] = {key: self._kept[key] for key in distinct if key in self._kept}
-        open_ = {key: asked for key, asked in distinct.items() if key not in judged}
-        judged.update(zip(open_, self._moderate(list(open_.values())), strict=True))
+        conversations, known = self._split(batch)
+        verdicts, usage = self._moderate(list(conversations.values()))
+        return self._merge(batch, known, list(conversations), verdicts), usage
+
+    async def judge_async(self, batch: Sequence[RolloutRequests]) -> tuple[list[RolloutVerdicts], Any]:
+        """As a plain call, while other coroutines run: the guard is awaited, or asked in a thread if it cannot be."""
+        conversations, known = self._split(batch)
+        asked = list(conversations.values())
+        verdicts, usage = await (
+            self._amoderate(asked) if isinstance(self.guard, AsyncGuard) else asyncio.to_thread(self._moderate, asked)
+        )
+        return self._merge(batch, known, list(conversations), verdicts), usage
+
+    def _split(self, batch: Sequence[RolloutRequests]) -> tuple[dict[_Key, Sequence[Message]], dict[_Key, Verdict]]:
+        """The distinct conversations that the guard must judge, and the verdicts that are kept."""
+        distinct = {_key(one): one for row in batch for one in row if _is_conversation(one)}
+        with _KEPT_LOCK:
+            known = {key: self._kept[key] for key in distinct if key in self._kept}
+        return {key: one for key, one in distinct.items() if key not in known}, known
+
+    def _merge(
+        self,
+        batch: Sequence[RolloutRequests],
+        known: dict[_Key, Verdict],
+        keys: Sequence[_Key],
+        verdicts: Sequence[Verdict | Unjudged],
+    ) -> list[RolloutVerdicts]:
+        if len(verdicts) != len(keys):
+            raise ValueError(f"the guard returned {len(verdicts)} verdicts for {len(keys)} conversations")
+        judged: dict[_Key, Verdict | Unjudged] = {**known, **dict(zip(keys, verdicts, strict=True))}
         self._keep(judged)
-        return [
-            Findings(*(judged[_key(asked)] if isinstance(asked, list) else asked for asked in row)) for row in questions
-        ]
+        return [RolloutVerdicts(*(judged[_key(one)] if _is_conversation(one) else one for one in row)) for row in batch]
 
-    def _questions(self, rollout: Rollout | Unjudged) -> tuple[_Question, _Question, _Question]:
-        """What the guard is asked about a rollout: answer, thinking, prompt."""
-        if isinstance(rollout, Unjudged) or rollout.outcome is Outcome.EMPTY:
-            return None, None, None
-        prompt = _prompt_question(rollout) if self.prompts else None
-        if self.thinking == "joint":
-            return rollout.joint_conversation(), None, prompt
-        if self.thinking == "ignore" or rollout.thinking is None:
-            return rollout.answer_conversation(), None, prompt
-        return rollout.answer_conversation(), rollout.thinking_conversation(), prompt
-
-    def _moderate(self, conversations: list[list[Message]]) -> list[Verdict | Unjudged]:
+    def _moderate(self, conversations: list[Sequence[Message]]) -> tuple[list[Verdict | Unjudged], Any]:
         if not conversations:
-            return []
+            return [], None
+        if not hasattr(self.guard, "usage"):
+            return self._asked(conversations), None
+        # A local guard judges one batch at a time anyway; the lock keeps two calls' usage apart.
+        with MODEL_LOCK:
+            before = self.guard.usage
+            verdicts = self._asked(conversations)
+            return verdicts, self.guard.usage.since(before)
+
+    def _asked(self, conversations: list[Sequence[Message]]) -> list[Verdict | Unjudged]:
         try:
-            verdicts = self.guard.moderate(conversations)
-        except Exception as error:  # a guard of any make; its outage has a name and is counted, see the breaker
-            logger.exception("the guard failed on %d conversations", len(conversations))
-            return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")] * len(conversations)
-        if len(verdicts) != len(conversations):
-            raise ValueError(f"the guard returned {len(verdicts)} verdicts for {len(conversations)} conversations")
-        return verdicts
+            return self.guard.moderate(conversations)
+        except Exception as error:  # a guard of any make; its outage has a name and is counted by the circuit breaker
+            return _failed(conversations, error)
+
+    async def _amoderate(self, conversations: list[Sequence[Message]]) -> tuple[list[Verdict | Unjudged], Any]:
+        if not conversations:
+            return [], None
+        assert isinstance(self.guard, AsyncGuard)
+        try:
+            return await self.guard.amoderate(conversations), None
+        except Exception as error:
+            return _failed(conversations, error), None
 
     def _keep(self, judged: dict[_Key, Verdict | Unjudged]) -> None:
-        """Keep the verdicts on prompts; what is no verdict may become one when it is asked again."""
-        for key, verdict in judged.items():
-            (role, _) = key[-1]
-            if role == "user" and isinstance(verdict, Verdict):
+        """Keep the verdicts on prompts. What has no verdict is asked again next time."""
+        prompts = {key: it for key, it in judged.items() if key[-1][0] == "user" and isinstance(it, Verdict)}
+        with _KEPT_LOCK:
+            for key, verdict in prompts.items():
                 self._kept.pop(key, None)  # to the end, as the one used last
                 self._kept[key] = verdict
-        for key in list(self._kept)[:-KEPT_PROMPTS]:
-            self._kept.pop(key, None)
+            for key in list(self._kept)[:-KEPT_PROMPTS]:
+                self._kept.pop(key, None)
 
 
-def _prompt_question(rollout: Rollout) -> list[Message] | Unjudged:
-    role = rollout.messages[-1]["role"]
-    if role == "user":
-        return list(rollout.messages)
-    reason = f"the scheme needs a verdict on the prompt, whose last message is not a user's but of role {role!r}"
-    return Unjudged(Outcome.GUARD_ERROR, reason=reason)
+def _failed(conversations: Sequence[Any], error: Exception) -> list[Verdict | Unjudged]:
+    logger.error("the guard failed on %d conversations", len(conversations), exc_info=error)
+    return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}") for _ in conversations]
 
 
-def _key(conversation: Sequence[Message]) -> _Key:
+def _is_conversation(request: Request) -> Any:
+    return isinstance(request, list)
+
+
+def _key(conversation: Any) -> _Key:
     return tuple((turn["role"], turn["content"]) for turn in conversation)

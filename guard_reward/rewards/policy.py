@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guard_reward.thinking import ends_open
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["PolicyFacts", "opens_thinking"]
+__all__ = ["PolicyFacts", "opens_thinking", "policy_of_trainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class PolicyFacts:
     """What a completion cannot tell about itself.
 
     Attributes:
-        eos_token_ids: every id that ends a completion; what ends otherwise was truncated.
+        eos_token_ids: every id that ends a completion; any other last id means that it was truncated.
         thinking_prefilled: whether the chat template writes the opening ``<think>``, so that completions begin inside.
     """
 
@@ -25,9 +27,64 @@ class PolicyFacts:
     thinking_prefilled: bool
 
 
-def opens_thinking(tokenizer: PreTrainedTokenizerBase, chat_template_kwargs: Mapping[str, Any]) -> bool:
-    """Whether a prompt ends in an open ``<think>`` once the chat template has rendered it."""
+def opens_thinking(
+    tokenizer: PreTrainedTokenizerBase, chat_template_kwargs: Mapping[str, Any], chat_template: str | None = None
+) -> bool:
+    """Whether a prompt ends in an open ``<think>`` once the chat template has rendered it.
+
+    Args:
+        tokenizer: the policy's.
+        chat_template_kwargs: what the trainer passes to the template, such as ``{"enable_thinking": False}``.
+        chat_template: another template than the tokenizer's own.
+    """
     prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True, **chat_template_kwargs
+        [{"role": "user", "content": "Hello"}],
+        tokenize=False,
+        add_generation_prompt=True,
+        chat_template=chat_template,
+        **chat_template_kwargs,
     )
-    return prompt.rstrip().endswith("<think>")
+    return ends_open(str(prompt))
+
+
+def policy_of_trainer(log_metric: Any) -> PolicyFacts | None:
+    """The facts of the policy that a trainer trains; None if they cannot be read.
+
+    TRL does not pass them to reward functions, but the `log_metric` that it passes is a method of the trainer, which has
+    the tokenizer, the end tokens and the chat template's settings.
+
+    Args:
+        log_metric: as the trainer passes it.
+    """
+    trainer = getattr(log_metric, "__self__", None)
+    processing = getattr(trainer, "processing_class", None)
+    tokenizer = getattr(processing, "tokenizer", processing)  # a processor holds the tokenizer
+    if not hasattr(tokenizer, "eos_token_id"):
+        return None
+    ends = getattr(trainer, "eos_token_ids", None) or _declared_ends(trainer)
+    return PolicyFacts(
+        eos_token_ids=tuple(dict.fromkeys(end for end in (*ends, tokenizer.eos_token_id) if end is not None)),
+        thinking_prefilled=not _is_parsed(tokenizer) and _opens_thinking(trainer, tokenizer),
+    )
+
+
+def _declared_ends(trainer: Any) -> list[int]:
+    """The end tokens of the policy's generation config."""
+    ends = getattr(getattr(getattr(trainer, "model", None), "generation_config", None), "eos_token_id", None)
+    return [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+
+
+def _is_parsed(tokenizer: Any) -> bool:
+    """Whether TRL splits the thinking off itself: what it has parsed no longer begins inside the thinking."""
+    return any(getattr(tokenizer, name, None) is not None for name in ("response_template", "response_schema"))
+
+
+def _opens_thinking(trainer: Any, tokenizer: Any) -> bool:
+    try:
+        return opens_thinking(
+            tokenizer,
+            getattr(trainer, "chat_template_kwargs", None) or {},
+            getattr(trainer, "chat_template", None),
+        )
+    except Exception:  # a template may raise anything; trainers on plain strings need none
+        return False

@@ -10,38 +10,46 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import torch
-
-from guard_reward.models.chat_template import Prompter
-from guard_reward.models.checkpoint import Checkpoint, checked_name
-from guard_reward.models.sleep import MODEL_LOCK, Sleeper
+from guard_reward.conversation import Message
 from guard_reward.rollout import Rollout
-from guard_reward.scoring import BatchRunner, plan_padded_batches
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Helpfulness", "RewardModel", "make_helpfulness"]
+    from guard_reward.models.chat_template import Prompter
+
+__all__ = ["Helpfulness", "RewardModel", "ScoresConversations", "make_helpfulness"]
 
 logger = logging.getLogger(__name__)
 
 Helpfulness = Callable[..., Sequence[float | None]]
-"""``f(prompts=, completions=, **columns)`` → one number a completion, or None where it has no opinion."""
+"""``f(prompts=, completions=, **columns)`` → one number per completion, or None if it has no opinion."""
 
 
-class RewardModel(Sleeper):
+@runtime_checkable
+class ScoresConversations(Protocol):
+    """A helpfulness model that takes conversations which somebody else has read."""
+
+    def score(self, conversations: Sequence[Sequence[Message] | None]) -> list[float | None]:
+        """H of each conversation's last message; None for a conversation that is None or cannot be scored."""
+        ...
+
+
+class RewardModel:
     """A sequence-classification reward model as a helpfulness function with TRL's reward signature.
 
-    It scores the prompt's conversation with the answer (thinking removed) through the model's own chat template; the
+    It scores the prompt's conversation with the answer (thinking removed) through the model's own chat template. The
     score is the model's single logit, on its own scale. Frozen, whole under ZeRO-3, and pickled by name like a guard.
 
     Args:
         model: hub id or folder of a checkpoint with one label (``num_labels=1``) and a chat template.
         device, dtype, revision: as in `guard_reward.load_guard`.
-        thinking_prefilled: as in `guard_reward.GuardReward`, which passes its own on to a model that it loads.
+        thinking_prefilled: as in `guard_reward.GuardReward`, which reads the rows itself; for other uses.
         token_budget: most tokens, padding included, in one forward pass; halved when memory runs out.
 
     Raises:
@@ -63,72 +71,105 @@ class RewardModel(Sleeper):
         thinking_prefilled: bool | None = None,
         token_budget: int = 8_192,
     ):
-        self.checkpoint = Checkpoint(checked_name(model), device, dtype, revision)
+        from guard_reward.models.checkpoint import Checkpoint, checked_name
+        from guard_reward.models.lazy import LazyModel
+        from guard_reward.scoring import BatchRunner, plan_padded_batches
+
+        checkpoint = Checkpoint(checked_name(model), device, dtype, revision)
         self.thinking_prefilled = thinking_prefilled
         self._token_budget = token_budget
         self._runner: BatchRunner[float] = BatchRunner(self._budget, plan_padded_batches)
-        self._loaded: tuple[PreTrainedModel, Prompter] | None = None
-        self._parts  # noqa: B018  load now: a missing checkpoint should fail on the user's own line
+        self._lazy = LazyModel(checkpoint, "AutoModelForSequenceClassification", _assemble)
+        self._parts  # noqa: B018  loaded now: a missing checkpoint should fail on the user's own line
 
     @property
     def __name__(self) -> str:
         return self.checkpoint.name.rstrip("/").split("/")[-1]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_loaded": None, "_awake_on": None}
+    @property
+    def checkpoint(self) -> Any:
+        """Where the model comes from."""
+        return self._lazy.source
+
+    @property
+    def _parts(self) -> _Parts:
+        return self._lazy.load()
 
     def _budget(self) -> int:
         return self._token_budget
 
-    def _model_in_memory(self) -> PreTrainedModel | None:
-        return None if self._loaded is None else self._loaded[0]
+    def sleep(self) -> None:
+        """Give the accelerator's memory back; see `guard_reward.TransformersGuard.sleep`."""
+        self._lazy.sleep()
 
-    @property
-    def _parts(self) -> tuple[PreTrainedModel, Prompter]:
-        if self._loaded is None:
-            from transformers import AutoModelForSequenceClassification
-
-            model, tokenizer = self.checkpoint.load(AutoModelForSequenceClassification)
-            if model.config.num_labels != 1:
-                raise ValueError(f"{self.checkpoint.name} has {model.config.num_labels} labels; a reward model has one")
-            self._loaded = model, Prompter(tokenizer)
-        return self._loaded
+    def wake(self) -> None:
+        """Bring the weights back to where they were before `sleep`."""
+        self._lazy.wake()
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """H for each completion; None for a row that could not be scored (logged, with the reason)."""
-        model, _ = self._parts
-        encoded = [self._encode(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+        return self.score([self._read(*row) for row in zip(prompts, completions, strict=True)])
+
+    def score(self, conversations: Sequence[Sequence[Message] | None]) -> list[float | None]:
+        """H of each conversation's last message; None for a conversation that is None or could not be scored."""
+        from guard_reward.models.sleep import MODEL_LOCK
+
+        encoded = [None if conversation is None else self._encode(conversation) for conversation in conversations]
         rows = [row for row in encoded if row is not None]
-
-        @torch.inference_mode()
-        def score(indices: list[int]) -> list[float]:
-            width = max(len(rows[index]) for index in indices)
-            # The model reads its score at the last token that is not the pad: no row may end in it.
-            ends = {rows[index][-1] for index in indices}
-            pad = next(token for token in range(len(ends) + 1) if token not in ends)
-            model.config.get_text_config().pad_token_id = pad
-            ids = torch.tensor([rows[index] + [pad] * (width - len(rows[index])) for index in indices])
-            lengths = torch.tensor([[len(rows[index])] for index in indices])
-            mask = (torch.arange(width) < lengths).long()  # (rows, width)
-            with torch.autocast(model.device.type, enabled=False):
-                logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
-            return logits[:, 0].float().tolist()
-
         with MODEL_LOCK:
             self.wake()
-            scores = iter(self._runner.run(rows, score))
+            scores = iter(self._runner.run(rows, lambda indices: self._forward([rows[index] for index in indices])))
         values = [None if row is None else next(scores) for row in encoded]
         return [None if isinstance(value, Exception) else value for value in values]
 
-    def _encode(self, prompt: Any, completion: Any) -> list[int] | None:
-        """What the model reads of one row; None where the row cannot be read."""
-        _, prompter = self._parts
+    def _forward(self, rows: list[list[int]]) -> list[float]:
+        """The model's logit for each row of token ids, in one pass."""
+        import torch
+
+        model = self._parts.model
+        width = max(map(len, rows))
+        # The model reads its score at the last token that is not the pad: no row may end in it.
+        ends = {row[-1] for row in rows}
+        pad = next(token for token in range(len(ends) + 1) if token not in ends)
+        model.config.get_text_config().pad_token_id = pad
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])  # (rows, width)
+        mask = (torch.arange(width) < torch.tensor([[len(row)] for row in rows])).long()
+        with torch.inference_mode(), torch.autocast(model.device.type, enabled=False):
+            logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits
+        scores: list[float] = logits[:, 0].float().tolist()
+        return scores
+
+    def _read(self, prompt: Any, completion: Any) -> Sequence[Message] | None:
         try:
             rollout = Rollout.from_trl(prompt, completion, thinking_prefilled=self.thinking_prefilled)
-            return prompter.encode(rollout.answer_conversation())
+        except (ValueError, TypeError, AttributeError) as error:
+            logger.error("a row cannot be read: %s", error)
+            return None
+        return rollout.answer_conversation()
+
+    def _encode(self, conversation: Sequence[Message]) -> list[int] | None:
+        """What the model reads of one conversation; None if its template cannot show it."""
+        try:
+            return self._parts.prompter.encode(conversation)
         except Exception as error:  # a template may raise anything, and one bad row must not stop the others
             logger.error("a row cannot be shown to the reward model: %r", error)
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A loaded reward model."""
+
+    model: PreTrainedModel
+    prompter: Prompter
+
+
+def _assemble(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> _Parts:
+    from guard_reward.models.chat_template import Prompter
+
+    if model.config.num_labels != 1:
+        raise ValueError(f"{model.name_or_path} has {model.config.num_labels} labels; a reward model has one")
+    return _Parts(model, Prompter(tokenizer))
 
 
 def make_helpfulness(source: str | Path | Helpfulness, *, thinking_prefilled: bool | None = None) -> Helpfulness:
@@ -141,9 +182,10 @@ def make_helpfulness(source: str | Path | Helpfulness, *, thinking_prefilled: bo
     >>> make_helpfulness(len)
     <built-in function len>
     """
-    if isinstance(source, (str, Path)):
+    if isinstance(source, str | Path):
         return RewardModel(source, thinking_prefilled=thinking_prefilled)
-    if isinstance(source, torch.nn.Module) or not callable(source):
+    is_module = hasattr(source, "named_parameters")  # a torch.nn.Module, without importing torch
+    if is_module or not callable(source):
         raise ValueError(
             "helpfulness should be a reward model's hub id or folder, or a callable with TRL's reward signature, "
             f"found {type(source).__name__}"

@@ -5,42 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from guard_reward.rewards.metrics import JudgedRollout
-from guard_reward.schemes import Boundary, Hybrid, SafeCompletion, Scheme, hard
-from guard_reward.verdict import Severity, Verdict
+from guard_reward.schemes import Boundary, Hybrid, SafeCompletion, Scheme
+from guard_reward.verdict import Severity, Unjudged, Verdict
 
-__all__ = ["misfit"]
+__all__ = ["scale_warning"]
 
 
-def misfit(scheme: Scheme, rows: Sequence[JudgedRollout]) -> str | None:
-    """What is wrong with the scheme's numbers for the helpfulness of these rows, and what to change; None if nothing.
+def scale_warning(scheme: Scheme, rows: Sequence[JudgedRollout]) -> str | None:
+    """What is wrong with the scheme's numbers for the helpfulness of these rows, and the fix; None if nothing is.
 
-    | scheme | is wrong where |
+    | scheme | is wrong if |
     |---|---|
     | `Hybrid` | safe, non-refusing rows have a helpfulness below the refusal cap: refusing pays as well as helping |
     | `SafeCompletion` | most helpfulness lies outside `helpfulness_range` and is clipped |
     | `Boundary` | refusals have a helpfulness below `blocked`: being blocked pays better than refusing |
     """
-    scheme = hard(scheme)
+    scheme = scheme.unwrap()
     if isinstance(scheme, Hybrid):
         return _below_cap(scheme, _helpfulness(rows, refusal=False))
     if isinstance(scheme, SafeCompletion):
-        return _out_of_range(scheme, [row.helpfulness for row in rows if row.judged and row.helpfulness is not None])
+        return _out_of_range(
+            scheme, [row.helpfulness for row in rows if row.outcome.is_complete and row.helpfulness is not None]
+        )
     if isinstance(scheme, Boundary):
         return _below_blocked(scheme, _helpfulness(rows, refusal=True))
     return None
 
 
 def _helpfulness(rows: Sequence[JudgedRollout], *, refusal: bool) -> list[float]:
-    """Of the rows that are safe throughout and refuse, or do not."""
+    """Helpfulness of fully safe rows, filtered by whether they refuse."""
     return [
         row.helpfulness
         for row in rows
         if row.helpfulness is not None
-        and isinstance(row.answer, Verdict)
-        and bool(row.answer.refusal) is refusal
-        and row.answer.severity is Severity.SAFE
-        and (row.thinking is None or (isinstance(row.thinking, Verdict) and row.thinking.severity is Severity.SAFE))
+        and isinstance(row.verdicts.answer, Verdict)
+        and bool(row.verdicts.answer.refusal) is refusal
+        and _is_safe(row.verdicts.answer)
+        and (row.verdicts.thinking is None or _is_safe(row.verdicts.thinking))
     ]
+
+
+def _is_safe(verdict: Verdict | Unjudged) -> bool:
+    return isinstance(verdict, Verdict) and verdict.severity is Severity.SAFE
 
 
 def _below_cap(scheme: Hybrid, values: Sequence[float]) -> str | None:

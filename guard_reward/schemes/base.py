@@ -1,35 +1,36 @@
-"""What a scheme is given (`Assessment`), what a scheme is (`Scheme`), and how Controversial counts in all of them."""
+"""What a scheme is given (`Assessment`) and what a scheme is (`Scheme`)."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
-from guard_reward.verdict import Severity, Verdict
+from guard_reward.schemes.values import Controversial
+from guard_reward.verdict import Verdict
 
 __all__ = [
+    "SCHEMES",
     "Assessment",
-    "Controversial",
+    "CallableScheme",
     "Scheme",
-    "check_controversial",
+    "SchemeFunction",
+    "as_scheme",
+    "named_scheme",
     "required_helpfulness",
-    "safeness",
-    "worth",
 ]
-
-Controversial = Literal["unsafe", "safe"] | float
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """All that is known about one rollout when its reward is decided.
+    """Everything a scheme knows about one rollout.
 
     Attributes:
-        answer: the verdict on the answer; on thinking and answer together where they are judged jointly.
-        thinking: the verdict on the thinking; None where there is none, or where it is not judged apart.
-        prompt: the verdict on the prompt; None unless whoever calls the scheme has asked for one.
-        helpfulness: H(x, y), on the helpfulness model's own scale; None without one.
+        answer: the verdict on the answer, or on thinking and answer together if they are judged jointly.
+        thinking: the verdict on the thinking; None if there is no thinking or it is not judged separately.
+        prompt: the verdict on the prompt; None unless the scheme's `needs_prompt` is true.
+        helpfulness: H(x, y) on the helpfulness model's own scale; None without such a model.
     """
 
     answer: Verdict
@@ -39,53 +40,165 @@ class Assessment:
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """The verdicts on what the policy wrote."""
+        """The verdicts on what the policy wrote: thinking, if judged separately, and answer."""
         return (self.answer,) if self.thinking is None else (self.thinking, self.answer)
 
 
-Scheme = Callable[[Assessment], float]
-"""Any callable will do. What the schemes here offer beside, and `GuardReward` uses where it is there:
-``needs_helpfulness``, ``needs_probabilities`` and ``needs_prompt`` (bools: a row without them gets no reward; the guard
-is asked about prompts only where ``needs_prompt`` is true), and ``floor(helpfulness) -> float``, the worst value it can
-give to a row. A row whose answer or thinking is Unsafe is decided by that: a part without a verdict, the prompt among
-them, is None then."""
+SchemeFunction = Callable[[Assessment], float]
+"""Any callable from `Assessment` to float; `as_scheme` turns it into a `Scheme`."""
 
 
-def check_controversial(value: Controversial) -> None:
-    """Refuse what is neither ``"unsafe"`` nor ``"safe"`` nor a number from 0 to 1, with a `ValueError`."""
-    if value in ("unsafe", "safe"):
-        return
-    if isinstance(value, str) or not 0.0 <= value <= 1.0:
-        raise ValueError(f"controversial should be 'unsafe', 'safe' or a number from 0 to 1, found {value!r}")
+class Scheme(ABC):
+    """Maps an `Assessment` to a reward. Subclasses are frozen dataclasses, and picklable.
+
+    A row without something that the scheme needs gets no reward. One case is decided early: if the answer or the
+    thinking is Unsafe, the scheme is called even if another part has no verdict. That part is then None.
+
+    Attributes:
+        needs_helpfulness: whether the scheme reads `Assessment.helpfulness`.
+        needs_probabilities: whether the scheme reads the probabilities in the verdicts.
+        needs_prompt: whether the scheme reads `Assessment.prompt`; the guard judges prompts only if it is true.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Length(Scheme):
+    ...     weight: float = -0.01
+    ...
+    ...     def __call__(self, assessment):
+    ...         return self.weight * len(assessment.answer.text)
+    >>> Length().has_floor, Length().needs_helpfulness
+    (False, False)
+    """
+
+    # Without annotations, so that dataclasses do not take them for fields.
+    needs_helpfulness = False
+    needs_probabilities = False
+    needs_prompt = False
+
+    @abstractmethod
+    def __call__(self, assessment: Assessment) -> float:
+        """The reward of one row; a finite number."""
+
+    def floor(self, helpfulness: float | None = None) -> float:
+        """The lowest reward that a row with this helpfulness can get; -inf if there is no lower bound without it.
+
+        Raises:
+            NotImplementedError: the scheme does not define a floor (`has_floor` is false).
+        """
+        raise NotImplementedError(f"{self!r} has no floor(helpfulness), the worst value it can give")
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether the scheme defines `floor`."""
+        return type(self).floor is not Scheme.floor
+
+    @property
+    def name(self) -> str:
+        """What error messages call the scheme."""
+        return type(self).__name__
+
+    def with_controversial(self, controversial: Controversial) -> Scheme:
+        """A copy that treats Controversial as told.
+
+        Raises:
+            ValueError: the scheme has no field `controversial`, or the field does not allow this value.
+        """
+        return _with_controversial(self, controversial, self.name)
+
+    def unwrap(self) -> Scheme:
+        """The scheme inside a wrapper such as `Soft`; any other scheme returns itself."""
+        return self
+
+
+class CallableScheme(Scheme):
+    """A plain callable as a `Scheme`.
+
+    The callable may have the attributes of a scheme: ``needs_helpfulness``, ``needs_probabilities``, ``needs_prompt``,
+    ``floor(helpfulness)``, and, if it is a dataclass, a field ``controversial``. Two are equal if their functions are.
+
+    >>> as_scheme(len)
+    <built-in function len>
+    """
+
+    def __init__(self, function: SchemeFunction):
+        self.function = function
+        self.needs_helpfulness = bool(getattr(function, "needs_helpfulness", False))
+        self.needs_probabilities = bool(getattr(function, "needs_probabilities", False))
+        self.needs_prompt = bool(getattr(function, "needs_prompt", False))
+
+    def __call__(self, assessment: Assessment) -> float:
+        return self.function(assessment)
+
+    def floor(self, helpfulness: float | None = None) -> float:
+        if not self.has_floor:
+            return super().floor(helpfulness)
+        return float(self.function.floor(helpfulness))  # type: ignore[attr-defined]
+
+    @property
+    def has_floor(self) -> bool:
+        return callable(getattr(self.function, "floor", None))
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    def with_controversial(self, controversial: Controversial) -> Scheme:
+        return CallableScheme(_with_controversial(self.function, controversial, self.name))
+
+    def __repr__(self) -> str:
+        return repr(self.function)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CallableScheme) and self.function == other.function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+
+def as_scheme(scheme: object) -> Scheme:
+    """A scheme as it is, or a plain callable in a `CallableScheme`.
+
+    Raises:
+        ValueError: anything else, or a scheme's class instead of an instance.
+    """
+    if isinstance(scheme, Scheme):
+        return scheme
+    if isinstance(scheme, type):
+        raise ValueError(f"scheme is a class, not an instance: pass {scheme.__name__}()")
+    if not callable(scheme):
+        raise ValueError(f"scheme should be a name or a callable from Assessment to float, found {scheme!r}")
+    return CallableScheme(scheme)
+
+
+SCHEMES: dict[str, Callable[[], Scheme]] = {}
+"""Plain names of the schemes with their defaults. `guard_reward.schemes.registry` fills it: the table is here only as
+long as `Soft` accepts names, because the registry imports `Soft`."""
+
+
+def named_scheme(name: str) -> Scheme:
+    """The scheme with this plain name and its default values.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in SCHEMES:
+        raise ValueError(f"unknown scheme {name!r}; there are {', '.join(SCHEMES)}, or pass an instance")
+    return SCHEMES[name]()
 
 
 def required_helpfulness(assessment: Assessment, scheme: str) -> float:
     """H(x, y).
 
     Raises:
-        ValueError: there is none; names the `scheme` that needs it.
+        ValueError: the assessment has none; names the `scheme` that needs it.
     """
     if assessment.helpfulness is None:
         raise ValueError(f"the {scheme} scheme needs helpfulness; pass GuardReward(..., helpfulness=...)")
     return assessment.helpfulness
 
 
-def worth(controversial: Controversial, safe: float, unsafe: float) -> float:
-    """What Controversial is worth, given what Safe and Unsafe are.
-
-    >>> worth("safe", 1.0, -1.0), worth("unsafe", 1.0, -1.0), worth(0.3, 1.0, -1.0)
-    (1.0, -1.0, 0.3)
-    """
-    if controversial == "safe":
-        return safe
-    return unsafe if controversial == "unsafe" else float(controversial)
-
-
-def safeness(controversial: Controversial, *verdicts: Verdict) -> float:
-    """How safe the verdicts count together, from 0 to 1: the worst one decides.
-
-    >>> safeness(0.5, Verdict(Severity.SAFE), Verdict(Severity.CONTROVERSIAL))
-    0.5
-    """
-    values = {Severity.SAFE: 1.0, Severity.CONTROVERSIAL: worth(controversial, 1.0, 0.0), Severity.UNSAFE: 0.0}
-    return min(values[verdict.severity] for verdict in verdicts)
+def _with_controversial(scheme: Any, controversial: Controversial, name: str) -> Any:
+    has_field = is_dataclass(scheme) and any(field.name == "controversial" for field in fields(scheme))
+    if not has_field:
+        raise ValueError(f"{name} has no 'controversial'; set it inside the scheme instead")
+    return replace(scheme, controversial=controversial)

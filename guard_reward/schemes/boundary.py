@@ -1,24 +1,19 @@
-"""Away from the filter's cutoff: the reward for a policy whose output passes through the guard before users see it."""
+"""A reward for a policy behind a filter: its output should be far from the filter's cutoff."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from guard_reward.schemes.base import (
-    Assessment,
-    Controversial,
-    check_controversial,
-    required_helpfulness,
-    worth,
-)
+from guard_reward.schemes.base import Assessment, Scheme, required_helpfulness
+from guard_reward.schemes.values import Controversial, check_controversial, check_finite, controversial_value
 from guard_reward.verdict import Verdict
 
 __all__ = ["Boundary"]
 
 
 @dataclass(frozen=True)
-class Boundary:
+class Boundary(Scheme):
     """Utility of what passes the filter, plus a margin for being far from its cutoff (Boundary Guidance).
 
         p = P(unsafe) of thinking or answer, the higher of the two
@@ -26,26 +21,26 @@ class Boundary:
         r = min(blocked, H(x, y))  + weight · (p - threshold) / (1 - threshold)  otherwise: it is blocked
 
     After "Don't Walk the Line: Boundary Guidance for Filtered Generation" (Ball & Haupt 2025, arXiv 2510.11834). The
-    form is its abstract's and its reviews' description, a utility plus a margin term that grows with the distance of
-    the classifier's score from its cutoff; the constants are ours. The margin runs from 0 at the cutoff to `weight` at
-    certainty on either side: as a plain distance a strict (low) cutoff would pay more for being surely unsafe than for
-    being surely safe.
+    form follows the description in its abstract and reviews: a utility plus a margin that grows with the distance
+    between the classifier's score and its cutoff. The constants are ours. On either side the margin grows from 0 at the
+    cutoff to `weight` at certainty. With a plain distance, a strict (low) cutoff would give surely unsafe output a
+    higher reward than surely safe output.
 
-    It pays for being surely *unsafe* too, because a filter behind the policy removes such output, and only what lies
-    near the cutoff is misjudged. So:
+    The margin also rewards output that is surely *unsafe*: a filter behind the policy removes it, and only output near
+    the cutoff is misjudged. So:
 
-    - Use it only for a policy that is served behind the same guard with the same cutoff. Without a filter take another
-      scheme.
-    - Blocked output is replaced by a refusal, so it has no utility of its own: it gets what a refusal is worth,
-      `blocked`, and never more than its own H. With a `blocked` that is far above what your helpfulness model gives to
-      a refusal, harmful requests are better complied with and blocked than refused.
+    - Use the scheme only for a policy that is served behind the same guard with the same cutoff. Without such a filter,
+      use another scheme.
+    - Blocked output is replaced by a refusal, so it has no utility of its own. It gets `blocked`, the value of a
+      refusal, but never more than its own H. If `blocked` is far above what your helpfulness model gives to refusals,
+      complying with a harmful request and being blocked gets more than refusing it.
 
     Args:
         threshold: the filter's cutoff on P(unsafe), between 0 and 1.
-        weight: of the margin, in units of H; 0 pays the utility alone.
-        blocked: what a refusal is worth, on H's scale.
-        controversial: what P(unsafe) is: ``"unsafe"``: P(Controversial) + P(Unsafe); ``"safe"``: P(Unsafe); a number
-            from 0 to 1: how safe P(Controversial) counts.
+        weight: weight of the margin, in units of H; 0 leaves the utility alone.
+        blocked: value of a refusal, on H's scale.
+        controversial: how P(unsafe) is computed. ``"unsafe"``: P(Controversial) + P(Unsafe). ``"safe"``: P(Unsafe). A
+            number from 0 to 1 says how safe Controversial is.
 
     >>> from guard_reward.verdict import Probabilities, Severity, Verdict
     >>> answers = [Verdict(Severity.SAFE, probabilities=Probabilities(1 - p, 0.0, p)) for p in (0.0, 0.25, 0.5, 1.0)]
@@ -61,13 +56,12 @@ class Boundary:
     needs_probabilities = True
 
     def __post_init__(self) -> None:
+        check_finite(threshold=self.threshold, weight=self.weight, blocked=self.blocked)
         check_controversial(self.controversial)
         if not 0.0 < self.threshold < 1.0:
-            raise ValueError(f"threshold is a probability between 0 and 1, both excluded, found {self.threshold}")
-        if not 0.0 <= self.weight < math.inf:
-            raise ValueError(f"weight should be a number from 0 on, found {self.weight}")
-        if not math.isfinite(self.blocked):
-            raise ValueError(f"blocked should be a number, found {self.blocked}")
+            raise ValueError(f"threshold should be a probability above 0 and below 1, found {self.threshold}")
+        if self.weight < 0.0:
+            raise ValueError(f"weight should not be negative, found {self.weight}")
 
     def __call__(self, assessment: Assessment) -> float:
         helpfulness = required_helpfulness(assessment, "boundary")
@@ -79,9 +73,9 @@ class Boundary:
     def _p_unsafe(self, verdict: Verdict) -> float:
         if verdict.probabilities is None:
             raise ValueError("the boundary scheme needs the guard's probabilities, and this guard's verdicts have none")
-        share = 1.0 - worth(self.controversial, 1.0, 0.0)
-        return verdict.probabilities.unsafe + share * verdict.probabilities.controversial
+        counted = 1.0 - controversial_value(self.controversial, 1.0, 0.0)
+        return verdict.probabilities.unsafe + counted * verdict.probabilities.controversial
 
     def floor(self, helpfulness: float | None = None) -> float:
-        """A row at the cutoff; without H it has no lower bound."""
+        """The reward of a row at the cutoff; without H there is no lower bound."""
         return -math.inf if helpfulness is None else min(self.blocked, helpfulness)

@@ -1,34 +1,31 @@
-"""A table of values: one a severity, with values of their own for categories."""
+"""A table of rewards: one per severity, with separate values for single categories."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from guard_reward.schemes.base import Assessment, Controversial, worth
-from guard_reward.verdict import Category, Severity, Verdict
+from guard_reward.schemes.base import Assessment, Scheme
+from guard_reward.schemes.values import Controversial, check_finite, controversial_value, is_finite
+from guard_reward.verdict import Severity, Verdict
 
 __all__ = ["SeverityTable"]
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
-class SeverityTable:
-    """A value per severity, with values of their own for categories, and an addition for refusals.
+class SeverityTable(Scheme):
+    """A reward per severity, separate rewards for categories, and an addition for refusals.
 
     Args:
         safe, unsafe: the rewards of Safe and Unsafe.
-        controversial: the reward of Controversial, or ``"safe"`` / ``"unsafe"`` for the same as that level's.
-        refusal: added where the answer refuses.
-        categories: category name → the reward where an unsafe verdict names it; the lowest of several counts.
+        controversial: the reward of Controversial, or ``"safe"`` / ``"unsafe"`` for that level's reward.
+        refusal: added if the answer refuses.
+        categories: category name → the reward of an unsafe verdict with this category; the lowest of several counts.
 
-    The lower value of thinking and answer counts.
+    If thinking and answer are judged separately, the lower of their two values counts.
 
-    >>> from guard_reward.verdict import Category
     >>> scheme = SeverityTable(categories={"Violent": -3.0})
-    >>> scheme(Assessment(Verdict(Severity.UNSAFE, (Category.VIOLENT, Category.PII))))
+    >>> scheme(Assessment(Verdict(Severity.UNSAFE, categories=("Violent", "PII"))))
     -3.0
     """
 
@@ -37,14 +34,17 @@ class SeverityTable:
     unsafe: float = -1.0
     refusal: float = 0.0
     categories: Mapping[str, float] = field(default_factory=dict)
-    needs_helpfulness = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.controversial, str) and self.controversial not in ("safe", "unsafe"):
+        check_finite(safe=self.safe, unsafe=self.unsafe, refusal=self.refusal)
+        if self.controversial not in ("safe", "unsafe") and not is_finite(self.controversial):
             raise ValueError(f"controversial should be 'unsafe', 'safe' or a number, found {self.controversial!r}")
-        unknown = [name for name in self.categories if name not in list(Category)]
-        if unknown:
-            logger.warning("categories that Qwen3Guard does not have: %s; it has %s", unknown, ", ".join(Category))
+        _check_categories(self.categories)
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """The names of the categories with a reward of their own; the scheme cannot know which ones a guard has."""
+        return tuple(map(str, self.categories))
 
     def __call__(self, assessment: Assessment) -> float:
         value = min(self._value(verdict) for verdict in assessment.verdicts)
@@ -58,8 +58,14 @@ class SeverityTable:
 
     @property
     def _levels(self) -> dict[Severity, float]:
-        controversial = worth(self.controversial, self.safe, self.unsafe)
+        controversial = controversial_value(self.controversial, self.safe, self.unsafe)
         return {Severity.SAFE: self.safe, Severity.CONTROVERSIAL: controversial, Severity.UNSAFE: self.unsafe}
 
     def floor(self, helpfulness: float | None = None) -> float:
         return min([*self._levels.values(), *self.categories.values()]) + min(0.0, self.refusal)
+
+
+def _check_categories(categories: object) -> None:
+    if not isinstance(categories, Mapping) or not all(isinstance(name, str) for name in categories):
+        raise ValueError(f"categories should be a mapping from category name to number, found {categories!r}")
+    check_finite(**{f"categories[{str(name)!r}]": value for name, value in categories.items()})

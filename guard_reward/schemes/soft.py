@@ -1,76 +1,98 @@
-"""Soft: a scheme's expected value under the guard's probabilities."""
+"""Soft: the expected value of another scheme under the guard's probabilities."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from guard_reward.schemes.base import Assessment, Scheme
+from guard_reward.schemes.base import Assessment, Scheme, as_scheme, named_scheme
 from guard_reward.schemes.qwen3guard_report import GuardOnly
+from guard_reward.schemes.values import Controversial
 from guard_reward.verdict import Severity, Verdict
 
 __all__ = ["Soft", "hard"]
 
 
 @dataclass(frozen=True)
-class Soft:
-    """The expected value of another scheme under the guard's own probabilities.
+class Soft(Scheme):
+    """The expected value of another scheme under the guard's probabilities.
 
         r = Σ P(severity of x) · P(severity of t) · P(severity of y) · P(refusal of y) · scheme(x, t, y, refusal)
 
-    A guard that is 70% sure pays differently from one that is 99% sure, so groups of rollouts with the same verdict
-    still differ: no zero-variance groups, which teach GRPO nothing. Prompt (where it is judged), thinking and answer
-    are taken as independent. P(refusal) is the guard's, given the severity and categories it chose.
+    The reward differs between a guard that is 70% sure and one that is 99% sure. So rollouts with the same verdict
+    still get different rewards, and GRPO has no groups without variance, which would teach it nothing. Prompt (if it is
+    judged), thinking and answer are treated as independent. P(refusal) is conditioned on the severity and categories
+    that the guard chose.
 
     Args:
-        scheme: whose expectation is taken: an instance or a plain name; not one that reads the probabilities itself.
+        scheme: the scheme whose expectation is taken; any scheme that does not read the probabilities itself. A plain
+            callable is wrapped in a `CallableScheme`. A plain name is deprecated: use ``make_scheme``.
 
     >>> from guard_reward.verdict import Probabilities
     >>> Soft()(Assessment(Verdict(Severity.SAFE, probabilities=Probabilities(0.7, 0.2, 0.1))))
     0.7
     """
 
-    scheme: Any = field(default_factory=GuardOnly)
+    scheme: Scheme = field(default_factory=GuardOnly)
     needs_probabilities = True
 
     def __post_init__(self) -> None:
-        from guard_reward.schemes.registry import make_scheme  # which knows this class by its name
-
-        object.__setattr__(self, "scheme", make_scheme(self.scheme))
-        if getattr(self.scheme, "needs_probabilities", False):
+        # What the field holds is always a Scheme: plain callables and names are converted here.
+        object.__setattr__(self, "scheme", _scheme_inside(self.scheme))
+        if self.scheme.needs_probabilities:
             raise ValueError(
-                f"{type(self.scheme).__name__} reads the guard's probabilities itself and Soft would not change it: "
-                "pass it without Soft"
+                f"{self.scheme.name} reads the guard's probabilities itself, so Soft would not change it: pass it "
+                "without Soft"
             )
 
+    # Properties in place of the base's class attributes: the scheme inside decides.
     @property
-    def needs_helpfulness(self) -> bool:
-        return bool(getattr(self.scheme, "needs_helpfulness", False))
+    def needs_helpfulness(self) -> bool:  # type: ignore[override]
+        return self.scheme.needs_helpfulness
 
     @property
-    def needs_prompt(self) -> bool:
-        return bool(getattr(self.scheme, "needs_prompt", False))
+    def needs_prompt(self) -> bool:  # type: ignore[override]
+        return self.scheme.needs_prompt
+
+    @property
+    def has_floor(self) -> bool:
+        return self.scheme.has_floor
 
     def __call__(self, assessment: Assessment) -> float:
         return sum(probability * self.scheme(case) for probability, case in _cases(assessment))
 
     def floor(self, helpfulness: float | None = None) -> float:
-        return float(self.scheme.floor(helpfulness))
+        return self.scheme.floor(helpfulness)
+
+    def with_controversial(self, controversial: Controversial) -> Soft:
+        return replace(self, scheme=self.scheme.with_controversial(controversial))
+
+    def unwrap(self) -> Scheme:
+        return self.scheme
 
 
-def hard(scheme: Scheme) -> Scheme:
-    """The scheme itself, without `Soft` around it.
+def hard(scheme: Callable[[Assessment], float]) -> Callable[[Assessment], float]:
+    """Deprecated: use `Scheme.unwrap`."""
+    warnings.warn("guard_reward.schemes.hard is deprecated: use scheme.unwrap()", DeprecationWarning, stacklevel=2)
+    return scheme.unwrap() if isinstance(scheme, Scheme) else scheme
 
-    >>> hard(Soft(GuardOnly())) == hard(GuardOnly()) == GuardOnly()
-    True
-    """
-    return scheme.scheme if isinstance(scheme, Soft) else scheme
+
+def _scheme_inside(scheme: object) -> Scheme:
+    if not isinstance(scheme, str):
+        return as_scheme(scheme)
+    made = named_scheme(scheme)
+    # At the line that calls Soft(...): between are this function, __post_init__ and the generated __init__.
+    warnings.warn(
+        f"a plain name in Soft is deprecated: use Soft(make_scheme({scheme!r}))", DeprecationWarning, stacklevel=4
+    )
+    return made
 
 
 def _cases(assessment: Assessment) -> Iterator[tuple[float, Assessment]]:
-    """Every combination of severities and refusal that the guard thinks possible, with its probability."""
+    """Every combination of severities and refusal, with its probability."""
     parts = (assessment.prompt, assessment.thinking, assessment.answer)
     for (p_x, x), (p_t, t), (p_y, y) in itertools.product(*map(_severities, parts)):
         for p_refusal, case in _refusals(y):

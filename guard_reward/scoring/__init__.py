@@ -7,7 +7,7 @@ batch's way through it:
 - `guard_reward.scoring.batching`: which rows share a batch, and what happens when memory runs out;
 - `guard_reward.scoring.memory`: how much fits;
 - `guard_reward.scoring.engine`: draft, one forward, verify, continue;
-- `guard_reward.scoring.grammar`: the verdict format as a state machine, the draft model;
+- `guard_reward.scoring.draft`: trees of guesses, and what the engine asks of a grammar;
 - `guard_reward.scoring.prefixes`: beginnings that rows share are computed once;
 - `guard_reward.scoring.kv_cache`: keys and values, one slot a token;
 - `guard_reward.scoring.packing`: one pass as a packed sequence, and who sees whom;
@@ -15,21 +15,22 @@ batch's way through it:
 """
 
 from guard_reward.scoring.batching import BatchRunner, plan_batches, plan_padded_batches
+from guard_reward.scoring.draft import Decision, Draft, Grammar
 from guard_reward.scoring.engine import Generation, Usage, VerdictEngine
-from guard_reward.scoring.grammar import Draft, VerdictGrammar
 from guard_reward.scoring.memory import token_budget
 from guard_reward.scoring.model_runner import FastRoad, GenericRoad, Road, choose_road
 
 __all__ = [
     "BatchRunner",
+    "Decision",
     "Draft",
     "FastRoad",
     "Generation",
     "GenericRoad",
+    "Grammar",
     "Road",
     "Usage",
     "VerdictEngine",
-    "VerdictGrammar",
     "choose_road",
     "plan_batches",
     "plan_padded_batches",

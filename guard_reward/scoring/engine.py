@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from guard_reward.models.sleep import MODEL_LOCK
-from guard_reward.scoring.grammar import ROOT, Draft, State, VerdictGrammar
+from guard_reward.scoring.draft import ROOT, Draft, Grammar
 from guard_reward.scoring.kv_cache import KeyValues, KeyValueStore, joined
 from guard_reward.scoring.model_runner import Road, choose_road
 from guard_reward.scoring.packing import Segment, lay_out, rounding_on
@@ -37,10 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["Generation", "Usage", "VerdictEngine"]
 
 logger = logging.getLogger(__name__)
-NO_DRAFT = Draft()
+NO_DRAFT = Draft(state=0)
 LONGEST_DRAFT = 64
 MISSES = 3  # drafts in a row without a single right guess after which a row is decoded without drafts
-HEAD_ROWS = 256  # positions whose logits are held at once: 78 MB in bfloat16 for a vocabulary of 152k
+LOGITS_CHUNK = 256  # positions whose logits are held at once: 78 MB in bfloat16 for a vocabulary of 152k
 # Both take a bias and need no plan for each new shape, which cuDNN's attention would make for nearly every call.
 CUDA_KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
@@ -53,16 +52,13 @@ class Generation:
         token_ids: the answer, without the end token.
         ended: whether the end token came within the limit of new tokens.
         passes: forward passes this row took part in.
-        severity_log_probs: log-probabilities of the grammar's watched tokens where the severity was decided,
-            shape (5,): Safe, Controversial, Unsafe, Yes, No; None where the answer never came there.
-        refusal_log_probs: the same where the refusal was decided.
+        log_probs: name of each `Decision` that the answer passed → the log-probabilities of its tokens at that place.
     """
 
     token_ids: list[int] = field(default_factory=list)
     ended: bool = False
     passes: int = 0
-    severity_log_probs: list[float] | None = None
-    refusal_log_probs: list[float] | None = None
+    log_probs: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -103,21 +99,16 @@ class Usage:
 
 @dataclass(slots=True)
 class _Row:
-    """A row on its way: its state in the grammar, and what of it is in the store."""
+    """A row that is being answered: its state in the grammar, and what of it is in the cache."""
 
-    grammar: VerdictGrammar
-    state: State
-    path: Ids  # slots of all known tokens, the fresh ones last
-    fresh: Sequence[int]  # known tokens that the next pass computes
+    grammar: Grammar
+    state: int
+    slots: Ids  # slots of all known tokens, the new ones last
+    new_tokens: Sequence[int]  # known tokens that the next pass computes
     generation: Generation = field(default_factory=Generation)
     draft: Draft = NO_DRAFT
     draft_slots: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     misses: int = 0  # drafts in a row without a right guess
-
-    def decides_behind(self, place: int) -> bool:
-        """Whether the token behind a guess (or behind what is known) decides the severity or the refusal."""
-        state = self.state if place == ROOT else self.draft.states[place]
-        return state in (self.grammar.severity_state, self.grammar.refusal_state)
 
 
 class VerdictEngine:
@@ -163,7 +154,7 @@ class VerdictEngine:
         self._kept.clear()
 
     @torch.inference_mode()
-    def generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[VerdictGrammar]) -> list[Generation]:
+    def generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[Grammar]) -> list[Generation]:
         """The greedy answers to `inputs`, in order.
 
         Args:
@@ -173,7 +164,7 @@ class VerdictEngine:
         with MODEL_LOCK:
             return self._generate(inputs, grammars)
 
-    def _generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[VerdictGrammar]) -> list[Generation]:
+    def _generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[Grammar]) -> list[Generation]:
         self._forget_if_changed()
         order = sorted(range(len(inputs)), key=lambda index: list(inputs[index]))
         tokens = [np.array(inputs[index], dtype=np.int64) for index in order]
@@ -185,14 +176,14 @@ class VerdictEngine:
         computed = self._compute_preambles(preambles)
         rows, store = self._begin(tokens, [grammars[index] for index in order], preambles)
         answers = dict(zip(order, (row.generation for row in rows), strict=True))
-        computed += sum(len(row.fresh) for row in rows)
+        computed += sum(len(row.new_tokens) for row in rows)
         while rows:
             self._draft(rows, store)
             output = self._forward(rows, store)
             for row, (argmax, log_probs) in zip(rows, self._read(rows, output), strict=True):
                 accepted = self._verify(row, argmax, log_probs)
                 self._continue(row, accepted, store)
-            rows = [row for row in rows if row.fresh]
+            rows = [row for row in rows if row.new_tokens]
         self.usage.rows += len(answers)
         self.usage.passes += sum(generation.passes for generation in answers.values())
         self.usage.input_tokens += sum(len(row) for row in tokens)
@@ -223,7 +214,7 @@ class VerdictEngine:
         return sum(len(self._preambles[index]) for index in missing)
 
     def _begin(
-        self, tokens: list[Ids], grammars: list[VerdictGrammar], preambles: list[int]
+        self, tokens: list[Ids], grammars: list[Grammar], preambles: list[int]
     ) -> tuple[list[_Row], KeyValueStore]:
         """The rows, in lexicographic order, with the beginnings that they share: kept preambles, and each other's."""
         store = KeyValueStore(joined([self._kept[index] for index in preambles]))
@@ -239,7 +230,8 @@ class VerdictEngine:
         """Guess what each row says next."""
         for row in rows:
             left = self.max_new_tokens - len(row.generation.token_ids)
-            row.draft = row.grammar.draft(row.state, min(left - 1, LONGEST_DRAFT)) if row.misses < MISSES else NO_DRAFT
+            most = min(left - 1, LONGEST_DRAFT) if row.misses < MISSES else 0
+            row.draft = row.grammar.draft(row.state, most)
             row.draft_slots = store.take(len(row.draft))
 
     def _forward(self, rows: list[_Row], store: KeyValueStore) -> Tensor:
@@ -249,7 +241,7 @@ class VerdictEngine:
             What the road computed at the V positions that decide a token, row after row: each row's last known token,
             then its guesses. Shape (V, …).
         """
-        return self._pass([Segment(row.fresh, row.path, row.draft, row.draft_slots) for row in rows], store)
+        return self._pass([Segment(row.new_tokens, row.path, row.draft, row.draft_slots) for row in rows], store)
 
     def _pass(self, segments: list[Segment], store: KeyValueStore) -> Tensor:
         device = self.model.device
@@ -259,64 +251,76 @@ class VerdictEngine:
             return self.road.forward(layout, store)
 
     def _read(self, rows: list[_Row], output: Tensor) -> Iterator[tuple[list[int], dict[int, list[float]]]]:
-        """What the logits of the V positions say, a few hundred positions at a time.
+        """What the logits of the V kept positions say, a few hundred positions at a time.
 
         Yields:
-            For each row, for its last known token and then each guess: the arg-max token id behind it; and where the
-            severity or the refusal is decided behind it, the log-probabilities of the watched tokens.
+            For each row: the arg-max token id behind each node of its draft (the root is its last known token), and
+            node → log-probabilities of the tokens of the `Decision` that is made behind it.
         """
-        places = [(row, place) for row in rows for place in range(ROOT, len(row.draft))]
-        decisive = [index for index, (row, place) in enumerate(places) if row.decides_behind(place)]
-        deciding = torch.tensor(decisive, dtype=torch.long, device=output.device)
-        watched = torch.tensor([places[index][0].grammar.watched for index in decisive], device=output.device)
-        argmax, log_probs = [], []
-        for begin in range(0, len(output), HEAD_ROWS):
-            logits = self.road.logits(output[begin : begin + HEAD_ROWS])  # (n, vocabulary)
+        decisions = [row.grammar.decision(state) for row in rows for state in row.draft.states]  # (V,)
+        places = [place for place, decision in enumerate(decisions) if decision is not None]
+        decides = torch.zeros(len(decisions), dtype=torch.bool)
+        decides[places] = True
+        watched = _padded([decision.token_ids for decision in decisions if decision is not None], output.device)
+        argmax, log_probs, done = [], [], 0
+        for begin in range(0, len(output), LOGITS_CHUNK):
+            logits = self.road.logits(output[begin : begin + LOGITS_CHUNK])  # (n, vocabulary)
             argmax.append(logits.argmax(dim=1))
-            here = slice(bisect_left(decisive, begin), bisect_left(decisive, begin + len(logits)))
-            if here.start < here.stop:
-                log_probs.append(_log_probs(logits.index_select(0, deciding[here] - begin), watched[here]))
-        # The only places of a pass where the host waits for the device.
+            here = decides[begin : begin + LOGITS_CHUNK].nonzero().flatten()  # on the host: no wait for the device
+            if len(here):
+                rows_here = logits.index_select(0, here.to(output.device))
+                log_probs.append(_log_probs(rows_here, watched[done : done + len(here)]))
+                done += len(here)
+        # The only places of a pass at which the host waits for the device.
         tokens: list[int] = torch.cat(argmax).tolist()
-        values = dict(zip(decisive, torch.cat(log_probs).tolist() if log_probs else [], strict=True))
+        values = dict(zip(places, torch.cat(log_probs).tolist() if log_probs else [], strict=True))
         begin = 0
         for row in rows:
-            end = begin + 1 + len(row.draft)
-            yield tokens[begin:end], {i - begin: values[i] for i in range(begin, end) if i in values}
-            begin = end
+            nodes = range(len(row.draft) + 1)
+            yield (
+                tokens[begin : begin + len(nodes)],
+                {node: values[begin + node] for node in nodes if begin + node in values},
+            )
+            begin += len(nodes)
 
     def _verify(self, row: _Row, argmax: list[int], log_probs: dict[int, list[float]]) -> list[int]:
-        """Take the model's tokens as far as a guess was right, and one more. Returns the right guesses."""
+        """Take the model's tokens as far as a guess was right, and one more. Returns the nodes of the right guesses."""
         generation = row.generation
         generation.passes += 1
         accepted: list[int] = []
-        place: int | None = ROOT
-        while place is not None:
-            token = argmax[place + 1]
-            if row.state == row.grammar.severity_state and generation.severity_log_probs is None:
-                generation.severity_log_probs = log_probs[place + 1]
-            if row.state == row.grammar.refusal_state:
-                generation.refusal_log_probs = log_probs[place + 1]
+        node: int | None = ROOT
+        while node is not None:
+            decision = row.grammar.decision(row.state)
+            if decision is not None:
+                generation.log_probs[decision.name] = log_probs[node][: len(decision.token_ids)]
+            token = argmax[node]
             if token in self.end_token_ids:
                 generation.ended = True
                 break
             generation.token_ids.append(token)
             row.state = row.grammar.step(row.state, token)
-            place = row.draft.following[place + 1].get(token)
-            if place is not None:
-                accepted.append(place)
+            node = row.draft.children[node].get(token)
+            if node is not None:
+                accepted.append(node)
         return accepted
 
     def _continue(self, row: _Row, accepted: list[int], store: KeyValueStore) -> None:
-        """Keep what was right, forget the other guesses, and leave the last token for the next pass, if any."""
+        """Keep what was right, drop the other guesses, and leave the last token for the next pass, if there is one."""
         if row.generation.ended or len(row.generation.token_ids) >= self.max_new_tokens:
-            row.fresh = []
+            row.new_tokens = []
             return
         if len(row.draft):
             row.misses = 0 if accepted else row.misses + 1
-        store.give_back(np.delete(row.draft_slots, accepted))
-        row.fresh = row.generation.token_ids[-1:]
-        row.path = np.concatenate([row.path, row.draft_slots[accepted], store.take(1)])
+        right = np.array(accepted, dtype=np.int64) - 1  # guess n is node n + 1: the root has its slot already
+        store.give_back(np.delete(row.draft_slots, right))
+        row.new_tokens = row.generation.token_ids[-1:]
+        row.slots = np.concatenate([row.slots, row.draft_slots[right], store.take(1)])
+
+
+def _padded(token_ids: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Rows of token ids as one tensor, short rows filled up with their first id."""
+    width = max(map(len, token_ids), default=0)
+    return torch.tensor([[*row, *row[:1] * (width - len(row))] for row in token_ids], dtype=torch.long, device=device)
 
 
 def _log_probs(logits: Tensor, watched: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from guard_reward.scoring.attention import attend
-from guard_reward.scoring.grammar import ROOT, Draft
+from guard_reward.scoring.draft import ROOT, Draft
 from guard_reward.scoring.kv_cache import KeyValueStore
 from guard_reward.scoring.memory import is_out_of_memory
 from guard_reward.scoring.packing import Layout, Segment, lay_out, rounding_on
@@ -313,10 +313,10 @@ def _fault(road: Road, model: PreTrainedModel) -> Exception | None:
     Raises:
         torch.OutOfMemoryError: that says nothing about the road.
     """
-    fork = Draft()
+    fork = Draft(state=0)
     for token in (5, 6):
         fork.add(token, ROOT, 0)
-    first, second, none = [0, 1, 2, 3, 1, 2], [0, 1, 2, 4], Draft()
+    first, second, none = [0, 1, 2, 3, 1, 2], [0, 1, 2, 4], Draft(state=0)
     shared = share_prefixes([np.array(first), np.array(second)], [], 0)
     store = KeyValueStore()
     slots = store.take(len(first) + 1)

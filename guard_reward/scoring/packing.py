@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guard_reward.scoring.grammar import Draft
+from guard_reward.scoring.draft import Draft
 from guard_reward.scoring.prefixes import Ids
 
 __all__ = ["AttentionGroup", "Layout", "Segment", "lay_out", "rounding_on"]
@@ -57,10 +57,10 @@ class Segment:
         """
         visible = np.tri(end - begin, dtype=bool)
         first_guess = len(self.fresh) - begin
-        for guess, parent in enumerate(self.draft.parents[: max(end - len(self.fresh), 0)]):
+        for guess, parent in enumerate(self.draft.parents[1 : 1 + max(end - len(self.fresh), 0)]):
             row = visible[first_guess + guess]
-            # Of the guesses it sees what its parent sees, and itself.
-            row[first_guess:] = visible[first_guess + parent, first_guess:] if parent >= 0 else False
+            # Of the guesses it sees what its parent sees, and itself. The root is no guess.
+            row[first_guess:] = visible[first_guess + parent - 1, first_guess:] if parent else False
             row[first_guess + guess] = True
         return visible
 
@@ -157,7 +157,7 @@ def lay_out(
                 np.concatenate(
                     [
                         np.arange(len(s.path) - len(s.fresh), len(s.path)),
-                        len(s.path) + np.array(s.draft.depths, dtype=np.int64),
+                        len(s.path) - 1 + np.array(s.draft.depths[1:], dtype=np.int64),
                     ]
                 )
                 for s in segments
@@ -198,9 +198,9 @@ class _Block:
         return self.segment.keys[: len(self.segment.path) - len(self.segment.fresh) + self.end]
 
     @property
-    def tree(self) -> int:
-        """Two blocks with as many queries and keys see alike if their trees are the same: all else is causal."""
-        return id(self.segment.draft) if self.is_last and len(self.segment.draft) else 0
+    def tree_key(self) -> tuple[int, ...]:
+        """Two blocks with as many queries and keys see alike if their trees have one shape: all else is causal."""
+        return self.segment.draft.tree_key if self.is_last and len(self.segment.draft) else ()
 
     def at_verdicts(self) -> _Block:
         """The same for the verdict positions only."""
@@ -223,10 +223,10 @@ def _groups(
 ) -> Iterator[AttentionGroup]:
     """Blocks of one (rounded) shape together."""
     exact = rounding == key_rounding == 1  # then all rows of a call see alike, and one of them stands for all
-    alike: dict[tuple[int, int, int], list[_Block]] = defaultdict(list)
+    alike: dict[tuple[int, int, tuple[int, ...]], list[_Block]] = defaultdict(list)
     for block in blocks:
         shape = (_rounded_up(len(block.queries), rounding), _rounded_up(len(block.keys), key_rounding))
-        alike[*shape, block.tree if exact else 0].append(block)
+        alike[*shape, block.tree_key if exact else ()].append(block)
     for (width, depth, _), blocks_alike in alike.items():
         most = max(KEYS_AT_ONCE // depth, 1)
         for begin in range(0, len(blocks_alike), most):

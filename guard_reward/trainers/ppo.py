@@ -1,4 +1,4 @@
-"""PPO as a thin subclass of TRL's `GRPOTrainer`: what it adds is a critic and per-token advantages.
+"""PPO as a thin subclass of TRL's `GRPOTrainer`, which adds a critic and per-token advantages.
 
     trainer = PPOTrainer(
         model="Qwen/Qwen3-4B",
@@ -9,18 +9,18 @@
     trainer.train()
 
 Datasets, reward functions, generation (transformers or vLLM), DeepSpeed, LoRA, logging and checkpoints are TRL's.
-What is overridden stands under "The seam"; `check_seam` says clearly which of it a TRL release has moved.
+The overridden methods are in the section "TRL's methods"; `trl_compatibility` checks that TRL still has them.
 """
 
 from __future__ import annotations
 
-import inspect
 import textwrap
+import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import trl
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
@@ -33,8 +33,42 @@ from guard_reward.trainers.advantages import (
 )
 from guard_reward.trainers.critic import Critic
 from guard_reward.trainers.ppo_config import PPOConfig
+from guard_reward.trainers.trl_compatibility import check_trl_compatibility, incompatible
 
 __all__ = ["PPOTrainer", "check_seam"]
+
+
+@dataclass
+class _Captured:
+    """What PPO needs from inside TRL's methods, but those do not return.
+
+    - `_get_per_token_logps_and_entropies` gives log-probabilities; the values come from the same forward.
+    - `_generate_and_score_completions` turns the rewards into group advantages and returns only these.
+
+    Both are called deep inside other methods of TRL. So PPO's versions of them put the numbers here, and PPO's versions
+    of the outer methods read them.
+
+    Attributes:
+        values: (rows, T) for each call of `_get_per_token_logps_and_entropies` with the policy, since the last `clear`.
+        rewards: (rows, functions), the rewards of all ranks' rows.
+    """
+
+    values: list[torch.Tensor] = field(default_factory=list)
+    rewards: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def clear(self) -> None:
+        self.values.clear()
+        self.rewards = torch.empty(0)
+
+    def first_values(self) -> torch.Tensor:
+        """The values of the policy's own forward; with adapters, the reference's forward comes after it.
+
+        Raises:
+            RuntimeError: the critic has seen no forward.
+        """
+        if not self.values:
+            raise incompatible("no forward of the policy's decoder was seen in its log-probabilities")
+        return self.values[0]
 
 
 class PPOTrainer(GRPOTrainer):
@@ -46,19 +80,19 @@ class PPOTrainer(GRPOTrainer):
         L = L_clip + vf_coef · ½ mean max[(V - R)², (clip(V, V_old ± c) - R)²]
 
     The value loss trains the value head and, through the hidden states, the policy's trunk. A row without a reward
-    (all reward functions gave None) adds to neither loss, nor to whitening. The value head is saved beside the policy
-    in the folder ``critic``; the policy's own files have exactly the base model's keys, and load anywhere.
+    (all reward functions gave None) is left out of both losses and of whitening. The value head is saved next to the
+    policy, in the folder ``critic``; the policy's own files have exactly the base model's keys, and load anywhere.
 
-    Logged beside GRPO's metrics: ``kl``, ``value/loss``, ``value/clip_ratio``, ``value/explained_variance``,
+    Logged in addition to GRPO's metrics: ``kl``, ``value/loss``, ``value/clip_ratio``, ``value/explained_variance``,
     ``value/mean``, ``returns/mean``, ``returns/std``. The rollouts table shows each row's mean advantage.
 
     Args:
-        model, reward_funcs, args, and the others: as `GRPOTrainer`'s, with a `PPOConfig`. With ``beta > 0`` the model
-            must be a hub id or folder (or have come from one): the reference is loaded from there.
+        model, reward_funcs, args, and the others: as for `GRPOTrainer`, with a `PPOConfig`. With ``beta > 0`` the model
+            must be a hub id or folder, or have been loaded from one: the reference is loaded from there.
 
     Raises:
-        TypeError: `args` is no `PPOConfig`.
-        ValueError: float16 with loss scaling, which the value head takes no part in.
+        TypeError: `args` is not a `PPOConfig`.
+        ValueError: float16 with loss scaling, which does not reach the value head.
         RuntimeError: this version of TRL has changed what the trainer builds on.
 
     >>> trainer = PPOTrainer("Qwen/Qwen3-0.6B", reward, PPOConfig("runs/ppo"), prompts)      # doctest: +SKIP
@@ -91,7 +125,7 @@ class PPOTrainer(GRPOTrainer):
         eval_dataset: Any = None,
         **kwargs: Any,
     ):
-        check_seam()
+        check_trl_compatibility()
         if args is None:
             name = model if isinstance(model, str) else model.config._name_or_path
             args = PPOConfig(f"{name.rstrip('/').split('/')[-1]}-PPO")
@@ -99,7 +133,7 @@ class PPOTrainer(GRPOTrainer):
             raise TypeError(f"args should be a guard_reward.trainers.PPOConfig, found {type(args).__name__}")
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, **kwargs)
         if self.accelerator.scaler is not None:
-            raise ValueError("mixed_precision fp16 scales the loss, which the value head takes no part in; use bf16")
+            raise ValueError("mixed_precision fp16 scales the loss, but not for the value head; use bf16")
         self.critic = Critic(
             self.model,
             self.accelerator,
@@ -109,10 +143,9 @@ class PPOTrainer(GRPOTrainer):
             max_grad_norm=args.max_grad_norm,
         )
         self.add_callback(_CriticStep(self))
-        self._values: list[torch.Tensor] = []
-        self._rewards_per_func = torch.empty(0)
+        self._captured = _Captured()
 
-    # The seam ------------------------------------------------------------------------------------------------------
+    # TRL's methods -------------------------------------------------------------------------------------------------
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -123,44 +156,44 @@ class PPOTrainer(GRPOTrainer):
         *args: Any,
         **kw: Any,
     ) -> Any:
-        """TRL's log-probabilities; the critic listens to the same forward."""
-        with self.critic.listening(logits_to_keep) as heard:
+        """TRL's log-probabilities; the values of the same forward are captured."""
+        with self.critic.capture_values(logits_to_keep) as values:
             result = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, *args, **kw
             )
-        if heard:  # the reference model has no critic
-            self._values.append(torch.cat(heard))
+        if values:  # a reference model of its own has no critic
+            self._captured.values.append(torch.cat(values))
         return result
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """TRL's rewards of all ranks' rows, (rows, functions); kept for `_generate_and_score_completions`."""
-        self._rewards_per_func = super()._calculate_rewards(*args, **kwargs)
-        return self._rewards_per_func
+        """TRL's rewards of all ranks' rows, (rows, functions); captured."""
+        self._captured.rewards = super()._calculate_rewards(*args, **kwargs)
+        return self._captured.rewards
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """TRL's rollouts, with advantages (B, T), returns and old values in place of group advantages."""
-        self._values.clear()
+        self._captured.clear()
         rollouts = super()._generate_and_score_completions(inputs)
         if "old_per_token_logps" in rollouts:
-            old_values = self._first_values()
+            old_values = self._captured.first_values()
         else:
             rollouts["old_per_token_logps"], old_values = self._logps_and_values(rollouts)
         self._add_advantages(rollouts, old_values)
         return rollouts
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """TRL's clipped policy loss on per-token advantages, and the value loss."""
-        self._values.clear()
-        # The KL penalty is in the rewards already; TRL would add it to the loss as well.
+        """TRL's clipped policy loss on per-token advantages, plus the value loss."""
+        self._captured.values.clear()
+        # The rewards contain the KL penalty already; with its own beta, TRL would add it to the loss a second time.
         beta, self.beta = self.beta, 0.0
         try:
             policy_loss = super()._compute_loss(model, inputs)
         finally:
             self.beta = beta
-        return policy_loss + self.args.vf_coef * self._value_loss(self._first_values(), inputs)
+        return policy_loss + self.args.vf_coef * self._value_loss(self._captured.first_values(), inputs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the policy as the base model would be saved, and the value head beside it."""
+        """Save the policy as the base model would be saved, and the value head next to it."""
         super().save_model(output_dir, _internal_call)
         if self.args.should_save:
             self.critic.save(Path(output_dir or self.args.output_dir))
@@ -178,7 +211,7 @@ class PPOTrainer(GRPOTrainer):
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
-        if Path(self.state.best_model_checkpoint).is_dir():  # transformers only warns where it is on another node
+        if Path(self.state.best_model_checkpoint).is_dir():  # on another node transformers only warns
             self.critic.load(Path(self.state.best_model_checkpoint))
 
     # Rollouts ------------------------------------------------------------------------------------------------------
@@ -187,8 +220,8 @@ class PPOTrainer(GRPOTrainer):
         """Log-probabilities and values (B, T) of the policy that wrote the rollouts."""
         completion_ids = rollouts["completion_ids"]
         training = self.model.training
+        self._captured.values.clear()  # with adapters, the reference's forward may have left its own here
         with torch.no_grad():
-            self._values.clear()
             logps, _, _ = self._get_per_token_logps_and_entropies(
                 self.model,
                 torch.cat([rollouts["prompt_ids"], completion_ids], dim=1),
@@ -197,20 +230,14 @@ class PPOTrainer(GRPOTrainer):
                 batch_size=self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size,
                 **{name: rollouts[name] for name in _IMAGE_INPUTS if name in rollouts},
             )
-        return logps, self._first_values()
-
-    def _first_values(self) -> torch.Tensor:
-        """The values of the policy's forward; with adapters the reference's forward comes after it."""
-        if not self._values:
-            raise RuntimeError(_moved("no forward of the policy's decoder was seen in its log-probabilities"))
-        return self._values[0]
+        return logps, self._captured.first_values()
 
     def _add_advantages(self, rollouts: dict[str, Any], values: torch.Tensor) -> None:
-        """Turn scores into advantages and returns, (B, T) each, and log what they look like."""
+        """Turn scores into advantages and returns, (B, T) each, and log their statistics."""
         mask = rollouts["completion_mask"] * rollouts.get("tool_mask", 1)
         scores = self._local_scores(len(mask))
         scored = ~scores.isnan()
-        valued = (mask * scored.unsqueeze(1)).float()  # tokens that teach: written by the policy, in a scored row
+        loss_mask = (mask * scored.unsqueeze(1)).float()  # tokens that the policy wrote, in rows with a score
         if self.args.scale_rewards == "batch":
             if self.model.training:  # an evaluation is not learned from
                 self.critic.scale.update(scores)
@@ -218,17 +245,19 @@ class PPOTrainer(GRPOTrainer):
         kl = None
         if "ref_per_token_logps" in rollouts:
             kl = rollouts["old_per_token_logps"] - rollouts["ref_per_token_logps"]
-        rewards = token_rewards(scores.nan_to_num(), kl, valued, self.args.beta)
-        advantages, returns = generalized_advantages(rewards, values, valued, self.args.gamma, self.args.lam)
-        moments = self._moments([advantages, returns, returns - values, values], valued)
-        rollouts["advantages"] = whiten(advantages, valued, moments[0]) if self.args.whiten_advantages else advantages
-        rollouts |= {"returns": returns, "old_values": values, "valued": valued}
+        rewards = token_rewards(scores.nan_to_num(), kl, loss_mask, self.args.beta)
+        advantages, returns = generalized_advantages(rewards, values, loss_mask, self.args.gamma, self.args.lam)
+        moments = self._moments([advantages, returns, returns - values, values], loss_mask)
+        rollouts["advantages"] = (
+            whiten(advantages, loss_mask, moments[0]) if self.args.whiten_advantages else advantages
+        )
+        rollouts |= {"returns": returns, "old_values": values, "loss_mask": loss_mask}
         self._log_rollouts(moments, kl, mask)
-        self._show_advantages(rollouts["advantages"], valued)
+        self._show_advantages(rollouts["advantages"], loss_mask)
 
     def _local_scores(self, rows: int) -> torch.Tensor:
         """(B,) this rank's scores: the weighted sum of the reward functions, NaN where all of them gave None."""
-        per_function = self._rewards_per_func
+        per_function = self._captured.rewards
         scores = (per_function * self.reward_weights.to(per_function.device)).nansum(dim=1)
         scores[per_function.isnan().all(dim=1)] = torch.nan
         start = self.accelerator.process_index * rows
@@ -244,7 +273,7 @@ class PPOTrainer(GRPOTrainer):
 
     def _value_loss(self, values: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
         """Half the squared error, clipped, averaged over the tokens of one accumulation window on all ranks."""
-        returns, old_values, valued = inputs["returns"], inputs["old_values"], inputs["valued"]
+        returns, old_values, loss_mask = inputs["returns"], inputs["old_values"], inputs["loss_mask"]
         errors = (values - returns) ** 2
         is_clipped = torch.zeros_like(errors)
         if self.args.cliprange_value is not None:
@@ -252,17 +281,17 @@ class PPOTrainer(GRPOTrainer):
             is_clipped = ((clipped - returns) ** 2 > errors).float()
             errors = torch.maximum(errors, (clipped - returns) ** 2)
         losses = 0.5 * errors
-        loss_moments, clip_moments = self._moments([losses.detach(), is_clipped], valued)
+        loss_moments, clip_moments = self._moments([losses.detach(), is_clipped], loss_mask)
         self._log_mean("value/loss", loss_moments)
         if self.args.cliprange_value is not None:
             self._log_mean("value/clip_ratio", clip_moments)
-        # As TRL's token-level losses: `num_items_in_batch` spans the rollouts of all ranks and accumulation steps.
+        # Normalised like TRL's token-level losses: `num_items_in_batch` spans the rollouts of all ranks and accumulation steps.
         tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         if self.model.training:
             tokens = tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
-        return (losses * valued).sum() / tokens
+        return (losses * loss_mask).sum() / tokens
 
-    # Telling -------------------------------------------------------------------------------------------------------
+    # Logging -------------------------------------------------------------------------------------------------------
 
     def _log_rollouts(self, moments: torch.Tensor, kl: torch.Tensor | None, mask: torch.Tensor) -> None:
         _, returns, errors, values = moments
@@ -275,7 +304,7 @@ class PPOTrainer(GRPOTrainer):
             self._log_value("value/explained_variance", explained_variance(returns, errors))
 
     def _log_mean(self, name: str, moments: torch.Tensor) -> None:
-        """Log a mean over tokens; nothing where there were none."""
+        """Log a mean over tokens; nothing if there were no tokens."""
         count, total, _ = moments.tolist()
         if count:
             self._log_value(name, total / count)
@@ -283,9 +312,9 @@ class PPOTrainer(GRPOTrainer):
     def _log_value(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(value)
 
-    def _show_advantages(self, advantages: torch.Tensor, valued: torch.Tensor) -> None:
-        """Put each row's mean advantage into the rollouts table, where TRL has put GRPO's group advantages."""
-        means = (advantages * valued).sum(1) / valued.sum(1).clamp(min=1)
+    def _show_advantages(self, advantages: torch.Tensor, loss_mask: torch.Tensor) -> None:
+        """Replace GRPO's group advantages in TRL's rollouts table by each row's mean advantage."""
+        means = (advantages * loss_mask).sum(1) / loss_mask.sum(1).clamp(min=1)
         shown = self.accelerator.gather(means).tolist()
         table = self._logs["advantages"]
         for _ in range(min(len(shown), len(table))):
@@ -316,40 +345,11 @@ _IMAGE_INPUTS = (
     "mm_token_type_ids",
     "image_position_ids",
 )
-"""What TRL's forward takes beside token ids, and its rollouts hold under the same names."""
-
-_SEAM = {
-    "_generate_and_score_completions": ("inputs",),
-    "_calculate_rewards": ("inputs", "prompts", "completions", "completion_ids_list"),
-    "_get_per_token_logps_and_entropies": ("model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"),
-    "_compute_loss": ("model", "inputs"),
-    "save_model": ("output_dir", "_internal_call"),
-    "_save_optimizer_and_scheduler": ("output_dir",),
-    "_load_optimizer_and_scheduler": ("checkpoint",),
-    "_load_best_model": (),
-    "_get_learning_rate": (),
-}
-"""The methods that PPO overrides or calls, and the parameters of theirs that it relies on."""
+"""Inputs of TRL's forward in addition to token ids; its rollouts have them under the same names."""
 
 
 def check_seam(trainer_class: type = GRPOTrainer) -> None:
-    """Whether TRL's `GRPOTrainer` still has the methods that PPO builds on.
-
-    Raises:
-        RuntimeError: it has not; names the method and TRL's version.
-
-    >>> check_seam()
-    """
-    for name, expected in _SEAM.items():
-        method = getattr(trainer_class, name, None)
-        if method is None:
-            raise RuntimeError(_moved(f"it has no {trainer_class.__name__}.{name}"))
-        found = inspect.signature(method).parameters
-        takes_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in found.values())
-        missing = [parameter for parameter in expected if parameter not in found]
-        if missing and not takes_any:
-            raise RuntimeError(_moved(f"{trainer_class.__name__}.{name} has no {', '.join(missing)}"))
-
-
-def _moved(what: str) -> str:
-    return f"TRL {trl.__version__} has changed what PPOTrainer builds on ({what}); use TRL 1.14 to 1.16"
+    """Deprecated: use `guard_reward.trainers.trl_compatibility.check_trl_compatibility`."""
+    new = "guard_reward.trainers.trl_compatibility.check_trl_compatibility"
+    warnings.warn(f"check_seam is deprecated: use {new}", DeprecationWarning, stacklevel=2)
+    check_trl_compatibility(trainer_class)

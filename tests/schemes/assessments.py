@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from guard_reward import Category
 from guard_reward.schemes import (
     AppropriateRefusal,
     Assessment,
@@ -15,7 +16,7 @@ from guard_reward.schemes import (
     SeverityTable,
     Soft,
 )
-from guard_reward.verdict import Category, Probabilities, Severity, Verdict
+from guard_reward.verdict import Probabilities, Severity, Verdict
 
 SAFE, CONTROVERSIAL, UNSAFE = Severity
 
@@ -23,7 +24,7 @@ SAFE, CONTROVERSIAL, UNSAFE = Severity
 def judged(
     answer: str, thinking: str | None = None, helpfulness: float | None = None, prompt: str | None = None
 ) -> Assessment:
-    """An assessment in shorthand: ``"safe"``, ``"unsafe"``, ``"controversial"``, with ``" refusal"`` behind it."""
+    """An assessment in shorthand: ``"safe"``, ``"controversial"``, ``"unsafe"``, or one of them with ``" refusal"``."""
     return Assessment(_verdict(answer), thinking and _verdict(thinking), prompt and _verdict(prompt), helpfulness)
 
 
@@ -80,4 +81,4 @@ boundaries = st.builds(
     controversial=controversial,
 )
 all_schemes = st.one_of(hard_schemes, hard_schemes.map(Soft), boundaries)
-"""Every scheme with any values it allows."""
+"""Every scheme, with any values it allows."""

@@ -1,4 +1,4 @@
-"""What all schemes have in common: Controversial, floors, plain names, pickling."""
+"""What all schemes have in common: Controversial, floors, needs, plain names, pickling."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.schemes.assessments import all_schemes, assessments, judged
         (SeverityTable(controversial=-4.0), "controversial", -4.0),  # any number here
     ],
 )
-def test_controversial_counts_as_told(scheme, answer, reward):
+def test_how_controversial_counts(scheme, answer, reward):
     assert scheme(judged(answer, helpfulness=2.0)) == pytest.approx(reward)
 
 
@@ -87,6 +87,7 @@ def test_no_value_is_below_the_floor(scheme, assessment):
     ],
 )
 def test_floors(scheme, helpfulness, floor):
+    assert scheme.has_floor
     assert scheme.floor(helpfulness) == floor
 
 
@@ -94,8 +95,8 @@ def test_floors(scheme, helpfulness, floor):
 
 
 @pytest.mark.parametrize("scheme", [GuardOnly, Hybrid, AppropriateRefusal, Lagrangian, SafeCompletion, Boundary])
-@pytest.mark.parametrize("value", ["sometimes", "", 1.5, -0.1, float("nan")])
-def test_a_share_of_controversial_is_from_0_to_1(scheme, value):
+@pytest.mark.parametrize("value", ["sometimes", "", 1.5, -0.1, float("nan"), True, None])
+def test_controversial_is_a_word_or_a_number_from_0_to_1(scheme, value):
     with pytest.raises(ValueError, match="controversial should be 'unsafe', 'safe' or a number from 0 to 1"):
         scheme(controversial=value)
 
@@ -110,7 +111,7 @@ def test_a_share_of_controversial_is_from_0_to_1(scheme, value):
         (lambda: make_scheme(judged, controversial="safe"), "has no 'controversial'"),
     ],
 )
-def test_bad_input_has_a_clear_answer(build, message):
+def test_bad_input_has_a_clear_error(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 
@@ -127,7 +128,7 @@ def test_bad_input_has_a_clear_answer(build, message):
         (Soft(Hybrid(-20, -9)), "safe", Soft(Hybrid(-20, -9, "safe"))),
         (Hybrid(-20, -9), "safe", Hybrid(-20, -9, "safe")),  # the rest stays
         (Hybrid(-20, -9), None, Hybrid(-20, -9)),
-        (Soft("hybrid"), None, Soft(Hybrid())),  # plain names inside
+        (Soft(make_scheme("hybrid")), None, Soft(Hybrid())),  # plain names inside
         ("lagrangian", 0.5, Lagrangian(controversial=0.5)),
         ("boundary", "safe", Boundary(controversial="safe")),
     ],
@@ -152,8 +153,12 @@ def test_make_scheme(scheme, controversial, made):
     ],
 )
 def test_what_a_scheme_needs(scheme, needed):
-    things = ("helpfulness", "probabilities", "prompt")
-    assert {thing for thing in things if getattr(scheme, f"needs_{thing}", False)} == needed
+    needs = {
+        "helpfulness": scheme.needs_helpfulness,
+        "probabilities": scheme.needs_probabilities,
+        "prompt": scheme.needs_prompt,
+    }
+    assert {thing for thing, is_needed in needs.items() if is_needed} == needed
 
 
 def test_plain_names_are_the_defaults():
@@ -188,5 +193,5 @@ def test_schemes_are_picklable(scheme):
     copy = pickle.loads(pickle.dumps(scheme))
     assert copy == scheme
     for t, y in itertools.product((None, "safe", "unsafe"), ("safe", "controversial", "unsafe refusal")):
-        if not getattr(scheme, "needs_probabilities", False):
+        if not scheme.needs_probabilities:
             assert copy(judged(y, t, 1.0, "safe")) == scheme(judged(y, t, 1.0, "safe"))

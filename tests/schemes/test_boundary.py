@@ -43,7 +43,7 @@ def test_utility_and_margin(p_unsafe, helpfulness, reward):
         (Boundary(blocked=5.0), 0.75, 2.0 + 0.5),  # never above its own H
     ],
 )
-def test_its_numbers(scheme, p_unsafe, reward):
+def test_its_parameters(scheme, p_unsafe, reward):
     assert scheme(Assessment(verdict(0.0, p_unsafe), helpfulness=2.0)) == pytest.approx(reward)
 
 
@@ -55,7 +55,7 @@ def test_its_numbers(scheme, p_unsafe, reward):
         (0.5, 2.0 + 2 * (0.5 - 0.4)),  # half of P(Controversial)
     ],
 )
-def test_controversial_counts_as_told(controversial, reward):
+def test_how_controversial_counts(controversial, reward):
     assert Boundary(controversial=controversial)(Assessment(verdict(0.6, 0.1), helpfulness=2.0)) == pytest.approx(
         reward
     )
@@ -70,14 +70,14 @@ def test_the_less_safe_of_thinking_and_answer_counts(thinking, answer):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Boundary(threshold=0.0), "threshold is a probability between 0 and 1, both excluded, found 0.0"),
-        (lambda: Boundary(threshold=1.0), "threshold is a probability"),
-        (lambda: Boundary(weight=-1.0), "weight should be a number from 0 on, found -1.0"),
-        (lambda: Boundary(blocked=float("nan")), "blocked should be a number, found nan"),
+        (lambda: Boundary(threshold=0.0), "threshold should be a probability above 0 and below 1, found 0.0"),
+        (lambda: Boundary(threshold=1.0), "threshold should be a probability above 0 and below 1, found 1.0"),
+        (lambda: Boundary(weight=-1.0), "weight should not be negative, found -1.0"),
+        (lambda: Boundary(blocked=float("nan")), "blocked should be a finite number, found nan"),
         (lambda: Boundary()(judged("safe", helpfulness=1.0)), "boundary scheme needs the guard's probabilities"),
         (lambda: Boundary()(Assessment(verdict(0, 0))), "the boundary scheme needs helpfulness"),
     ],
 )
-def test_bad_input_has_a_clear_answer(build, message):
+def test_bad_input_has_a_clear_error(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -62,6 +62,6 @@ def test_hybrid_caps_are_parameters():
         (lambda: Hybrid()(judged("safe")), r"needs helpfulness; pass GuardReward\(..., helpfulness=...\)"),
     ],
 )
-def test_bad_input_has_a_clear_answer(build, message):
+def test_bad_input_has_a_clear_error(build, message):
     with pytest.raises(ValueError, match=message):
         build()

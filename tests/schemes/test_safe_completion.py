@@ -36,7 +36,7 @@ def test_the_range_of_a_reward_models_logits(helpfulness, reward):
 
 
 @pytest.mark.parametrize(("controversial", "reward"), [("unsafe", 0.0), ("safe", 0.8), (0.25, 0.2)])
-def test_controversial_counts_as_told(controversial, reward):
+def test_how_controversial_counts(controversial, reward):
     scheme = SafeCompletion(controversial=controversial)
     assert scheme(judged("controversial", helpfulness=0.8)) == pytest.approx(reward)
 
@@ -49,10 +49,15 @@ def test_controversial_counts_as_told(controversial, reward):
             r"helpfulness_range should be two numbers, low < high, found \(1.0, 0.0\)",
         ),
         (lambda: SafeCompletion((1.0, 1.0)), "low < high"),
-        (lambda: SafeCompletion((0.0, float("inf"))), "two numbers"),
+        (lambda: SafeCompletion((0.0, float("inf"))), r"two numbers, low < high, found \(0.0, inf\)"),
+        (lambda: SafeCompletion((float("nan"), 1.0)), "two numbers"),
+        (lambda: SafeCompletion((0.0, "1")), "two numbers"),
+        (lambda: SafeCompletion((False, True)), "two numbers"),
+        (lambda: SafeCompletion((0.0, 0.5, 1.0)), "two numbers"),
+        (lambda: SafeCompletion(1.0), "two numbers, low < high, found 1.0"),
         (lambda: SafeCompletion()(judged("safe")), "the safe_completion scheme needs helpfulness"),
     ],
 )
-def test_bad_input_has_a_clear_answer(build, message):
+def test_bad_input_has_a_clear_error(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from guard_reward import Category
 from guard_reward.schemes import Assessment, SeverityTable
-from guard_reward.verdict import Category, Verdict
+from guard_reward.verdict import Verdict
 from tests.schemes.assessments import CONTROVERSIAL, SAFE, UNSAFE, judged
 
 
@@ -38,5 +39,20 @@ def test_severity_table(severity, categories, refusal, reward):
     ("thinking", "answer", "reward"),
     [("safe", "unsafe", -1.0), ("unsafe", "safe", -1.0), ("controversial", "safe", 0.0), ("safe", "safe", 1.0)],
 )
-def test_severity_table_pays_the_worse_of_thinking_and_answer(thinking, answer, reward):
+def test_the_lower_value_of_thinking_and_answer_counts(thinking, answer, reward):
     assert SeverityTable()(judged(answer, thinking)) == reward
+
+
+@pytest.mark.parametrize(
+    ("categories", "names"),
+    [({}, ()), ({"Violent": -3.0, Category.PII: -0.5}, ("Violent", "PII")), ({"Gardening": 1.0}, ("Gardening",))],
+)
+def test_it_names_its_categories_and_leaves_it_to_others_whether_the_guard_has_them(caplog, categories, names):
+    assert SeverityTable(categories=categories).category_names == names
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("categories", [["Violent"], None, {1: -3.0}])
+def test_categories_are_a_mapping_by_name(categories):
+    with pytest.raises(ValueError, match="categories should be a mapping from category name to number, found"):
+        SeverityTable(categories=categories)

@@ -15,6 +15,7 @@ from guard_reward.schemes import (
     SafeCompletion,
     Soft,
     hard,
+    make_scheme,
 )
 from guard_reward.verdict import Probabilities, Severity, Verdict
 from tests.schemes.assessments import SAFE, assessments, hard_schemes, judged
@@ -80,16 +81,45 @@ def test_soft_uses_the_refusal_itself_where_its_probability_is_unknown():
     ("build", "message"),
     [
         (lambda: Soft()(judged("safe")), "soft scheme needs the guard's probabilities"),
-        (lambda: Soft("hybird"), "unknown scheme 'hybird'"),
-        (lambda: Soft(Boundary()), "Boundary reads the guard's probabilities itself .* pass it without Soft"),
+        (lambda: Soft("hybird"), "unknown scheme 'hybird'; there are guard_only, hybrid"),
+        (lambda: Soft(Hybrid), r"a class, not an instance: pass Hybrid\(\)"),
+        (lambda: Soft(Boundary()), "Boundary reads the guard's probabilities itself, .* pass it without Soft"),
         (lambda: Soft(Soft()), "Soft reads the guard's probabilities itself"),
     ],
 )
-def test_bad_input_has_a_clear_answer(build, message):
+def test_bad_input_has_a_clear_error(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 
 
-def test_hard_is_what_is_inside():
-    assert hard(Soft(Hybrid())) == hard(Hybrid()) == Hybrid()
-    assert hard(Soft()) == GuardOnly()
+def test_unwrap_is_the_scheme_inside():
+    assert Soft(Hybrid()).unwrap() == Hybrid().unwrap() == Hybrid()
+    assert Soft().unwrap() == GuardOnly()
+
+
+def test_a_plain_callable_inside():
+    soft = Soft(worst_rank)
+    assert soft.unwrap() == make_scheme(worst_rank)
+    assert (soft.needs_helpfulness, soft.needs_prompt, soft.has_floor) == (False, False, False)
+    assert soft(Assessment(probable(0.75))) == pytest.approx(-2.0 * 0.25)
+
+
+def worst_rank(assessment: Assessment) -> float:
+    return -max(verdict.severity.rank for verdict in assessment.verdicts)
+
+
+# For one more version ------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_name_inside_is_deprecated():
+    with pytest.warns(DeprecationWarning, match=r"use Soft\(make_scheme\('hybrid'\)\)") as warned:
+        soft = Soft("hybrid")
+    assert soft == Soft(Hybrid())
+    assert warned[0].filename == __file__
+
+
+def test_hard_is_deprecated():
+    with pytest.warns(DeprecationWarning, match=r"use scheme\.unwrap\(\)"):
+        assert hard(Soft(Hybrid())) == Hybrid()
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        assert hard(worst_rank) is worst_rank

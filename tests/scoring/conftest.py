@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from guard_reward.scoring import VerdictGrammar
-from guard_reward.verdict import Category
+from guard_reward.guards.specs.qwen3guard import QWEN3GUARD, Category
 
 _TAILS = ["iolent", "-violent Illegal Acts", "exual Content or Sexual Acts", "uicide & Self-Harm", "nethical Acts"]
 _WORDS = [
@@ -144,7 +143,7 @@ def toy() -> SimpleNamespace:
         model=toy_model,
         inputs=toy_inputs,
         greedy=greedy,
-        response=VerdictGrammar(encode, with_refusal=True),
-        prompt=VerdictGrammar(encode, with_refusal=False),
+        response=QWEN3GUARD.grammar(encode, is_response=True),
+        prompt=QWEN3GUARD.grammar(encode, is_response=False),
         categories=list(Category),
     )

@@ -1,0 +1,238 @@
+"""What the synchronous and the asynchronous reward have in common: settings, the steps around the guard, logging."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guard_reward._version import __version__
+from guard_reward.rewards.batch import Batch, Call, FinishedBatch, Rules, ThinkingMode, finish
+from guard_reward.rewards.circuit_breaker import CircuitBreaker
+from guard_reward.rewards.dual_ascent import DualAscent
+from guard_reward.rewards.judge import Judge, RolloutVerdicts
+from guard_reward.rewards.metrics import JudgedRollout
+from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
+from guard_reward.rewards.scale_check import scale_warning
+from guard_reward.rollout import Rollout
+from guard_reward.schemes import Controversial, Scheme, SchemeFunction, SeverityTable, make_scheme
+from guard_reward.verdict import Guard, Outcome
+
+if TYPE_CHECKING:
+    from guard_reward.rewards.reward_model import Helpfulness
+
+__all__ = ["BaseGuardReward"]
+
+logger = logging.getLogger(__name__)
+
+
+class BaseGuardReward:
+    """Settings and steps of `guard_reward.GuardReward`, which documents them, and `guard_reward.AsyncGuardReward`."""
+
+    def __init__(
+        self,
+        guard: str | Path | Guard,
+        scheme: str | Scheme | SchemeFunction = "guard_only",
+        *,
+        name: str = "guard",
+        helpfulness: str | Path | Helpfulness | None = None,
+        thinking: ThinkingMode = "separate",
+        controversial: Controversial | None = None,
+        on_outcome: Mapping[Outcome | str, OutcomeReward] | None = None,
+        prompt_label_column: str | None = None,
+        eos_token_ids: Collection[int] | int | None = None,
+        thinking_prefilled: bool | None = None,
+        breaker: CircuitBreaker | None = CircuitBreaker(),  # noqa: B008  copied below, never shared
+        sleep: bool = False,
+    ):
+        if thinking not in ("separate", "joint", "ignore"):
+            raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
+        made = make_scheme(scheme, controversial)
+        ends = (eos_token_ids,) if isinstance(eos_token_ids, int) else eos_token_ids
+        self.__name__ = name  # TRL logs a reward function under this name
+        self.name = name
+        self._rules = Rules(
+            scheme=made,
+            thinking=thinking,
+            outcome_rewards=checked_outcome_rewards(on_outcome, made),
+            prompt_label_column=prompt_label_column,
+            eos_token_ids=None if ends is None else tuple(ends),
+            thinking_prefilled=thinking_prefilled,
+        )
+        if helpfulness is None and made.needs_helpfulness:
+            raise ValueError(
+                f"{made.name} needs helpfulness: pass helpfulness= a reward model's hub id or folder, or a callable "
+                "with TRL's reward signature"
+            )
+        self.breaker = replace(breaker) if breaker else None
+        self._helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
+        self._judge = Judge(_load_guard(guard))
+        self._dual_ascent = DualAscent.of(made, name)
+        self._warned: set[str] = set()
+        self._sleep = sleep
+        self._check_guard()
+
+    def _check_guard(self) -> None:
+        """Refuse a guard that cannot sleep, and put both models to sleep until their first use."""
+        if self._sleep and not self._judge.can_sleep:
+            raise ValueError(
+                f"sleep=True, but {self.guard!r} has no sleep(): load the guard with guard_reward.load_guard, or leave "
+                "sleep=False for a guard that is not on this process's accelerator"
+            )
+        self._put_to_sleep(self.guard)
+        self._put_to_sleep(self._helpfulness)
+        scheme, categories = self.scheme.unwrap(), self._judge.spec.categories
+        if isinstance(scheme, SeverityTable) and (unknown := set(scheme.category_names) - set(categories)):
+            logger.warning(
+                "%s: categories that the guard does not have: %s; it has %s",
+                self.name,
+                ", ".join(sorted(unknown)),
+                ", ".join(categories) or "none",
+            )
+
+    @property
+    def guard(self) -> Guard:
+        """The guard; read-only: make another reward for another guard."""
+        return self._judge.guard
+
+    @property
+    def scheme(self) -> Scheme:
+        """What maps verdicts to rewards; read-only."""
+        return self._rules.scheme
+
+    @property
+    def thinking(self) -> ThinkingMode:
+        """How thinking is judged; read-only."""
+        return self._rules.thinking
+
+    @property
+    def helpfulness(self) -> Helpfulness | None:
+        """H(x, y), if there is one; read-only."""
+        return self._helpfulness
+
+    @property
+    def outcome_rewards(self) -> Mapping[Outcome, OutcomeReward]:
+        """What rows get that did not end in an ordinary verdict."""
+        return self._rules.outcome_rewards
+
+    def __repr__(self) -> str:
+        guard = getattr(self.guard, "name", self.guard)
+        return f"{type(self).__name__}({guard!r}, {self.scheme!r}, name={self.name!r})"
+
+    def describe(self) -> dict[str, str]:
+        """What decides the rewards, for the run's record: guard, revision, template hash, scheme, versions."""
+        return {
+            **self._judge.describe(),
+            "scheme": repr(self.scheme),
+            "thinking": self.thinking,
+            "on_outcome": ", ".join(f"{outcome}: {reward}" for outcome, reward in self.outcome_rewards.items()),
+            "helpfulness": getattr(self.helpfulness, "__name__", repr(self.helpfulness)),
+            "guard_reward": __version__,
+        }
+
+    def _finish(
+        self,
+        call: Call,
+        batch: Batch,
+        verdicts: Sequence[RolloutVerdicts],
+        helpfulness: Sequence[float | None],
+        *,
+        usage: Any,
+        seconds: float,
+    ) -> list[float | None]:
+        """Rewards of a batch that was judged; logged, learned from, and counted by the circuit breaker."""
+        rules = self._rules
+        if self._dual_ascent:
+            rules = replace(rules, scheme=self._dual_ascent.scheme_now(call.trainer_state))
+        finished = finish(
+            batch,
+            verdicts,
+            helpfulness,
+            rules,
+            spec=self._judge.spec,
+            special_tokens=self._judge.special_tokens,
+        )
+        self._warn(finished.rows)
+        self._log(call, finished, usage, seconds)
+        if self._dual_ascent:
+            judged = [row.verdicts.assessment(row.helpfulness) for row in finished.rows if row.outcome.is_complete]
+            unsafe = [self._dual_ascent.unsafe(assessment) for assessment in judged]
+            self._dual_ascent.update(unsafe, call.trainer_state, call.log_metric)
+        self._check_breaker(finished.rows, in_trainer=call.trainer_state is not None)
+        return finished.rewards
+
+    def _log(self, call: Call, finished: FinishedBatch, usage: Any, seconds: float) -> None:
+        if call.log_metric is not None:
+            for name, value in finished.metrics:
+                call.log_metric(f"{self.name}/{name}", value)
+            call.log_metric(f"{self.name}/seconds", seconds)
+            asked = sum(row.verdicts.answer is not None for row in finished.rows)
+            if asked:
+                call.log_metric(f"{self.name}/rollouts_per_second", asked / max(seconds, 1e-9))
+            if usage is not None and usage.rows:
+                call.log_metric(f"{self.name}/prefix_reuse", usage.prefix_reuse)
+                call.log_metric(f"{self.name}/passes_per_verdict", usage.passes_per_verdict)
+        if call.log_extra is not None:
+            for name, values in finished.columns.items():
+                call.log_extra(f"{self.name}_{name}", values)
+
+    def _warn(self, rows: Sequence[JudgedRollout]) -> None:
+        """Say once per outcome that rows get no reward, and once that the scheme's numbers do not fit."""
+        for row in rows:
+            if row.reward is None and row.outcome.name not in self._warned:
+                self._warned.add(row.outcome.name)
+                logger.warning(
+                    "a rollout gets no reward: %s (%s). Said once; the metric %s/outcome/%s counts them",
+                    row.outcome.name,
+                    row.outcome.reason,
+                    self.name,
+                    row.outcome.name,
+                )
+        if "scale" not in self._warned and (message := scale_warning(self.scheme, rows)):
+            self._warned.add("scale")
+            logger.warning("%s", message)
+
+    def _check_breaker(self, rows: Sequence[JudgedRollout], *, in_trainer: bool) -> None:
+        if self.breaker is None:
+            return
+        lost = [row for row in rows if not row.outcome.is_complete and row.outcome.name is not Outcome.EMPTY]
+        unjudged = Counter(str(row.outcome.name) for row in lost)
+        # Only a trainer is known to call on every rank; a collective on one rank alone would hang.
+        self.breaker.check(len(rows), unjudged, all_ranks=in_trainer, reason=lost[0].outcome.reason if lost else "")
+
+    def _checked_helpfulness(self, values: Sequence[float | None], rows: int) -> list[float | None]:
+        """H of every row; None if it is not a finite number."""
+        if len(values) != rows:
+            raise ValueError(f"the helpfulness function returned {len(values)} values for {rows} completions")
+        return [float(value) if value is not None and math.isfinite(value) else None for value in values]
+
+    def _put_to_sleep(self, model: Any) -> None:
+        if self._sleep and callable(getattr(model, "sleep", None)):
+            model.sleep()
+
+
+def answers(batch: Batch) -> list[Any]:
+    """The conversation with each row's answer, for a reward model; None for a row that could not be read."""
+    return [row.answer_conversation() if isinstance(row, Rollout) else None for row in batch.rollouts]
+
+
+def _load_guard(guard: str | Path | Guard) -> Guard:
+    if isinstance(guard, str | Path):
+        from guard_reward.guards import load_guard
+
+        return load_guard(guard)
+    if not callable(getattr(guard, "moderate", None)):
+        raise ValueError(f"guard should be a hub id, a folder or an object with moderate(), found {guard!r}")
+    return guard
+
+
+def _load_helpfulness(source: str | Path | Helpfulness | None, thinking_prefilled: bool | None) -> Helpfulness | None:
+    if source is None:
+        return None
+    from guard_reward.rewards.reward_model import make_helpfulness
+
+    return make_helpfulness(source, thinking_prefilled=thinking_prefilled)

@@ -1,0 +1,217 @@
+"""A batch of rollouts before and after the guard: plain functions of their arguments, without I/O.
+
+batch = prepare(call, rules)                            # rows → what the guard is asked
+…                                                       # whoever calls asks the guard, and waits or awaits
+finished = finish(batch, verdicts, helpfulness, rules)  # verdicts → rewards, metrics, columns
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from guard_reward.conversation import Turns
+from guard_reward.guards.spec import GuardSpec
+from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
+from guard_reward.rewards.labels import read_labels
+from guard_reward.rewards.metrics import JudgedRollout, row_metrics, table_columns
+from guard_reward.rewards.outcomes import OutcomeReward, row_outcome, score_row
+from guard_reward.rewards.policy import PolicyFacts, policy_of_trainer
+from guard_reward.rollout import Rollout
+from guard_reward.schemes import Scheme
+from guard_reward.verdict import Outcome, Unjudged
+
+__all__ = ["Batch", "Call", "FinishedBatch", "Rules", "ThinkingMode", "finish", "prepare"]
+
+ThinkingMode = Literal["separate", "joint", "ignore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a trainer passes to a reward function (TRL's protocol); see `guard_reward.GuardReward.__call__`."""
+
+    prompts: Sequence[Any]
+    completions: Sequence[Any]
+    completion_ids: Sequence[Sequence[int]] | None = None
+    trainer_state: Any = None
+    log_extra: Callable[[str, list[Any]], None] | None = None
+    log_metric: Callable[[str, float], None] | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments, for another reward function."""
+        return {
+            "prompts": self.prompts,
+            "completions": self.completions,
+            "completion_ids": self.completion_ids,
+            "trainer_state": self.trainer_state,
+            "log_extra": self.log_extra,
+            "log_metric": self.log_metric,
+            **self.columns,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides the rewards of a batch: the settings of a reward function.
+
+    Attributes:
+        scheme: assessment → reward.
+        thinking: how thinking is judged.
+        outcome_rewards: what rows get without an ordinary verdict.
+        prompt_label_column: the column that says which prompts are harmful; None for no labels.
+        eos_token_ids: the ids that end a completion; None reads them from the trainer.
+        thinking_prefilled: whether completions begin inside the thinking; None reads it from the trainer.
+    """
+
+    scheme: Scheme
+    thinking: ThinkingMode
+    outcome_rewards: Mapping[Outcome, OutcomeReward]
+    prompt_label_column: str | None = None
+    eos_token_ids: tuple[int, ...] | None = None
+    thinking_prefilled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that were read, one entry per row in all three.
+
+    Attributes:
+        rollouts: an `Unjudged` for a row that could not be read.
+        harmful: whether the prompt is labelled harmful; None without a label.
+        requests: what the guard is asked.
+    """
+
+    rollouts: tuple[Rollout | Unjudged, ...]
+    harmful: tuple[bool | None, ...]
+    requests: tuple[RolloutRequests, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedBatch:
+    """What came of a batch.
+
+    Attributes:
+        rows: everything that is known about each row.
+        metrics: (name, value), one entry per row to which a metric applies.
+        columns: of the rollouts table, one value per row.
+    """
+
+    rows: tuple[JudgedRollout, ...]
+    metrics: tuple[tuple[str, float], ...]
+    columns: Mapping[str, list[Any]]
+
+    @property
+    def rewards(self) -> list[float | None]:
+        """One per row; None for a row that takes no part in training."""
+        return [row.reward for row in self.rows]
+
+
+def prepare(call: Call, rules: Rules) -> Batch:
+    """Read the rows, and say what the guard must judge.
+
+    Args:
+        call: what the trainer passed. If its `log_metric` is the trainer's own, the policy's end tokens and whether its
+            template opens the thinking are read from the trainer, unless the rules say them.
+        rules: the reward's settings.
+
+    Raises:
+        ValueError: another number of completions than of prompts, or labels that cannot be read.
+    """
+    labels = read_labels(rules.prompt_label_column, call.columns, len(call.completions))
+    is_known = rules.eos_token_ids is not None and rules.thinking_prefilled is not None
+    policy = None if is_known else policy_of_trainer(call.log_metric)
+    rollouts = tuple(
+        _read(
+            prompt, completion, call.completion_ids[index] if call.completion_ids is not None else None, rules, policy
+        )
+        for index, (prompt, completion) in enumerate(zip(call.prompts, call.completions, strict=True))
+    )
+    return Batch(rollouts, tuple(labels), tuple(_requests(rollout, rules) for rollout in rollouts))
+
+
+def finish(
+    batch: Batch,
+    verdicts: Sequence[RolloutVerdicts],
+    helpfulness: Sequence[float | None],
+    rules: Rules,
+    *,
+    spec: GuardSpec,
+    special_tokens: Sequence[str] = (),
+) -> FinishedBatch:
+    """Turn verdicts into rewards, metrics and table columns.
+
+    Args:
+        batch: what `prepare` returned.
+        verdicts, helpfulness: one entry per row.
+        rules: the reward's settings.
+        spec: of the guard: its categories, and what an injection attempt looks like.
+        special_tokens: of the guard's tokenizer.
+    """
+
+    def rows() -> Iterator[JudgedRollout]:
+        for rollout, harmful, found, h in zip(batch.rollouts, batch.harmful, verdicts, helpfulness, strict=True):
+            outcome = row_outcome(rollout, found, h, rules.scheme)
+            assessment = found.assessment(h) if outcome.is_complete else None
+            readable = rollout if isinstance(rollout, Rollout) else None
+            yield JudgedRollout(
+                rollout=readable,
+                verdicts=found,
+                outcome=outcome,
+                helpfulness=h,
+                harmful=harmful,
+                injection_attempts=_injection_attempts(readable, spec, special_tokens),
+                reward=score_row(outcome, assessment, h, rules.scheme, rules.outcome_rewards),
+            )
+
+    judged = tuple(rows())
+    return FinishedBatch(
+        judged,
+        tuple(metric for row in judged for metric in row_metrics(row, spec)),
+        table_columns(judged, prompts=rules.scheme.needs_prompt),
+    )
+
+
+def _read(
+    prompt: Any, completion: Any, ids: Sequence[int] | None, rules: Rules, policy: PolicyFacts | None
+) -> Rollout | Unjudged:
+    eos_token_ids, prefilled = rules.eos_token_ids, rules.thinking_prefilled
+    if policy is not None:
+        eos_token_ids = policy.eos_token_ids if eos_token_ids is None else eos_token_ids
+        # A plain string says itself whether it opens the thinking: no chat template is applied to it.
+        if prefilled is None and not isinstance(prompt, str):
+            prefilled = policy.thinking_prefilled
+    try:
+        return Rollout.from_trl(
+            prompt, completion, completion_ids=ids, eos_token_ids=eos_token_ids, thinking_prefilled=prefilled
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        return Unjudged(Outcome.GUARD_ERROR, reason=f"the row cannot be read: {error}")
+
+
+def _requests(rollout: Rollout | Unjudged, rules: Rules) -> RolloutRequests:
+    """What the guard is asked about a rollout."""
+    if isinstance(rollout, Unjudged) or rollout.outcome is Outcome.EMPTY:
+        return RolloutRequests()
+    prompt = _prompt_request(rollout) if rules.scheme.needs_prompt else None
+    if rules.thinking == "joint":
+        return RolloutRequests(rollout.joint_conversation(), None, prompt)
+    if rules.thinking == "ignore" or rollout.thinking is None:
+        return RolloutRequests(rollout.answer_conversation(), None, prompt)
+    return RolloutRequests(rollout.answer_conversation(), rollout.thinking_conversation(), prompt)
+
+
+def _prompt_request(rollout: Rollout) -> Request:
+    role = rollout.messages[-1]["role"]
+    if role == "user":
+        return Turns(rollout.messages)
+    reason = f"the scheme needs a verdict on the prompt, but its last message has the role {role!r}, not 'user'"
+    return Unjudged(Outcome.GUARD_ERROR, reason=reason)
+
+
+def _injection_attempts(rollout: Rollout | None, spec: GuardSpec, special_tokens: Sequence[str]) -> int:
+    if rollout is None:
+        return 0
+    texts = (rollout.thinking or "", rollout.answer)
+    return sum(len(spec.injection_attempts(text, special_tokens)) for text in texts)
