@@ -25,7 +25,7 @@ from guard_reward.files import replacing
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
 from guard_reward.moderation.journal import Journal, Result
 from guard_reward.moderation.tables import Field, Kind, Row, Table, open_table, table_writer
-from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
+from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict, describe_guard
 
 if TYPE_CHECKING:
     from guard_reward.verdict import Guard
@@ -129,7 +129,7 @@ def moderate_file(
     if chunk_rows < 1:
         raise UserError(f"chunk_rows should be at least 1, found {chunk_rows}")
     judging = cast("Guard", guard) if hasattr(guard, "moderate") else guard()
-    facts = judging.describe()
+    facts = describe_guard(judging)
     job = {
         "input": _sha256(source),
         **facts,

@@ -63,7 +63,8 @@ class AsyncGuardReward(BaseGuardReward):
         return verdicts, usage, time.perf_counter() - started
 
     async def _score_helpfulness(self, call: Call, batch: Batch) -> list[float | None]:
-        rows, helpfulness = len(batch.rollouts), self.helpfulness
+        rows = len(batch.rollouts)
+        helpfulness: Any = self.helpfulness
         if helpfulness is None:
             return [None] * rows
         if isinstance(helpfulness, ScoresConversations):

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from guard_reward.conversation import Message
 from guard_reward.guards.spec import GuardSpec
@@ -171,7 +171,7 @@ def _failed(conversations: Sequence[Any], error: Exception) -> list[Verdict | Un
     return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}") for _ in conversations]
 
 
-def _is_conversation(request: Request) -> Any:
+def _is_conversation(request: Any) -> TypeGuard[list[Message]]:
     return isinstance(request, list)
 
 

@@ -59,7 +59,7 @@ def policy_of_trainer(log_metric: Any) -> PolicyFacts | None:
     trainer = getattr(log_metric, "__self__", None)
     processing = getattr(trainer, "processing_class", None)
     tokenizer = getattr(processing, "tokenizer", processing)  # a processor holds the tokenizer
-    if not hasattr(tokenizer, "eos_token_id"):
+    if tokenizer is None or not hasattr(tokenizer, "eos_token_id"):
         return None
     ends = getattr(trainer, "eos_token_ids", None) or _declared_ends(trainer)
     return PolicyFacts(

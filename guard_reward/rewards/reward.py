@@ -104,8 +104,9 @@ class GuardReward(BaseGuardReward):
 
     def _score_helpfulness(self, call: Call, batch: Batch) -> list[float | None]:
         rows = len(batch.rollouts)
-        if self.helpfulness is None:
+        helpfulness: Any = self.helpfulness
+        if helpfulness is None:
             return [None] * rows
-        if isinstance(self.helpfulness, ScoresConversations):  # the rows are read already
-            return self._checked_helpfulness(self.helpfulness.score(answers(batch)), rows)
-        return self._checked_helpfulness(list(self.helpfulness(**call.arguments())), rows)
+        if isinstance(helpfulness, ScoresConversations):  # the rows are read already
+            return self._checked_helpfulness(helpfulness.score(answers(batch)), rows)
+        return self._checked_helpfulness(list(helpfulness(**call.arguments())), rows)

@@ -241,7 +241,7 @@ class VerdictEngine:
             What the road computed at the V positions that decide a token, row after row: each row's last known token,
             then its guesses. Shape (V, …).
         """
-        return self._pass([Segment(row.new_tokens, row.path, row.draft, row.draft_slots) for row in rows], store)
+        return self._pass([Segment(row.new_tokens, row.slots, row.draft, row.draft_slots) for row in rows], store)
 
     def _pass(self, segments: list[Segment], store: KeyValueStore) -> Tensor:
         device = self.model.device
@@ -320,7 +320,7 @@ class VerdictEngine:
 def _padded(token_ids: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     """Rows of token ids as one tensor, short rows filled up with their first id."""
     width = max(map(len, token_ids), default=0)
-    return torch.tensor([[*row, *row[:1] * (width - len(row))] for row in token_ids], dtype=torch.long, device=device)
+    return torch.tensor([[*row, *[row[0]] * (width - len(row))] for row in token_ids], dtype=torch.long, device=device)
 
 
 def _log_probs(logits: Tensor, watched: Tensor) -> Tensor:

@@ -64,11 +64,11 @@ class Critic:
             self.head.parameters(), lr=self.learning_rate, betas=betas, eps=eps, weight_decay=0.0
         )
         self._columns: int | None = None
-        self._heard: list[torch.Tensor] = []
-        _decoder(policy).register_forward_hook(self._hear)
+        self._captured: list[torch.Tensor] = []
+        _decoder(policy).register_forward_hook(self._capture)
 
     @contextmanager
-    def listening(self, columns: int) -> Iterator[list[torch.Tensor]]:
+    def capture_values(self, columns: int) -> Iterator[list[torch.Tensor]]:
         """Collect the values of every forward of the policy inside the block.
 
         Args:
@@ -77,19 +77,19 @@ class Critic:
         Yields:
             A list that each forward adds a (rows, T) tensor to: V before token t, so from the position before it.
         """
-        self._columns, self._heard = columns, []
+        self._columns, self._captured = columns, []
         try:
-            yield self._heard
+            yield self._captured
         finally:
-            self._columns, self._heard = None, []
+            self._columns, self._captured = None, []
 
-    def _hear(self, decoder: nn.Module, args: Any, output: Any) -> None:
+    def _capture(self, decoder: nn.Module, args: Any, output: Any) -> None:
         if self._columns is None:
             return
         hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
         with torch.autocast(hidden.device.type, enabled=False):
             before = hidden[:, -self._columns - 1 : -1].to(self.head.weight)  # (rows, T, hidden), float32
-            self._heard.append(self.head(nn.functional.rms_norm(before, before.shape[-1:])).squeeze(-1))
+            self._captured.append(self.head(nn.functional.rms_norm(before, before.shape[-1:])).squeeze(-1))
 
     def step(self, schedule: float) -> None:
         """One optimizer step on gradients averaged over the ranks.

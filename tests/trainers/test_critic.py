@@ -33,7 +33,7 @@ def make_critic(policy, **changes):
 def test_the_value_of_a_token_comes_from_the_state_before_it(policy):
     critic = make_critic(policy)
     ids = torch.arange(2, 14).view(2, 6)
-    with critic.listening(4) as heard:
+    with critic.capture_values(4) as heard:
         hidden = policy(ids, output_hidden_states=True).hidden_states[-1]
     assert len(heard) == 1
     unit = hidden / hidden.pow(2).mean(-1, keepdim=True).sqrt()
@@ -43,7 +43,7 @@ def test_the_value_of_a_token_comes_from_the_state_before_it(policy):
 
 def test_it_does_not_listen_to_generation(policy):
     critic = make_critic(policy)
-    with critic.listening(2) as heard:
+    with critic.capture_values(2) as heard:
         pass
     policy.generate(torch.tensor([[2, 3, 4]]), max_new_tokens=3, do_sample=False)
     assert heard == []
@@ -53,7 +53,7 @@ def test_a_new_critic_knows_nothing(policy):
     from accelerate import Accelerator
 
     critic = Critic(policy, Accelerator(cpu=True))
-    with critic.listening(3) as heard:
+    with critic.capture_values(3) as heard:
         policy(torch.tensor([[2, 3, 4, 5]]))
     assert (heard[0] == 0).all()
     assert critic.learning_rate == pytest.approx(1 / 32)  # one over the hidden size
