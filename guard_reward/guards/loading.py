@@ -35,8 +35,8 @@ def load_guard(
         device: where to put it; by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own.
         revision: branch, tag or commit on the hub; pin it, the reward depends on it.
-        spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``). By default
-            found by the checkpoint's architecture, chat template or name.
+        spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``).
+            By default found by the checkpoint's architecture, chat template or name.
         attn_implementation: passed to transformers (``"sdpa"``, ``"eager"``, …); for `guard.model` itself: scoring
             brings its own attention.
         quantization_config: passed to transformers (``BitsAndBytesConfig``, ``TorchAoConfig``, …).

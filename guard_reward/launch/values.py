@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from guard_reward.errors import UserError
+from guard_reward.guards.specs.qwen3guard import Category
 from guard_reward.schemes import Controversial
-from guard_reward.verdict import Category
 
 __all__ = ["read_controversial", "read_number", "read_values"]
 

@@ -1,4 +1,4 @@
-"""Rewards for TRL: a guard's verdicts, turned into one number per rollout. Knows TRL's protocol, imports no part of TRL.
+"""Rewards for TRL: a guard's verdicts, turned into one number per rollout. Nothing of TRL is imported.
 
 A call runs through these modules in this order:
 

@@ -127,7 +127,11 @@ class Judge:
             raise ValueError(f"the guard returned {len(verdicts)} verdicts for {len(keys)} conversations")
         judged: dict[_Key, Verdict | Unjudged] = {**known, **dict(zip(keys, verdicts, strict=True))}
         self._keep(judged)
-        return [RolloutVerdicts(*(judged[_key(one)] if _is_conversation(one) else one for one in row)) for row in batch]
+
+        def verdict(request: Any) -> Verdict | Unjudged | None:
+            return judged[_key(request)] if _is_conversation(request) else request
+
+        return [RolloutVerdicts(*map(verdict, row)) for row in batch]
 
     def _moderate(self, conversations: list[Sequence[Message]]) -> tuple[list[Verdict | Unjudged], Any]:
         if not conversations:

@@ -1,7 +1,7 @@
 """Judged rollouts as metrics and as columns of the trainer's rollouts table.
 
-A metric is logged once per row to which it applies, so that TRL's pooling over rows and ranks gives true rates. A row to
-which it does not apply adds nothing: never NaN, never a made-up 0.
+A metric is logged once per row to which it applies, so that TRL's pooling over rows and ranks gives true rates.
+A row to which it does not apply adds nothing: never NaN, never a made-up 0.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def opens_thinking(
 def policy_of_trainer(log_metric: Any) -> PolicyFacts | None:
     """The facts of the policy that a trainer trains; None if they cannot be read.
 
-    TRL does not pass them to reward functions, but the `log_metric` that it passes is a method of the trainer, which has
-    the tokenizer, the end tokens and the chat template's settings.
+    TRL does not pass them to reward functions. But the `log_metric` that it passes is a method of the trainer, and the
+    trainer has the tokenizer, the end tokens and the chat template's settings.
 
     Args:
         log_metric: as the trainer passes it.

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from guard_reward.guards.specs.qwen3guard import Category
 from guard_reward.tiny import nonsense, oracle, tokenizer, training, world
 from guard_reward.tiny.cache import cached, hash_of_sources
 from guard_reward.tiny.nonsense import sample_nonsense
@@ -20,7 +21,6 @@ from guard_reward.tiny.reproducible import THREADS, reproducible
 from guard_reward.tiny.tokenizer import END_OF_TURN, build_tokenizer, read_template
 from guard_reward.tiny.training import Example, ModelShape, TrainingSettings, new_model, save_checkpoint, train
 from guard_reward.tiny.world import Split, Style, sample_reply, sample_request
-from guard_reward.verdict import Category
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -29,6 +29,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from guard_reward.guards.specs.qwen3guard import Category
 from guard_reward.tiny.world import (
     ACTIONS,
     ADJECTIVES,
@@ -46,7 +47,7 @@ from guard_reward.tiny.world import (
     Step,
     Thing,
 )
-from guard_reward.verdict import Category, Severity
+from guard_reward.verdict import Severity
 
 __all__ = ["Judgement", "helpfulness", "judge_reply", "judge_request", "read_reply", "read_request"]
 

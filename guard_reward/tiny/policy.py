@@ -21,13 +21,13 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from guard_reward.guards.specs.qwen3guard import Category
 from guard_reward.tiny import oracle, tokenizer, training, world
 from guard_reward.tiny.cache import cached, hash_of_sources
 from guard_reward.tiny.reproducible import THREADS, reproducible
 from guard_reward.tiny.tokenizer import END_OF_TURN, build_tokenizer, read_template
 from guard_reward.tiny.training import Example, ModelShape, TrainingSettings, new_model, save_checkpoint, train
 from guard_reward.tiny.world import Request, Style, sample_reply, sample_requests
-from guard_reward.verdict import Category
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,9 +13,10 @@ from importlib.resources import files
 from random import Random
 from typing import TYPE_CHECKING
 
+from guard_reward.guards.specs.qwen3guard import Category
 from guard_reward.tiny.oracle import judge_reply, judge_request
 from guard_reward.tiny.world import Style, sample_reply, sample_requests
-from guard_reward.verdict import Category, Severity
+from guard_reward.verdict import Severity
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

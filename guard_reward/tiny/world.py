@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from guard_reward.verdict import Category, Severity
+from guard_reward.guards.specs.qwen3guard import Category
+from guard_reward.verdict import Severity
 
 __all__ = [
     "THINGS",

@@ -285,7 +285,7 @@ class PPOTrainer(GRPOTrainer):
         self._log_mean("value/loss", loss_moments)
         if self.args.cliprange_value is not None:
             self._log_mean("value/clip_ratio", clip_moments)
-        # Normalised like TRL's token-level losses: `num_items_in_batch` spans the rollouts of all ranks and accumulation steps.
+        # Normalised like TRL's token-level losses: `num_items_in_batch` spans all ranks and accumulation steps.
         tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         if self.model.training:
             tokens = tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation

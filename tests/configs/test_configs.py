@@ -14,8 +14,9 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
 from trl import GRPOConfig, ModelConfig
 
-from guard_reward.launch import DataConfig, GuardRewardConfig, parse
+from guard_reward.launch import GuardRewardConfig, parse
 from guard_reward.launch.config import _find_helpfulness, _make_scheme
+from guard_reward.prompts import DataConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 EXPERIMENTS = sorted(path.name for path in CONFIGS.glob("*.yaml"))

@@ -15,10 +15,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from guard_reward import Category, Severity, Unjudged, Verdict
 from guard_reward.guards import TransformersGuard
 from guard_reward.scoring import FastRoad, GenericRoad, VerdictEngine
 from guard_reward.tiny.guard import sample_conversations
-from guard_reward.verdict import Category, Severity, Unjudged, Verdict
 
 LANGUAGES = {
     "Amharic": "የአየር ሁኔታው ዛሬ ጥሩ ነው።",

@@ -11,7 +11,9 @@ import pytest
 pytest.importorskip("transformers")
 
 from guard_reward import schemes
-from guard_reward.launch import GuardRewardConfig, PolicyFacts, UserError, build_reward
+from guard_reward.errors import UserError
+from guard_reward.launch import GuardRewardConfig, build_reward
+from guard_reward.rewards.policy import PolicyFacts
 from tests.scripted_guard import ScriptedGuard
 
 FACTS = PolicyFacts(eos_token_ids=(2, 7), thinking_prefilled=True)

@@ -11,8 +11,10 @@ pytest.importorskip("trl")
 
 from trl import GRPOConfig, ModelConfig
 
-from guard_reward.launch import DataConfig, GuardRewardConfig, PromptSet, UserError, clean_errors, parse
+from guard_reward.errors import UserError, clean_errors
+from guard_reward.launch import GuardRewardConfig, parse
 from guard_reward.launch.parsing import make_parser
+from guard_reward.prompts import DataConfig, PromptSet
 
 CLASSES = (GuardRewardConfig, DataConfig, GRPOConfig, ModelConfig)
 YAML = """

@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from guard_reward.launch import UserError, model_init_kwargs, read_policy
+from guard_reward.errors import UserError
+from guard_reward.launch import model_init_kwargs, read_policy
 from guard_reward.launch.policy import opens_thinking
 
 TURN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"

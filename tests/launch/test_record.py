@@ -15,8 +15,9 @@ pytest.importorskip("datasets")
 from datasets import Dataset
 
 from guard_reward import GuardReward
-from guard_reward.launch import DataConfig, GuardRewardConfig, PromptSet, write_record
+from guard_reward.launch import GuardRewardConfig, write_record
 from guard_reward.launch.record import recorded
+from guard_reward.prompts import DataConfig, PromptSet
 from tests.scripted_guard import ScriptedGuard
 
 

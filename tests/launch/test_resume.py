@@ -12,7 +12,9 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from guard_reward.launch import DataConfig, GuardRewardConfig, PromptSet, UserError, find_checkpoint
+from guard_reward.errors import UserError
+from guard_reward.launch import GuardRewardConfig, find_checkpoint
+from guard_reward.prompts import DataConfig, PromptSet
 
 
 def checkpoint(run: Path, step: int, *, finished: bool = True) -> Path:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from guard_reward.launch import UserError
+from guard_reward.errors import UserError
 from guard_reward.launch.scaffold import copy_files, files_folder
 
 EXPECTED = {

@@ -5,11 +5,11 @@ from collections import Counter
 import pytest
 import torch
 
+from guard_reward import Severity, Verdict, parse_verdict
 from guard_reward.tiny.demo import guard_agreement
 from guard_reward.tiny.guard import build_tiny_guard, sample_conversations
 from guard_reward.tiny.oracle import judge_reply, judge_request
 from guard_reward.tiny.world import Split
-from guard_reward.verdict import Severity, Verdict, parse_verdict
 
 needs_the_guard = pytest.mark.slow  # the first build takes about a minute
 

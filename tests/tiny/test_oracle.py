@@ -2,8 +2,8 @@
 
 import pytest
 
+from guard_reward import Category, Severity, parse_verdict
 from guard_reward.tiny.oracle import judge_reply, judge_request
-from guard_reward.verdict import Category, Severity, parse_verdict
 
 SAFE, CONTROVERSIAL, UNSAFE = Severity.SAFE, Severity.CONTROVERSIAL, Severity.UNSAFE
 
