@@ -10,7 +10,7 @@ Variants:
 - ``model_card``: the loop on Qwen3Guard's model card, one ``generate`` a conversation;
 - ``batched_generate``: left-padded ``generate`` at the best of a few batch sizes;
 - ``generic``: this library's engine through the model's own forward;
-- ``fast``: its road for Qwen3's shape, compiled unless ``--no-compile``;
+- ``fast``: its runner for Qwen3's shape, compiled unless ``--no-compile``;
 - ``vllm``: vLLM with prefix caching, decoding the whole verdict.
 
 The guard has random weights and is made to say chosen verdicts (`shaped_guard`); its time is that of a trained guard
@@ -40,15 +40,15 @@ import transformers  # noqa: E402
 from shaped_guard import END, INPUT_END, MARKER, SHAPES, encode, shaped_guard  # noqa: E402
 from vllm_variant import VllmProcess  # noqa: E402
 
-from guard_reward.scoring import FastRoad, GenericRoad, VerdictEngine, VerdictGrammar  # noqa: E402
+from guard_reward.scoring import FastRunner, GenericRunner, ScoringEngine, VerdictGrammar  # noqa: E402
 from guard_reward.speed import (  # noqa: E402
-    Disagreement,
-    Floor,
+    OutputMismatch,
+    Roofline,
     Variant,
     batched_generate,
+    compare,
     model_card,
     one_pass,
-    race,
 )
 
 MIXES = {"all_safe": 0.0, "half_unsafe": 0.5, "all_unsafe": 1.0}
@@ -80,29 +80,29 @@ class Work:
 
     def __call__(self, number: int) -> list[list[int]]:
         """The rows of a round, new ones each round; ordered so that any first few are a fair sample."""
-        dice = random.Random(f"{self.options.seed} {self.cell} {number}")
-        prompts = [self._words(dice, self.options.prompt_tokens) for _ in range(self.options.prompts)]
+        rng = random.Random(f"{self.options.seed} {self.cell} {number}")
+        prompts = [self._words(rng, self.options.prompt_tokens) for _ in range(self.options.prompts)]
         unsafe = MIXES[self.cell.mix]
         return [
             [
                 *self.preamble,
                 *prompts[place],
-                *self._completion(dice, int((n + 1) * unsafe) > int(n * unsafe)),
+                *self._completion(rng, int((n + 1) * unsafe) > int(n * unsafe)),
                 *self.end,
             ]
             for n, (_, place) in enumerate(itertools.product(range(self.cell.group_size), range(len(prompts))))
         ]
 
-    def _completion(self, dice: random.Random, unsafe: bool) -> list[int]:
+    def _completion(self, rng: random.Random, unsafe: bool) -> list[int]:
         tokens = self.cell.completion_tokens
-        words = self._words(dice, dice.randint(tokens // 2, tokens * 3 // 2) if self.options.varied else tokens)
+        words = self._words(rng, rng.randint(tokens // 2, tokens * 3 // 2) if self.options.varied else tokens)
         if unsafe:
             words[len(words) // 2] = MARKER
         return words
 
     @staticmethod
-    def _words(dice: random.Random, count: int) -> list[int]:
-        return dice.choices(WORDS, k=count)
+    def _words(rng: random.Random, count: int) -> list[int]:
+        return rng.choices(WORDS, k=count)
 
 
 class Bench:
@@ -122,10 +122,10 @@ class Bench:
                 self.model.save_pretrained(folder)
                 self.vllm = VllmProcess(options.vllm_python, Path(folder), options.dtype, END)
         self.engines = {
-            name: VerdictEngine(self.model, [END], preambles=[preamble], road=road)
-            for name, road in (
-                ("generic", GenericRoad(self.model)),
-                ("fast", FastRoad(self.model, compile=options.compile)),
+            name: ScoringEngine(self.model, [END], preambles=[preamble], runner=runner)
+            for name, runner in (
+                ("generic", GenericRunner(self.model)),
+                ("fast", FastRunner(self.model, compile=options.compile)),
             )
             if name in options.variants
         }
@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, cells: list[Cell], bench: Bench) -> int:
     """Measure every setting, and keep what is measured."""
-    floor = Floor.of(bench.model)
+    floor = Roofline.of(bench.model)
     _say(_machine(options))
     table: list[dict[str, Any]] = []
     batch_sizes: dict[int, int] = {}
@@ -188,7 +188,7 @@ def _run(options: argparse.Namespace, cells: list[Cell], bench: Bench) -> int:
         for engine in bench.engines.values():
             engine.usage = type(engine.usage)()
         try:
-            results = race(
+            results = compare(
                 bench.variants(batch_sizes.get(cell.completion_tokens, 1)),
                 work,
                 rounds=options.rounds,
@@ -197,7 +197,7 @@ def _run(options: argparse.Namespace, cells: list[Cell], bench: Bench) -> int:
                 device=bench.device,
                 dtype=bench.dtype,
             )
-        except Disagreement as error:
+        except OutputMismatch as error:
             print(f"scoring.py: {error}", file=sys.stderr)
             return 1
         for result in results:
@@ -241,7 +241,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     add("--rounds", type=int, default=3)
     add("--model-card-rows", type=int, default=2, metavar="N", help="rows a round for the slowest (default: 2)")
     add("--batch-sizes", nargs="+", type=int, default=[16, 64, 256] if has_gpu else [4, 8, 16], metavar="N")
-    add("--no-compile", dest="compile", action="store_false", help="the fast road without torch.compile")
+    add("--no-compile", dest="compile", action="store_false", help="the fast runner without torch.compile")
     add("--layers", type=int, help="fewer layers than the shape has: a trial of the benchmark itself")
     add("--vllm-python", type=Path, help="Python of an environment with vLLM")
     add("--seed", type=int, default=0)

@@ -221,7 +221,7 @@ def speed(
         from rich.console import Console
 
         from guard_reward.errors import UserError
-        from guard_reward.speed import Disagreement
+        from guard_reward.speed import OutputMismatch
         from guard_reward.speed.check import check_speed
 
         loaded = _load_guard(guard, device=device, dtype=dtype, revision=revision, compile=compile)
@@ -235,7 +235,7 @@ def speed(
                     rounds=rounds,
                     on_step=status.update,
                 )
-            except Disagreement as error:
+            except OutputMismatch as error:
                 raise UserError(str(error)) from error
     _write_json(json_file, results)
     _print_speed(results)

@@ -21,7 +21,7 @@ from guard_reward.models.chat_template import Prompter
 from guard_reward.models.checkpoint import Checkpoint
 from guard_reward.models.lazy import LazyModel
 from guard_reward.models.sleep import MODEL_LOCK
-from guard_reward.scoring import BatchRunner, Generation, Usage, VerdictEngine, choose_road, token_budget
+from guard_reward.scoring import BatchRunner, Generation, ScoringEngine, Usage, choose_runner, token_budget
 from guard_reward.verdict import Conversation, Outcome, Unjudged, Verdict
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class TransformersGuard:
         return self._parts.spec
 
     @property
-    def engine(self) -> VerdictEngine:
+    def engine(self) -> ScoringEngine:
         """What scores token ids, behind `moderate`."""
         return self._parts.engine
 
@@ -290,7 +290,7 @@ class _Parts:
     prompter: Prompter
     prompt_grammar: AnswerGrammar
     response_grammar: AnswerGrammar
-    engine: VerdictEngine
+    engine: ScoringEngine
     runner: BatchRunner[Generation]
 
     def grammar(self, *, is_response: bool) -> AnswerGrammar:
@@ -304,7 +304,7 @@ def _lazy(
 
 
 def _drop_prefix_cache(parts: _Parts) -> None:
-    parts.engine.forget()
+    parts.engine.reset_prefix_cache()
 
 
 def _assemble(settings: _Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> _Parts:
@@ -327,12 +327,12 @@ def _assemble(settings: _Settings, model: PreTrainedModel, tokenizer: PreTrained
         prompter=prompter,
         prompt_grammar=spec.grammar(encode, is_response=False),
         response_grammar=spec.grammar(encode, is_response=True),
-        engine=VerdictEngine(
+        engine=ScoringEngine(
             model,
             _end_token_ids(model, tokenizer),
             spec.max_new_tokens,
             preambles=_preambles(prompter),
-            road=choose_road(model, compile=settings.compile),
+            runner=choose_runner(model, compile=settings.compile),
         ),
         runner=BatchRunner(lambda: settings.token_budget or token_budget(model)),
     )

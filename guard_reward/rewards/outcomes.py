@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 OutcomeReward = float | Literal["floor", "windows"] | None
-"""What a row gets by its outcome: a number, the scheme's worst value (``"floor"``), its value for a verdict from windows
+"""Reward by outcome: a number, the scheme's worst value (``"floor"``), its value for a verdict from windows
 (``"windows"``), or None for no part in training."""
 
 DEFAULT_OUTCOME_REWARDS: Mapping[Outcome, OutcomeReward] = {

@@ -1,4 +1,4 @@
-"""Attention of a packed pass: the few gathered calls that its layout planned."""
+"""Attention of a packed pass: the few calls over gathered keys that the pass has planned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def attend(queries: Tensor, stored: KeyValues, groups: Sequence[AttentionGroup],
         queries: shape (places, heads, head size).
         stored: the layer's keys and values, (slots, key-value heads, head size).
         groups: cover every place.
-        scale: of the scores, usually ``head size ** -0.5``.
+        scale: factor of the attention scores, usually ``head size ** -0.5``.
 
     Returns:
         Shape (places, heads, value head size).
@@ -30,13 +30,13 @@ def attend(queries: Tensor, stored: KeyValues, groups: Sequence[AttentionGroup],
     output = queries.new_empty(places, heads, size)
     for group in groups:
         rows, width = group.queries.shape
-        # Heads that share keys become further queries of them: no kernel then has to copy keys for every head, and
-        # all that take a bias can be used.
-        asked = queries.index_select(0, group.queries.flatten()).unflatten(1, (key_heads, sharing))
+        # Heads that share keys become more queries of these keys: then no kernel copies keys for every head, and
+        # all kernels that take a bias can be used.
+        query = queries.index_select(0, group.queries.flatten()).unflatten(1, (key_heads, sharing))
         # (rows, key heads, queries · sharing, head size)
-        asked = asked.unflatten(0, (rows, width)).transpose(1, 2).flatten(2, 3)
+        query = query.unflatten(0, (rows, width)).transpose(1, 2).flatten(2, 3)
         answer = scaled_dot_product_attention(
-            asked,
+            query,
             _gathered(stored.keys, group.keys),  # (rows, key heads, keys, head size)
             _gathered(stored.values, group.keys),
             attn_mask=group.bias(queries.dtype, sharing),

@@ -2,8 +2,8 @@
 
 Rows are taken in lexicographic order, so that rows which begin alike, such as the completions of one prompt, come into
 one batch and share what they have in common. A batch is full when its tokens, shared ones counted once, reach the
-budget. When a batch does not fit into memory the budget is halved and the batch is cut; after a while without trouble
-it grows again. A row is lost to an error only if it fails alone.
+budget. When a batch does not fit into memory, the budget is halved and the batch is cut; after several successful
+batches the budget grows again. A row is lost to an error only if it fails alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["BatchRunner", "plan_batches", "plan_padded_batches"]
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
-GROW_AFTER = 16  # batches in a row without trouble
+GROW_AFTER = 16  # batches in a row that succeeded
 
 
 def plan_batches(rows: Sequence[Sequence[int]], token_budget: int) -> list[list[int]]:
@@ -80,16 +80,16 @@ class BatchRunner(Generic[Result]):
 
     Args:
         budget: how many tokens a batch may hold now, asked before every run; free memory changes as a trainer works.
-        plan: which rows share a batch: `plan_batches`, or `plan_padded_batches` where a batch is a padded matrix.
+        plan: which rows share a batch: `plan_batches`, or `plan_padded_batches` if a batch is a padded matrix.
 
     Attributes:
-        ceiling: what running out of memory has taught; None where it never happened, or long ago.
+        ceiling: budget after the last out-of-memory error; None if there was none recently.
     """
 
     budget: Callable[[], int]
     plan: Callable[[Sequence[Sequence[int]], int], list[list[int]]] = plan_batches
     ceiling: int | None = None
-    _untroubled: int = field(default=0, repr=False)
+    _successes: int = field(default=0, repr=False)
 
     @property
     def token_budget(self) -> int:
@@ -99,7 +99,7 @@ class BatchRunner(Generic[Result]):
     def run(
         self, rows: Sequence[Sequence[int]], score: Callable[[list[int]], Sequence[Result]]
     ) -> list[Result | Exception]:
-        """`score` over all rows; in the original order, with the exception in the place of a row that failed alone.
+        """`score` over all rows, in the original order; a row that failed alone gets the exception as its result.
 
         Args:
             rows: token ids of each row.
@@ -109,48 +109,56 @@ class BatchRunner(Generic[Result]):
         waiting = self.plan(rows, self.token_budget)
         retried: set[int] = set()
         while waiting:
-            batch = waiting.pop(0)
-            error = None
+            batch, *waiting = waiting
             try:
                 results.update(zip(batch, score(batch), strict=True))
             except Exception as caught:
                 if not is_out_of_memory(caught) and len(batch) == len(rows):
                     logger.warning("a batch of %d rows failed", len(batch), exc_info=caught)
                 error = _without_frames(caught)
-            if error is None:
-                self._grow()
-            elif is_out_of_memory(error) and len(batch) > 1:
-                waiting = self._cut(rows, batch, [index for part in (batch, *waiting) for index in part])
-            elif is_out_of_memory(error) and batch[0] not in retried:
-                retried.add(batch[0])  # another process may have had the memory for a moment
-                _free_cached_memory()
-                waiting = [batch, *waiting]
-            elif len(batch) == 1:
-                logger.error("a row of %d tokens could not be scored: %r", len(rows[batch[0]]), error)
-                results[batch[0]] = error
             else:
+                self._grow()
+                continue
+            # Not inside `except`: there the exception would keep the failed batch's tensors alive.
+            if is_out_of_memory(error) and (len(batch) > 1 or batch[0] not in retried):
+                waiting = self._after_out_of_memory(rows, batch, waiting, retried)
+            elif len(batch) > 1:
                 logger.warning("a batch of %d rows failed (%r); trying its halves", len(batch), error)
                 waiting = [batch[: len(batch) // 2], batch[len(batch) // 2 :], *waiting]
+            else:
+                logger.error("a row of %d tokens could not be scored: %r", len(rows[batch[0]]), error)
+                results[batch[0]] = error
         return [results[index] for index in range(len(rows))]
 
     def _grow(self) -> None:
-        self._untroubled += 1
-        if self.ceiling is not None and self._untroubled >= GROW_AFTER:
+        self._successes += 1
+        if self.ceiling is not None and self._successes >= GROW_AFTER:
             self.ceiling = self.ceiling * 2 if self.ceiling * 2 < self.budget() else None
-            self._untroubled = 0
+            self._successes = 0
 
-    def _cut(self, rows: Sequence[Sequence[int]], batch: list[int], rest: list[int]) -> list[list[int]]:
-        """A new plan for the `rest`, under half the budget, or less if that does not cut the `batch` that failed."""
-        self._untroubled = 0
-        plan = [rest]
-        while any(set(batch) <= set(part) for part in plan):
-            if self.ceiling == 1:  # rows without tokens of their own cost nothing in any plan
-                plan = [[index] for index in rest]
-                break
-            self.ceiling = max(self.token_budget // 2, 1)
-            plan = [[rest[i] for i in part] for part in self.plan([rows[index] for index in rest], self.ceiling)]
+    def _after_out_of_memory(
+        self, rows: Sequence[Sequence[int]], batch: list[int], waiting: list[list[int]], retried: set[int]
+    ) -> list[list[int]]:
+        """What to run next: a single row once more, else a new plan for all that is left, under a lower budget."""
+        if len(batch) == 1:
+            retried.add(batch[0])  # another process may have had the memory for a moment
+            _free_cached_memory()
+            return [batch, *waiting]
+        self._successes = 0
+        left = [index for part in (batch, *waiting) for index in part]
+        plan = self._smaller_batches(rows, batch, left)
         logger.warning("out of memory with %d rows in a batch; its budget is now %d tokens", len(batch), self.ceiling)
         _free_cached_memory()
+        return plan
+
+    def _smaller_batches(self, rows: Sequence[Sequence[int]], batch: list[int], left: list[int]) -> list[list[int]]:
+        """A plan for the rows that are `left`; the budget is halved until the plan cuts the `batch` that failed."""
+        plan = [left]
+        while any(set(batch) <= set(part) for part in plan):
+            if self.ceiling == 1:  # rows that share all their tokens fit into any budget
+                return [[index] for index in left]
+            self.ceiling = max(self.token_budget // 2, 1)
+            plan = [[left[i] for i in part] for part in self.plan([rows[index] for index in left], self.ceiling)]
         return plan
 
 

@@ -7,7 +7,7 @@ difference the model's own token is taken and the next draft continues from ther
 grammar gets no drafts and is decoded token by token, exactly as ``generate`` does.
 
 Exact means: equal to greedy ``generate`` in float32. In lower precision two nearly equal logits can swap places
-between any two ways of computing them, ``generate`` with another batch size included.
+between any two ways of computing them, even between ``generate`` with two batch sizes.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from guard_reward.models.sleep import MODEL_LOCK
+from guard_reward.scoring.choose_runner import choose_runner
 from guard_reward.scoring.draft import ROOT, Draft, Grammar
-from guard_reward.scoring.kv_cache import KeyValues, KeyValueStore, joined
-from guard_reward.scoring.model_runner import Road, choose_road
-from guard_reward.scoring.packing import Segment, lay_out, rounding_on
+from guard_reward.scoring.kv_cache import KeyValues, KVCache, joined
+from guard_reward.scoring.model_runner import ModelRunner
+from guard_reward.scoring.packing import Segment, pack, rounding_on
 from guard_reward.scoring.prefixes import Ids, common_prefix, share_prefixes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Generation", "Usage", "VerdictEngine"]
+__all__ = ["Generation", "ScoringEngine", "Usage"]
 
 logger = logging.getLogger(__name__)
 NO_DRAFT = Draft(state=0)
-LONGEST_DRAFT = 64
-MISSES = 3  # drafts in a row without a single right guess after which a row is decoded without drafts
+MAX_DRAFT_TOKENS = 64
+MAX_MISSES = 3  # after so many drafts in a row without a right guess, a row is decoded without drafts
 LOGITS_CHUNK = 256  # positions whose logits are held at once: 78 MB in bfloat16 for a vocabulary of 152k
 # Both take a bias and need no plan for each new shape, which cuDNN's attention would make for nearly every call.
 CUDA_KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
@@ -63,13 +64,13 @@ class Generation:
 
 @dataclass(slots=True)
 class Usage:
-    """What an engine has done since it was made.
+    """What an engine has done since it was created.
 
     Attributes:
         rows: answers given.
         passes: forward passes, summed over the rows that took part in them.
         input_tokens: tokens of all inputs.
-        computed_tokens: of these, how many went through the model; the others were shared.
+        computed_tokens: input tokens that went through the model; the others were shared.
     """
 
     rows: int = 0
@@ -88,22 +89,22 @@ class Usage:
 
     @property
     def prefix_reuse(self) -> float:
-        """Share of the input tokens that did not have to be computed."""
+        """Fraction of the input tokens that were not computed, because they were shared."""
         return 1 - self.computed_tokens / self.input_tokens if self.input_tokens else 0.0
 
     @property
     def passes_per_verdict(self) -> float:
-        """Forward passes that an answer took part in, on average."""
+        """Mean forward passes per answer."""
         return self.passes / self.rows if self.rows else 0.0
 
 
 @dataclass(slots=True)
 class _Row:
-    """A row that is being answered: its state in the grammar, and what of it is in the cache."""
+    """A row that is being answered."""
 
     grammar: Grammar
-    state: int
-    slots: Ids  # slots of all known tokens, the new ones last
+    state: int  # of the grammar, behind all known tokens
+    slots: Ids  # of all known tokens, the new ones last
     new_tokens: Sequence[int]  # known tokens that the next pass computes
     generation: Generation = field(default_factory=Generation)
     draft: Draft = NO_DRAFT
@@ -111,15 +112,16 @@ class _Row:
     misses: int = 0  # drafts in a row without a right guess
 
 
-class VerdictEngine:
+class ScoringEngine:
     """Scores batches of token-id rows with one model.
 
     Args:
         model: a causal LM in eval mode, whole on its device, that attends to its whole context.
         end_token_ids: the ids that end an answer.
         max_new_tokens: the longest answer; 128 as on Qwen3Guard's model card.
-        preambles: how inputs usually begin; computed once, then kept until `forget` or until the weights change.
-        road: the way through the model; by default the fastest one that it allows.
+        preambles: how inputs usually begin; computed once, then kept until `reset_prefix_cache` or until the weights
+            change.
+        runner: runs the model's forward; by default the fastest runner that works for the model.
 
     Raises:
         ValueError: a model with sliding-window, linear or recurrent attention, or whose attention cannot be replaced.
@@ -132,12 +134,12 @@ class VerdictEngine:
         max_new_tokens: int = 128,
         *,
         preambles: Sequence[Sequence[int]] = (),
-        road: Road | None = None,
+        runner: ModelRunner | None = None,
     ):
         self.model = model
         self.end_token_ids = frozenset(end_token_ids)
         self.max_new_tokens = max_new_tokens
-        self.road = road or choose_road(model)
+        self.runner = runner or choose_runner(model)
         self.usage = Usage()
         self._preambles = [np.array(preamble) for preamble in preambles if len(preamble)]
         self._kept: dict[int, dict[int, KeyValues]] = {}  # preamble → layer → its keys and values
@@ -149,7 +151,7 @@ class VerdictEngine:
         """How inputs usually begin."""
         return [preamble.tolist() for preamble in self._preambles]
 
-    def forget(self) -> None:
+    def reset_prefix_cache(self) -> None:
         """Free the kept preambles; the next batch computes them again."""
         self._kept.clear()
 
@@ -158,14 +160,14 @@ class VerdictEngine:
         """The greedy answers to `inputs`, in order.
 
         Args:
-            inputs: token ids, one sequence a row, none empty.
+            inputs: token ids, one sequence per row, none empty.
             grammars: what each row's answer is expected to look like.
         """
         with MODEL_LOCK:
             return self._generate(inputs, grammars)
 
     def _generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[Grammar]) -> list[Generation]:
-        self._forget_if_changed()
+        self._reset_if_weights_changed()
         order = sorted(range(len(inputs)), key=lambda index: list(inputs[index]))
         tokens = [np.array(inputs[index], dtype=np.int64) for index in order]
         preambles = [
@@ -174,15 +176,15 @@ class VerdictEngine:
             if any(common_prefix(row, preamble) == len(preamble) for row in tokens)
         ]
         computed = self._compute_preambles(preambles)
-        rows, store = self._begin(tokens, [grammars[index] for index in order], preambles)
+        rows, cache = self._begin(tokens, [grammars[index] for index in order], preambles)
         answers = dict(zip(order, (row.generation for row in rows), strict=True))
         computed += sum(len(row.new_tokens) for row in rows)
         while rows:
-            self._draft(rows, store)
-            output = self._forward(rows, store)
+            self._draft(rows, cache)
+            output = self._forward(rows, cache)
             for row, (argmax, log_probs) in zip(rows, self._read(rows, output), strict=True):
                 accepted = self._verify(row, argmax, log_probs)
-                self._continue(row, accepted, store)
+                self._continue(row, accepted, cache)
             rows = [row for row in rows if row.new_tokens]
         self.usage.rows += len(answers)
         self.usage.passes += sum(generation.passes for generation in answers.values())
@@ -190,68 +192,65 @@ class VerdictEngine:
         self.usage.computed_tokens += computed
         return [answers[index] for index in range(len(inputs))]
 
-    def _forget_if_changed(self) -> None:
-        """Kept keys and values are right for the very weights that computed them."""
+    def _reset_if_weights_changed(self) -> None:
+        """Kept keys and values are right only for the weights that computed them."""
         weights = [
             (p.data_ptr(), p.device, p.dtype, None if p.is_inference() else p._version) for p in self.model.parameters()
         ]
         if weights != self._kept_for:
-            self.forget()
+            self.reset_prefix_cache()
             self._kept_for = weights
 
     def _compute_preambles(self, preambles: list[int]) -> int:
-        """Compute those of the preambles that are not kept yet; returns how many tokens that took.
+        """Compute the preambles that are not kept yet; returns how many tokens that took.
 
-        Each in a pass of its own: so what is kept, and with it every later probability, is the same to the last bit
-        whichever batch came first.
+        Each has a pass of its own, so that it, and every later probability, is the same to the last bit whichever
+        batch came first.
         """
         missing = [index for index in preambles if index not in self._kept]
         for index in missing:
-            store = KeyValueStore()
-            slots = store.take(len(self._preambles[index]))
-            self._pass([Segment(self._preambles[index].tolist(), slots, NO_DRAFT, slots[:0])], store)
-            self._kept[index] = store.read(torch.from_numpy(slots).to(self.model.device))
+            cache = KVCache()
+            slots = cache.allocate(len(self._preambles[index]))
+            self._pass([Segment(self._preambles[index].tolist(), slots, NO_DRAFT, slots[:0])], cache)
+            self._kept[index] = cache.read(torch.from_numpy(slots).to(self.model.device))
         return sum(len(self._preambles[index]) for index in missing)
 
-    def _begin(
-        self, tokens: list[Ids], grammars: list[Grammar], preambles: list[int]
-    ) -> tuple[list[_Row], KeyValueStore]:
-        """The rows, in lexicographic order, with the beginnings that they share: kept preambles, and each other's."""
-        store = KeyValueStore(joined([self._kept[index] for index in preambles]))
-        cached = [(self._preambles[index], store.take(len(self._preambles[index]))) for index in preambles]
+    def _begin(self, tokens: list[Ids], grammars: list[Grammar], preambles: list[int]) -> tuple[list[_Row], KVCache]:
+        """The rows, in lexicographic order; they share kept preambles and each other's beginnings."""
+        cache = KVCache(joined([self._kept[index] for index in preambles]))
+        cached = [(self._preambles[index], cache.allocate(len(self._preambles[index]))) for index in preambles]
         rows = []
-        for row, grammar, shared in zip(tokens, grammars, share_prefixes(tokens, cached, store.taken), strict=True):
-            fresh = row[shared.borrowed :].tolist()
-            store.take(len(fresh))  # the slots that the path gives them: nothing has been given back yet
-            rows.append(_Row(grammar, grammar.start, shared.path, fresh))
-        return rows, store
+        for row, grammar, shared in zip(tokens, grammars, share_prefixes(tokens, cached, cache.allocated), strict=True):
+            new_tokens = row[shared.num_cached :].tolist()
+            cache.allocate(len(new_tokens))  # the slots that `shared` gives them: nothing has been freed yet
+            rows.append(_Row(grammar, grammar.start, shared.slots, new_tokens))
+        return rows, cache
 
-    def _draft(self, rows: list[_Row], store: KeyValueStore) -> None:
-        """Guess what each row says next."""
+    def _draft(self, rows: list[_Row], cache: KVCache) -> None:
         for row in rows:
             left = self.max_new_tokens - len(row.generation.token_ids)
-            most = min(left - 1, LONGEST_DRAFT) if row.misses < MISSES else 0
+            most = min(left - 1, MAX_DRAFT_TOKENS) if row.misses < MAX_MISSES else 0
             row.draft = row.grammar.draft(row.state, most)
-            row.draft_slots = store.take(len(row.draft))
+            row.draft_slots = cache.allocate(len(row.draft))
 
-    def _forward(self, rows: list[_Row], store: KeyValueStore) -> Tensor:
-        """One pass over all fresh and guessed tokens.
+    def _forward(self, rows: list[_Row], cache: KVCache) -> Tensor:
+        """One pass over all new tokens and guesses.
 
         Returns:
-            What the road computed at the V positions that decide a token, row after row: each row's last known token,
-            then its guesses. Shape (V, …).
+            What the runner computed at the V places whose logits decide a token, row after row: each row's last known
+            token, then its guesses. Shape (V, …).
         """
-        return self._pass([Segment(row.new_tokens, row.slots, row.draft, row.draft_slots) for row in rows], store)
+        return self._pass([Segment(row.new_tokens, row.slots, row.draft, row.draft_slots) for row in rows], cache)
 
-    def _pass(self, segments: list[Segment], store: KeyValueStore) -> Tensor:
+    def _pass(self, segments: list[Segment], cache: KVCache) -> Tensor:
         device = self.model.device
-        widest = max(len(segment.fresh) + len(segment.draft) for segment in segments)
-        layout = lay_out(segments, device, *(self._rounding or rounding_on(device, widest)))
+        widest = max(map(len, segments))
+        packed = pack(segments, device, *(self._rounding or rounding_on(device, widest)))
         with sdpa_kernel(CUDA_KERNELS) if device.type == "cuda" else contextlib.nullcontext():
-            return self.road.forward(layout, store)
+            return self.runner.forward(packed, cache)
 
     def _read(self, rows: list[_Row], output: Tensor) -> Iterator[tuple[list[int], dict[int, list[float]]]]:
-        """What the logits of the V kept positions say, a few hundred positions at a time.
+        """Read the logits at the V kept places, `LOGITS_CHUNK` places at a time.
 
         Yields:
             For each row: the arg-max token id behind each node of its draft (the root is its last known token), and
@@ -264,14 +263,14 @@ class VerdictEngine:
         watched = _padded([decision.token_ids for decision in decisions if decision is not None], output.device)
         argmax, log_probs, done = [], [], 0
         for begin in range(0, len(output), LOGITS_CHUNK):
-            logits = self.road.logits(output[begin : begin + LOGITS_CHUNK])  # (n, vocabulary)
+            logits = self.runner.logits(output[begin : begin + LOGITS_CHUNK])  # (n, vocabulary)
             argmax.append(logits.argmax(dim=1))
             here = decides[begin : begin + LOGITS_CHUNK].nonzero().flatten()  # on the host: no wait for the device
             if len(here):
                 rows_here = logits.index_select(0, here.to(output.device))
                 log_probs.append(_log_probs(rows_here, watched[done : done + len(here)]))
                 done += len(here)
-        # The only places of a pass at which the host waits for the device.
+        # Only here does the host wait for the device.
         tokens: list[int] = torch.cat(argmax).tolist()
         values = dict(zip(places, torch.cat(log_probs).tolist() if log_probs else [], strict=True))
         begin = 0
@@ -284,7 +283,7 @@ class VerdictEngine:
             begin += len(nodes)
 
     def _verify(self, row: _Row, argmax: list[int], log_probs: dict[int, list[float]]) -> list[int]:
-        """Take the model's tokens as far as a guess was right, and one more. Returns the nodes of the right guesses."""
+        """Take the model's tokens while guesses are right, and one more. Returns the nodes of the right guesses."""
         generation = row.generation
         generation.passes += 1
         accepted: list[int] = []
@@ -304,17 +303,17 @@ class VerdictEngine:
                 accepted.append(node)
         return accepted
 
-    def _continue(self, row: _Row, accepted: list[int], store: KeyValueStore) -> None:
-        """Keep what was right, drop the other guesses, and leave the last token for the next pass, if there is one."""
+    def _continue(self, row: _Row, accepted: list[int], cache: KVCache) -> None:
+        """Keep the right guesses, free the others; the last token is left for the next pass."""
         if row.generation.ended or len(row.generation.token_ids) >= self.max_new_tokens:
             row.new_tokens = []
             return
         if len(row.draft):
             row.misses = 0 if accepted else row.misses + 1
         right = np.array(accepted, dtype=np.int64) - 1  # guess n is node n + 1: the root has its slot already
-        store.give_back(np.delete(row.draft_slots, right))
+        cache.free(np.delete(row.draft_slots, right))
         row.new_tokens = row.generation.token_ids[-1:]
-        row.slots = np.concatenate([row.slots, row.draft_slots[right], store.take(1)])
+        row.slots = np.concatenate([row.slots, row.draft_slots[right], cache.allocate(1)])
 
 
 def _padded(token_ids: Sequence[Sequence[int]], device: torch.device) -> Tensor:

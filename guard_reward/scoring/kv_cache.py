@@ -1,7 +1,7 @@
-"""Keys and values of a batch's tokens, one slot a token, in no particular order.
+"""Keys and values of a batch's tokens, one slot per token, in no particular order.
 
-A row's context is a list of slots. So rows share beginnings by listing the same slots, the tokens of a rejected draft
-are forgotten by listing them nowhere, and nothing is ever moved, masked or padded.
+A row's context is a list of slots. So rows share a beginning if they list the same slots, a rejected guess disappears
+when its slot is freed, and nothing is ever moved, masked or padded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from guard_reward.scoring.prefixes import Ids
 
-__all__ = ["KeyValueStore", "KeyValues", "joined"]
+__all__ = ["KVCache", "KeyValues", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +26,30 @@ class KeyValues:
     values: Tensor
 
 
-class KeyValueStore:
+class KVCache:
     """The key-value cache of one batch.
 
     Args:
-        beginning: layer → keys and values that the first slots hold from the start: what is kept of earlier batches.
-            They are to be taken like all others.
+        beginning: layer → keys and values that the first slots hold from the start, kept from earlier batches.
+            These slots must be allocated like all others.
     """
 
     def __init__(self, beginning: Mapping[int, KeyValues] | None = None):
         self._beginning = dict(beginning or {})
         self._layers: dict[int, KeyValues] = {}
-        self._returned: Ids = np.empty(0, dtype=np.int64)
-        self.taken = 0  # slots ever taken; the next new one has this number
+        self._freed: Ids = np.empty(0, dtype=np.int64)
+        self.allocated = 0  # slots ever allocated; the next new one has this number
 
-    def take(self, count: int) -> Ids:
-        """Slots for `count` tokens: first those given back, then new ones."""
-        reused, self._returned = self._returned[:count], self._returned[count:]
-        new = np.arange(self.taken, self.taken + count - len(reused))
-        self.taken += len(new)
+    def allocate(self, count: int) -> Ids:
+        """Slots for `count` tokens: first freed ones, then new ones."""
+        reused, self._freed = self._freed[:count], self._freed[count:]
+        new = np.arange(self.allocated, self.allocated + count - len(reused))
+        self.allocated += len(new)
         return np.concatenate([reused, new])
 
-    def give_back(self, slots: Ids) -> None:
-        """Slots whose tokens nobody will look at again."""
-        self._returned = np.concatenate([self._returned, slots])
+    def free(self, slots: Ids) -> None:
+        """Free the slots of tokens that no row will see again."""
+        self._freed = np.concatenate([self._freed, slots])
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> KeyValues:
         """Store what a layer computed for the tokens in `slots`; returns all that the layer has.
@@ -61,8 +61,8 @@ class KeyValueStore:
         """
         if layer not in self._layers:
             self._layers[layer] = self._beginning.pop(layer, KeyValues(keys[:0], values[:0]))
-        if len(self._layers[layer].keys) < self.taken:
-            self._layers[layer] = self._with_room(self._layers[layer])
+        if len(self._layers[layer].keys) < self.allocated:
+            self._layers[layer] = self._grown(self._layers[layer])
         stored = self._layers[layer]
         stored.keys.index_copy_(0, slots, keys)
         stored.values.index_copy_(0, slots, values)
@@ -75,11 +75,11 @@ class KeyValueStore:
             for index, layer in self._layers.items()
         }
 
-    def _with_room(self, old: KeyValues) -> KeyValues:
-        """The same with room for all slots taken, and some more, so that copying does not happen in every pass."""
+    def _grown(self, old: KeyValues) -> KeyValues:
+        """The same with space for all allocated slots, and some more, so that not every pass copies."""
 
         def copied(tensor: Tensor) -> Tensor:
-            more = tensor.new_empty(self.taken + self.taken // 16, *tensor.shape[1:])
+            more = tensor.new_empty(self.allocated + self.allocated // 16, *tensor.shape[1:])
             more[: len(tensor)] = tensor
             return more
 
@@ -87,7 +87,7 @@ class KeyValueStore:
 
 
 def joined(parts: list[dict[int, KeyValues]]) -> dict[int, KeyValues]:
-    """Several pieces of cache, one behind the other."""
+    """Several pieces of cache as one, in this order."""
     return {
         layer: KeyValues(
             torch.cat([part[layer].keys for part in parts]), torch.cat([part[layer].values for part in parts])

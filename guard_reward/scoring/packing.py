@@ -1,8 +1,14 @@
-"""One forward pass, laid out: the tokens of all rows packed into one sequence, and who sees whom.
+"""One forward pass: the tokens of all rows packed into one sequence, and who sees whom.
 
-No token is padded. Attention is planned here, once a pass, as a few groups of rows whose queries and keys have the
-same shape; every layer then only gathers, attends and scatters. A row's draft is a tree, so a guess sees the row's
-context and the guesses that lead to it, but not the other branches.
+No token is padded. Attention is planned here, once per pass, as a few groups of rows whose queries and keys have the
+same shape; every layer then only gathers, attends and scatters. A row's part of a pass, and what its tokens see::
+
+    slots     | already cached … | new tokens  | draft: a tree of guesses
+    keys        c c c c c c c c    n0  n1  n2    g1  g2 (behind g1)  g3 (a second branch behind n2)
+    queries                        n0  n1  n2    g1  g2              g3
+    g2 sees     c c c c c c c c    n0  n1  n2    g1  g2
+
+So a guess sees the row's context and the guesses that lead to it, but not the other branches.
 """
 
 from __future__ import annotations
@@ -19,47 +25,63 @@ from torch import Tensor
 from guard_reward.scoring.draft import Draft
 from guard_reward.scoring.prefixes import Ids
 
-__all__ = ["AttentionGroup", "Layout", "Segment", "lay_out", "rounding_on"]
+__all__ = ["AttentionGroup", "PackedPass", "Segment", "pack", "rounding_on"]
 
-KEYS_AT_ONCE = 65_536  # keys gathered for one call, shared ones once a row: 0.27 GB for Qwen3 in bfloat16
+MAX_GATHERED_KEYS = 65_536  # per call, shared keys once per row: 0.27 GB for Qwen3 in bfloat16
 QUERY_BLOCK = 256  # queries of one row that share a list of keys; smaller blocks skip more of the causal half
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What one row gives to a pass.
+    """One row's part of a pass.
 
     Attributes:
-        fresh: known tokens whose keys and values are not stored yet, at least one.
-        path: slots of all known tokens, the fresh ones last.
+        new_tokens: known tokens whose keys and values are not cached yet, at least one.
+        slots: slots of all known tokens, the new ones last.
         draft: guesses about what follows.
         draft_slots: their slots, shape (guesses,).
     """
 
-    fresh: Sequence[int]
-    path: Ids
+    new_tokens: Sequence[int]
+    slots: Ids
     draft: Draft
     draft_slots: Ids
 
-    @property
-    def keys(self) -> Ids:
-        return np.concatenate([self.path, self.draft_slots])
+    def __len__(self) -> int:
+        """Tokens that the pass computes: new tokens and guesses."""
+        return len(self.new_tokens) + len(self.draft)
 
     @property
-    def verdicts(self) -> int:
-        """Positions whose logits decide a token of the answer: the last known token, and every guess."""
+    def num_cached(self) -> int:
+        """Known tokens whose keys and values are cached."""
+        return len(self.slots) - len(self.new_tokens)
+
+    @property
+    def key_slots(self) -> Ids:
+        """Slots of all that the row may see, shape (known tokens + guesses,)."""
+        return np.concatenate([self.slots, self.draft_slots])
+
+    @property
+    def positions(self) -> Ids:
+        """Positions of the computed tokens, shape (len(self),)."""
+        guesses = len(self.slots) - 1 + np.array(self.draft.depths[1:], dtype=np.int64)
+        return np.concatenate([np.arange(self.num_cached, len(self.slots)), guesses])
+
+    @property
+    def logits_to_keep(self) -> int:
+        """How many logits decide a token of the answer: those of the last known token, and of every guess."""
         return 1 + len(self.draft)
 
     def visible(self, begin: int, end: int) -> NDArray[np.bool_]:
-        """Which of its own tokens (fresh, then guesses) from `begin` to `end` see each other, shape (n, n).
+        """Which of the computed tokens `begin` to `end` see each other, shape (n, n).
 
-        All that stands before `begin` is seen by all of them.
+        All of them see everything before `begin`.
         """
         visible = np.tri(end - begin, dtype=bool)
-        first_guess = len(self.fresh) - begin
-        for guess, parent in enumerate(self.draft.parents[1 : 1 + max(end - len(self.fresh), 0)]):
+        first_guess = len(self.new_tokens) - begin
+        for guess, parent in enumerate(self.draft.parents[1 : 1 + max(end - len(self.new_tokens), 0)]):
             row = visible[first_guess + guess]
-            # Of the guesses it sees what its parent sees, and itself. The root is no guess.
+            # Of the guesses it sees what its parent sees, and itself. The root is not a guess.
             row[first_guess:] = visible[first_guess + parent - 1, first_guess:] if parent else False
             row[first_guess + guess] = True
         return visible
@@ -72,8 +94,8 @@ class AttentionGroup:
     Attributes:
         queries: places in the packed pass, shape (rows, queries).
         keys: slots, shape (rows, keys); the last of them are the queries' own.
-        hidden: where a query does not see one of the last keys, shape (rows or 1, queries, queries).
-        padding: how many keys in front nobody sees, shape (rows,); None where there are none.
+        hidden: True if a query does not see one of the last keys, shape (rows or 1, queries, queries).
+        padding: how many keys in front are padding, shape (rows,); None if there is none.
     """
 
     queries: Tensor
@@ -82,7 +104,7 @@ class AttentionGroup:
     padding: Tensor | None
 
     def bias(self, dtype: torch.dtype, times: int = 1) -> Tensor:
-        """0 where a query sees a key, else -inf, each query `times` times in a row.
+        """0 if a query sees a key, else -inf, each query `times` times in a row.
 
         Made for each call: kept for all groups of a pass, it could take more memory than the keys.
 
@@ -99,76 +121,68 @@ class AttentionGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """A packed pass over T tokens, of which V decide a token of an answer.
+class PackedPass:
+    """A pass over T tokens. The logits of V of them are kept: each of these decides a token of an answer.
 
     Attributes:
         tokens, positions, slots: shape (T,).
         attention: covers every token once.
-        verdicts: the deciding places, row after row, shape (V,).
-        verdict_attention: covers the deciding places only; `queries` count in V, not in T.
+        logits_to_keep: places whose logits are kept, row after row, shape (V,).
+        kept_attention: covers these places only; `queries` count in V, not in T.
     """
 
     tokens: Tensor
     positions: Tensor
     slots: Tensor
     attention: list[AttentionGroup]
-    verdicts: Tensor
-    verdict_attention: list[AttentionGroup]
+    logits_to_keep: Tensor
+    kept_attention: list[AttentionGroup]
 
 
 def rounding_on(device: torch.device, widest: int) -> tuple[int, int]:
-    """The `rounding` and `key_rounding` of `lay_out` for a device and the most tokens that a row gives to the pass.
+    """The `rounding` and `key_rounding` of `pack` for a device and the most tokens that one row computes in the pass.
 
-    A call costs time of its own, and so does padding. With many tokens a row, padding costs more on a CPU; with one
-    token a row (an answer outside the grammar) the calls do.
+    Every call has a fixed cost, and padding costs time too. On a CPU, padding costs more if rows compute many tokens;
+    calls cost more if they compute one token each (answers outside the grammar).
     """
     if device.type == "cpu":
         return (1, 1) if widest > 32 else (1, 64)
     return (32, 32) if widest > 32 else (8, 64)
 
 
-def lay_out(
+def pack(
     segments: Sequence[Segment], device: torch.device, rounding: int = 1, key_rounding: int | None = None
-) -> Layout:
+) -> PackedPass:
     """Plan the pass over `segments`.
 
     Args:
-        segments: the rows' contributions, in any order.
-        device: where the model is.
+        segments: the rows' parts, in any order.
+        device: the model's.
         rounding: numbers of queries are padded up to multiples of this, so that more rows share a call.
         key_rounding: the same for keys; by default `rounding`.
     """
-    starts = np.cumsum([0, *(len(s.fresh) + len(s.draft) for s in segments)])
-    verdict_starts = np.cumsum([0, *(s.verdicts for s in segments)])
+    starts = np.cumsum([0, *map(len, segments)])
+    kept_starts = np.cumsum([0, *(s.logits_to_keep for s in segments)])
     blocks = [
         block
-        for segment, start, verdict_start in zip(segments, starts, verdict_starts, strict=False)
-        for block in _blocks(segment, int(start), int(verdict_start))
+        for segment, start, kept_start in zip(segments, starts, kept_starts, strict=False)
+        for block in _blocks(segment, int(start), int(kept_start))
     ]
+    kept_blocks = [block.at_kept_places() for block in blocks if block.is_last]
+    key_rounding = key_rounding or rounding
 
     def tensor(parts: list[Ids]) -> Tensor:
         return torch.from_numpy(np.concatenate(parts)).to(device)
 
-    return Layout(
-        tokens=tensor([np.array([*s.fresh, *s.draft.tokens]) for s in segments]),
-        positions=tensor(
-            [
-                np.concatenate(
-                    [
-                        np.arange(len(s.path) - len(s.fresh), len(s.path)),
-                        len(s.path) - 1 + np.array(s.draft.depths[1:], dtype=np.int64),
-                    ]
-                )
-                for s in segments
-            ]
+    return PackedPass(
+        tokens=tensor([np.array([*s.new_tokens, *s.draft.tokens]) for s in segments]),
+        positions=tensor([s.positions for s in segments]),
+        slots=tensor([s.key_slots[s.num_cached :] for s in segments]),
+        attention=list(_groups(blocks, device, rounding, key_rounding)),
+        logits_to_keep=tensor(
+            [np.arange(end - s.logits_to_keep, end) for s, end in zip(segments, starts[1:], strict=True)]
         ),
-        slots=tensor([s.keys[len(s.path) - len(s.fresh) :] for s in segments]),
-        attention=list(_groups(blocks, device, rounding, key_rounding or rounding)),
-        verdicts=tensor([np.arange(end - s.verdicts, end) for s, end in zip(segments, starts[1:], strict=True)]),
-        verdict_attention=list(
-            _groups([b.at_verdicts() for b in blocks if b.is_last], device, rounding, key_rounding or rounding)
-        ),
+        kept_attention=list(_groups(kept_blocks, device, rounding, key_rounding)),
     )
 
 
@@ -178,82 +192,105 @@ class _Block:
 
     Attributes:
         segment: the row.
-        begin, end: which of its own tokens ask.
-        queries: where their answers go.
-        verdict_start: where the row's verdict positions begin among all.
+        begin, end: which of the row's computed tokens are the queries.
+        queries: the places of their outputs.
+        kept_start: where the row's kept places begin among all kept ones.
     """
 
     segment: Segment
     begin: int
     end: int
     queries: Ids
-    verdict_start: int
+    kept_start: int
 
     @property
     def is_last(self) -> bool:
-        return self.end == len(self.segment.fresh) + len(self.segment.draft)
+        return self.end == len(self.segment)
 
     @property
     def keys(self) -> Ids:
-        return self.segment.keys[: len(self.segment.path) - len(self.segment.fresh) + self.end]
+        return self.segment.key_slots[: self.segment.num_cached + self.end]
 
     @property
     def tree_key(self) -> tuple[int, ...]:
-        """Two blocks with as many queries and keys see alike if their trees have one shape: all else is causal."""
+        """Blocks with equal numbers of queries and keys have the same mask if this is equal: all else is causal."""
         return self.segment.draft.tree_key if self.is_last and len(self.segment.draft) else ()
 
-    def at_verdicts(self) -> _Block:
-        """The same for the verdict positions only."""
-        count = self.segment.verdicts
-        places = np.arange(self.verdict_start, self.verdict_start + count)
-        return _Block(self.segment, self.end - count, self.end, places, self.verdict_start)
+    def at_kept_places(self) -> _Block:
+        """The same for the kept places only."""
+        count = self.segment.logits_to_keep
+        places = np.arange(self.kept_start, self.kept_start + count)
+        return _Block(self.segment, self.end - count, self.end, places, self.kept_start)
+
+    def mask(self, width: int) -> NDArray[np.bool_]:
+        """Which of the last `width` keys each query sees, padded in front to shape (width, width).
+
+        Padding queries are copies of the first query: computed several times, with the same result. The keys before
+        the block's own are seen by all.
+        """
+        visible = self.segment.visible(self.begin, self.end)
+        padding = width - len(visible)
+        mask = np.ones((width, width), dtype=bool)
+        mask[padding:, padding:] = visible
+        mask[:padding, padding:] = visible[0]
+        return mask
 
 
-def _blocks(segment: Segment, start: int, verdict_start: int) -> Iterator[_Block]:
-    own = len(segment.fresh) + len(segment.draft)
-    count = -(-own // QUERY_BLOCK)
-    # All verdict positions stay in the last block.
-    ends = [*sorted({(len(segment.fresh) - 1) * i // count for i in range(1, count)} - {0}), own]
+def _blocks(segment: Segment, start: int, kept_start: int) -> Iterator[_Block]:
+    count = -(-len(segment) // QUERY_BLOCK)
+    # All kept places stay in the last block.
+    ends = [*sorted({(len(segment.new_tokens) - 1) * i // count for i in range(1, count)} - {0}), len(segment)]
     for begin, end in zip([0, *ends], ends, strict=False):
-        yield _Block(segment, begin, end, np.arange(start + begin, start + end), verdict_start)
+        yield _Block(segment, begin, end, np.arange(start + begin, start + end), kept_start)
 
 
 def _groups(
     blocks: Sequence[_Block], device: torch.device, rounding: int, key_rounding: int
 ) -> Iterator[AttentionGroup]:
-    """Blocks of one (rounded) shape together."""
-    exact = rounding == key_rounding == 1  # then all rows of a call see alike, and one of them stands for all
+    if rounding == key_rounding == 1:
+        yield from _exact_groups(blocks, device)
+    else:
+        yield from _padded_groups(blocks, device, rounding, key_rounding)
+
+
+def _exact_groups(blocks: Sequence[_Block], device: torch.device) -> Iterator[AttentionGroup]:
+    """Blocks with the same shape and the same mask, without padding: the first block's mask is that of all."""
     alike: dict[tuple[int, int, tuple[int, ...]], list[_Block]] = defaultdict(list)
     for block in blocks:
-        shape = (_rounded_up(len(block.queries), rounding), _rounded_up(len(block.keys), key_rounding))
-        alike[*shape, block.tree_key if exact else ()].append(block)
-    for (width, depth, _), blocks_alike in alike.items():
-        most = max(KEYS_AT_ONCE // depth, 1)
-        for begin in range(0, len(blocks_alike), most):
-            members = blocks_alike[begin : begin + most]
-            seen = np.stack([_seen(block, width) for block in (members[:1] if exact else members)])
+        alike[len(block.queries), len(block.keys), block.tree_key].append(block)
+    for (width, depth, _), same in alike.items():
+        for members in _calls(same, depth):
             yield AttentionGroup(
                 queries=_stacked([block.queries for block in members], width, device),
                 keys=_stacked([block.keys for block in members], depth, device),
-                hidden=torch.from_numpy(~seen).to(device),
-                padding=torch.tensor([depth - len(block.keys) for block in members], device=device)
-                if any(len(block.keys) < depth for block in members)
-                else None,
+                hidden=torch.from_numpy(~members[0].mask(width)[None]).to(device),
+                padding=None,
             )
 
 
-def _seen(block: _Block, width: int) -> NDArray[np.bool_]:
-    """Which of the last `width` keys each query of the block sees, padded in front to shape (width, width).
+def _padded_groups(
+    blocks: Sequence[_Block], device: torch.device, rounding: int, key_rounding: int
+) -> Iterator[AttentionGroup]:
+    """Blocks whose shapes are the same after rounding up, each with its own mask."""
+    alike: dict[tuple[int, int], list[_Block]] = defaultdict(list)
+    for block in blocks:
+        alike[_rounded_up(len(block.queries), rounding), _rounded_up(len(block.keys), key_rounding)].append(block)
+    for (width, depth), same in alike.items():
+        for members in _calls(same, depth):
+            padding = [depth - len(block.keys) for block in members]
+            yield AttentionGroup(
+                queries=_stacked([block.queries for block in members], width, device),
+                keys=_stacked([block.keys for block in members], depth, device),
+                hidden=torch.from_numpy(~np.stack([block.mask(width) for block in members])).to(device),
+                padding=torch.tensor(padding, device=device) if any(padding) else None,
+            )
 
-    Padding queries are copies of the first query: computed several times, with the same result. The keys before the
-    block's own are seen by all.
-    """
-    visible = block.segment.visible(block.begin, block.end)
-    padding = width - len(visible)
-    seen = np.ones((width, width), dtype=bool)
-    seen[padding:, padding:] = visible
-    seen[:padding, padding:] = visible[0]
-    return seen
+
+def _calls(blocks: list[_Block], depth: int) -> Iterator[list[_Block]]:
+    """The blocks, cut where one call would gather too many keys."""
+    most = max(MAX_GATHERED_KEYS // depth, 1)
+    for begin in range(0, len(blocks), most):
+        yield blocks[begin : begin + most]
 
 
 def _rounded_up(number: int, multiple: int) -> int:

@@ -2,8 +2,8 @@
 
 Rows in lexicographic order are the leaves of their radix tree from left to right, and what a row shares with the tree
 so far is what it shares with its neighbour on the left. So the tree needs no nodes: sort, compare neighbours, and let
-each row *borrow* the slots (places in the key-value store) of the beginning that it shares. Only token ids are
-compared, and they come from tokenising each text whole, so sharing can never change what a row is.
+each row use the KV-cache slots of the beginning that it shares. Only token ids are compared, and they come from
+tokenising each text whole, so sharing never changes a row.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Shared:
     """One row after sharing.
 
     Attributes:
-        path: the slot of each of its tokens, in order, shape (tokens,).
-        borrowed: how many of them, from the front, another row or the preamble computes; always less than all.
+        slots: the slot of each of its tokens, in order, shape (tokens,).
+        num_cached: how many of them, from the front, are cached or computed by another row; never all.
     """
 
-    path: Ids
-    borrowed: int
+    slots: Ids
+    num_cached: int
 
 
 def common_prefix(first: Ids, second: Ids) -> int:
@@ -44,28 +44,28 @@ def common_prefix(first: Ids, second: Ids) -> int:
 
 
 def share_prefixes(rows: Sequence[Ids], cached: Iterable[tuple[Ids, Ids]], first_slot: int) -> list[Shared]:
-    """Give every row its slots: borrowed where its beginning is there already, else new ones from `first_slot` on.
+    """Give every row its slots: those of the beginning it shares, then new ones from `first_slot` on.
 
     Args:
         rows: token ids, in lexicographic order, none empty.
-        cached: token ids and slots of sequences that are in the store already.
+        cached: token ids and slots of sequences that are in the cache already.
         first_slot: the first free slot.
 
-    >>> [(row.path.tolist(), row.borrowed) for row in share_prefixes([np.array([7, 8]), np.array([7, 9])], [], 0)]
+    >>> [(row.slots.tolist(), row.num_cached) for row in share_prefixes([np.array([7, 8]), np.array([7, 9])], [], 0)]
     [([0, 1], 0), ([0, 2], 1)]
     """
     known = list(cached)
     shared: list[Shared] = []
     for index, tokens in enumerate(rows):
-        left = [(rows[index - 1], shared[-1].path)] if shared else []
-        borrowed, slots = max(
+        left = [(rows[index - 1], shared[-1].slots)] if shared else []
+        num_cached, slots = max(
             ((common_prefix(tokens, other), slots) for other, slots in [*known, *left]),
             key=lambda candidate: candidate[0],
             default=(0, np.empty(0, dtype=np.int64)),
         )
-        borrowed = min(borrowed, len(tokens) - 1)  # the last token is always computed: its logits begin the answer
-        new = np.arange(first_slot, first_slot + len(tokens) - borrowed)
-        shared.append(Shared(np.concatenate([slots[:borrowed], new]), borrowed))
+        num_cached = min(num_cached, len(tokens) - 1)  # the last token is always computed: its logits begin the answer
+        new = np.arange(first_slot, first_slot + len(tokens) - num_cached)
+        shared.append(Shared(np.concatenate([slots[:num_cached], new]), num_cached))
         first_slot += len(new)
     return shared
 

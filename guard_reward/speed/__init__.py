@@ -10,8 +10,8 @@ given the same answers.
 - `guard_reward.speed.check`: the short form for a user's own guard.
 """
 
-from guard_reward.speed.compare import Disagreement, Result, Variant, race
-from guard_reward.speed.roofline import Floor
+from guard_reward.speed.compare import OutputMismatch, Result, Variant, compare
+from guard_reward.speed.roofline import Roofline
 from guard_reward.speed.variants import batched_generate, model_card, one_pass
 
-__all__ = ["Disagreement", "Floor", "Result", "Variant", "batched_generate", "model_card", "one_pass", "race"]
+__all__ = ["OutputMismatch", "Result", "Roofline", "Variant", "batched_generate", "compare", "model_card", "one_pass"]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.speed.compare import Variant, race
-from guard_reward.speed.roofline import Floor, matmul_rate
+from guard_reward.speed.compare import Variant, compare
+from guard_reward.speed.roofline import Roofline, matmul_rate
 from guard_reward.speed.variants import Rows, batched_generate, model_card, one_pass
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def check_speed(
         scorer can exceed on this work) and ``variants``, a list of dictionaries as the benchmark writes them.
 
     Raises:
-        Disagreement: the variants answer differently.
+        OutputMismatch: the variants answer differently.
 
     Example:
         >>> from guard_reward import load_guard
@@ -57,18 +57,18 @@ def check_speed(
     """
     model, engine = guard.model, guard.engine
     ends = sorted(engine.end_token_ids)
-    floor, device, dtype = Floor.of(model), model.device, model.dtype
+    floor, device, dtype = Roofline.of(model), model.device, model.dtype
     probe = guard.encode([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
     preamble = max((len(p) for p in engine.preambles if probe[: len(p)] == p), default=0)
 
     def work(number: int) -> Rows:
-        dice = Random(f"speed {number}")
-        asked = [_text(guard, dice, 40) for _ in range(prompts)]
+        rng = Random(f"speed {number}")
+        asked = [_text(guard, rng, 40) for _ in range(prompts)]
         return [
             guard.encode(
                 [
                     {"role": "user", "content": prompt},
-                    {"role": "assistant", "content": _text(guard, dice, completion_tokens)},
+                    {"role": "assistant", "content": _text(guard, rng, completion_tokens)},
                 ]
             )
             for _ in range(group_size)
@@ -76,12 +76,12 @@ def check_speed(
         ]
 
     before = guard.usage
-    results = race(
+    results = compare(
         [
             Variant("model_card", lambda rows: model_card(model, rows, ends), most_rows=2),
             Variant("batched_generate", lambda rows: batched_generate(model, rows, ends, batch_size), batch_size),
             Variant(
-                engine.road.name,
+                engine.runner.name,
                 lambda rows: one_pass(engine, rows, guard.response_grammar),
                 passes=lambda: guard.usage.since(before).passes_per_verdict,
             ),
@@ -108,8 +108,8 @@ def check_speed(
     }
 
 
-def _text(guard: TransformersGuard, dice: Random, tokens: int) -> str:
+def _text(guard: TransformersGuard, rng: Random, tokens: int) -> str:
     """Common words, about `tokens` tokens of them."""
-    text = " ".join(dice.choices(_COMMON_WORDS.split(), k=tokens))
+    text = " ".join(rng.choices(_COMMON_WORDS.split(), k=tokens))
     ids = guard.tokenizer.encode(text, add_special_tokens=False)[:tokens]
     return str(guard.tokenizer.decode(ids))

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from guard_reward.speed.roofline import Floor, matmul_rate, synchronize
+from guard_reward.speed.roofline import Roofline, matmul_rate, synchronize
 from guard_reward.speed.variants import Rows
 
-__all__ = ["Disagreement", "Result", "Variant", "race"]
+__all__ = ["OutputMismatch", "Result", "Variant", "compare"]
 
 
-class Disagreement(ValueError):
+class OutputMismatch(ValueError):
     """The variants did not give the same answers, so their speeds cannot be compared."""
 
 
@@ -87,12 +87,12 @@ class Result:
         }
 
 
-def race(
+def compare(
     variants: Sequence[Variant],
     work: Callable[[int], Rows],
     *,
     rounds: int,
-    floor: Floor,
+    floor: Roofline,
     preamble: int,
     device: torch.device,
     dtype: torch.dtype,
@@ -111,7 +111,7 @@ def race(
         on_step: told what happens next.
 
     Raises:
-        Disagreement: two variants gave a row different answers; nothing is timed if they do so in the trial.
+        OutputMismatch: two variants gave a row different answers; nothing is timed if they do so in the trial.
     """
     results = [Result(variant.name) for variant in variants]
     for number in range(-1, rounds):
@@ -128,7 +128,7 @@ def race(
                 seconds = time.perf_counter() - started
             for index, answer in enumerate(given):
                 if answers.setdefault(index, answer) != answer:
-                    raise Disagreement(
+                    raise OutputMismatch(
                         f"{variant.name} answers row {index} with {answer}, an earlier variant with {answers[index]}; "
                         "no speeds are given. In low precision two nearly equal logits may swap: try float32"
                     )

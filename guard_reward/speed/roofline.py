@@ -15,11 +15,11 @@ from guard_reward.scoring.prefixes import common_prefix
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Floor", "matmul_rate", "synchronize"]
+__all__ = ["Roofline", "matmul_rate", "synchronize"]
 
 
 @dataclass(frozen=True, slots=True)
-class Floor:
+class Roofline:
     """Floating-point operations that scoring some rows takes at least.
 
     Counted: the linear layers for every token that no other row and no preamble has computed, answers included;
@@ -36,7 +36,7 @@ class Floor:
     per_answer_token: float
 
     @classmethod
-    def of(cls, model: PreTrainedModel) -> Floor:
+    def of(cls, model: PreTrainedModel) -> Roofline:
         """The floor of a model of any shape."""
         config = model.config.get_text_config()
         head = model.get_output_embeddings().weight

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from guard_reward.scoring import BatchRunner, Generation, Grammar, VerdictEngine, token_budget
+from guard_reward.scoring import BatchRunner, Generation, Grammar, ScoringEngine, token_budget
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,7 +36,7 @@ def batched_generate(
     return [answers[index] for index in range(len(rows))]
 
 
-def one_pass(engine: VerdictEngine, rows: Rows, grammar: Grammar) -> list[list[int]]:
+def one_pass(engine: ScoringEngine, rows: Rows, grammar: Grammar) -> list[list[int]]:
     """This library's engine, in batches that fit into memory.
 
     Raises:

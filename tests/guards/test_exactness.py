@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from guard_reward import Category, Severity, Unjudged, Verdict
 from guard_reward.guards import TransformersGuard
-from guard_reward.scoring import FastRoad, GenericRoad, VerdictEngine
+from guard_reward.scoring import FastRunner, GenericRunner, ScoringEngine
 from guard_reward.tiny.guard import sample_conversations
 
 LANGUAGES = {
@@ -180,7 +180,7 @@ def assert_exact(guard, conversations, ask, batch=32):
     return verdicts, generations
 
 
-# --- both roads, all verdicts, any company ----------------------------------------------------------------------------
+# --- both runners, all verdicts, in any batch ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -195,13 +195,13 @@ def thousand(tiny_guard):
 
 
 def engines(guard):
-    """The guard's scorer on both roads, with and without kept preambles."""
+    """The guard's scorer on both runners, with and without kept preambles."""
     ends = guard.model.generation_config.eos_token_id
     preambles = guard.engine.preambles
     return {
-        "fast": VerdictEngine(guard.model, ends, preambles=preambles, road=FastRoad(guard.model)),
-        "generic": VerdictEngine(guard.model, ends, preambles=preambles, road=GenericRoad(guard.model)),
-        "no preamble": VerdictEngine(guard.model, ends),
+        "fast": ScoringEngine(guard.model, ends, preambles=preambles, runner=FastRunner(guard.model)),
+        "generic": ScoringEngine(guard.model, ends, preambles=preambles, runner=GenericRunner(guard.model)),
+        "no preamble": ScoringEngine(guard.model, ends),
     }
 
 
@@ -209,10 +209,10 @@ def grammars(guard, is_response):
     return [guard.response_grammar if response else guard._parts.prompt_grammar for response in is_response]
 
 
-@pytest.mark.parametrize("road", ["fast", "generic", "no preamble"])
-def test_a_thousand_conversations_on_each_road(tiny_guard, thousand, road):
+@pytest.mark.parametrize("runner", ["fast", "generic", "no preamble"])
+def test_a_thousand_conversations_on_each_road(tiny_guard, thousand, runner):
     inputs, is_response, expected = thousand
-    engine = engines(tiny_guard)[road]
+    engine = engines(tiny_guard)[runner]
     found = []
     for begin in range(0, 1000, 125):
         part = slice(begin, begin + 125)
@@ -268,7 +268,7 @@ def test_bfloat16_flips_only_near_ties(tiny_guard, thousand):
     inputs, is_response, expected = thousand
     model = copy.deepcopy(tiny_guard.model).bfloat16()
     ends = tiny_guard.model.generation_config.eos_token_id
-    found = VerdictEngine(model, ends).generate(inputs, grammars(tiny_guard, is_response))
+    found = ScoringEngine(model, ends).generate(inputs, grammars(tiny_guard, is_response))
     flips = []
     for row, generation, exact in zip(inputs, found, expected, strict=True):
         if generation.token_ids == exact:
@@ -352,7 +352,7 @@ def test_the_real_tokenizer(qwen_tokenizer, conversations, ask):
 
 
 def test_the_real_tokenizer_and_random_weights(qwen_tokenizer, conversations, ask):
-    """Every draft is rejected: the slow road, 128 tokens long."""
+    """Every draft is rejected: the slow runner, 128 tokens long."""
     guard = real_tokenizer_guard(qwen_tokenizer, 1, speaks=False, hidden=32)
     # One row a time, as on the model card: random logits have near-ties at which ``generate`` differs from itself as
     # soon as rows are padded together.

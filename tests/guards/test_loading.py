@@ -228,7 +228,7 @@ def test_a_quantized_guard_takes_the_generic_road(checkpoint):
     guard = load_guard(
         checkpoint, device="cpu", dtype="float32", quantization_config=TorchAoConfig(Int8WeightOnlyConfig())
     )
-    assert guard.engine.road.name == "generic"
+    assert guard.engine.runner.name == "generic"
     conversations = [[{"role": "user", "content": text}] for text in ("How do I use a blue gravok?", "Hello.")]
     for conversation, verdict in zip(conversations, guard.moderate(conversations), strict=True):
         ids = torch.tensor([guard.encode(conversation)])

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from guard_reward.scoring import VerdictEngine, VerdictGrammar
+from guard_reward.guards.grammar import AnswerGrammar
+from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
+from guard_reward.scoring import ScoringEngine
 
 
 def answers(generations):
@@ -20,16 +22,16 @@ def grammars(toy, count):
 
 
 class Scripted:
-    """A road through a language model that says one thing, to everyone, and counts how often it is asked."""
+    """A runner through a language model that says one thing, to everyone, and counts how often it is asked."""
 
     name = "scripted"
 
     def __init__(self, vocabulary, script, start):
         self.script, self.start, self.vocabulary, self.calls = script, start, vocabulary, 0
 
-    def forward(self, layout, store):
+    def forward(self, packed, cache):
         self.calls += 1
-        return layout.positions[layout.verdicts]
+        return packed.positions[packed.logits_to_keep]
 
     def logits(self, positions):
         step = (positions - self.start + 1).clamp(0, len(self.script) - 1)
@@ -37,7 +39,7 @@ class Scripted:
 
 
 def scripted(toy, tokens, start):
-    return VerdictEngine(toy.model(0), [toy.end], road=Scripted(toy.vocabulary, [*tokens, toy.end], start))
+    return ScoringEngine(toy.model(0), [toy.end], runner=Scripted(toy.vocabulary, [*tokens, toy.end], start))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_pass_for_every_choice_that_the_draft_left_open(toy, answer, passes):
     engine = scripted(toy, tokens, start=3)
     [generation] = engine.generate([[0, 1, 2]], [toy.response])
     assert (generation.token_ids, generation.ended) == (tokens, True)
-    assert generation.passes == engine.road.calls == engine.usage.passes == passes
+    assert generation.passes == engine.runner.calls == engine.usage.passes == passes
 
 
 def test_prompt_moderation_ends_after_the_categories(toy):
@@ -75,16 +77,16 @@ def test_prompt_moderation_ends_after_the_categories(toy):
         tokens = toy.encode(answer)
         [generation] = scripted(toy, tokens, start=1).generate([[0]], [toy.prompt])
         assert (generation.token_ids, generation.ended, generation.passes) == (tokens, True, passes)
-        assert generation.refusal_log_probs is None
+        assert generation.log_probs.get("refusal") is None
 
 
 def test_a_row_whose_drafts_always_miss_is_no_longer_drafted(toy, monkeypatch):
     """Line after line leads back into the grammar, where the draft is wrong each time."""
     tokens = toy.encode("?" + "\n?" * 20)
     drafted = []
-    draft = VerdictGrammar.draft
+    draft = AnswerGrammar.draft
     monkeypatch.setattr(
-        VerdictGrammar, "draft", lambda self, *args: drafted.append(len(found := draft(self, *args))) or found
+        AnswerGrammar, "draft", lambda self, *args: drafted.append(len(found := draft(self, *args))) or found
     )
     [generation] = scripted(toy, tokens, start=1).generate([[0]], [toy.response])
     assert generation.token_ids == tokens
@@ -96,7 +98,7 @@ def test_equal_to_greedy_generate(toy, seed):
     """Random models: prompts and responses in one batch, rows of very different lengths."""
     model = toy.model(seed, noise=(0.1, 0.35, 0.6, 1.0)[seed % 4])
     inputs = toy.inputs(seed, 14)
-    generations = VerdictEngine(model, [toy.end], 40).generate(inputs, grammars(toy, 14))
+    generations = ScoringEngine(model, [toy.end], 40).generate(inputs, grammars(toy, 14))
     assert answers(generations) == toy.greedy(model, inputs, 40)
 
 
@@ -105,7 +107,7 @@ def test_padded_calls_give_the_same(toy, seed):
     """As on a GPU, where attention's calls are padded to few shapes."""
     model = toy.model(seed, noise=0.35)
     inputs = [*toy.inputs(seed, 14), [4] * 300 + [toy.end]]
-    engine = VerdictEngine(model, [toy.end], 40, preambles=[inputs[-1][:200]])
+    engine = ScoringEngine(model, [toy.end], 40, preambles=[inputs[-1][:200]])
     engine._rounding = (32, 32)
     for _ in range(2):
         assert answers(engine.generate(inputs, grammars(toy, 15))) == toy.greedy(model, inputs, 40)
@@ -116,7 +118,7 @@ def test_new_weights_forget_what_the_old_ones_computed(toy):
     model, other = toy.model(1), toy.model(2)
     preamble = [3] * 50
     rows = [[*preamble, *row] for row in toy.inputs(1, 7)]
-    engine = VerdictEngine(model, [toy.end], 40, preambles=[preamble])
+    engine = ScoringEngine(model, [toy.end], 40, preambles=[preamble])
     assert answers(engine.generate(rows, grammars(toy, 7))) == toy.greedy(model, rows, 40)
     model.load_state_dict(other.state_dict())
     assert answers(engine.generate(rows, grammars(toy, 7))) == toy.greedy(model, rows, 40)
@@ -125,7 +127,7 @@ def test_new_weights_forget_what_the_old_ones_computed(toy):
 def test_threads_take_turns(toy):
     """Attention is replaced for the whole model: two passes at once would see each other's."""
     model = toy.model(3, "Granite")
-    engine = VerdictEngine(model, [toy.end], 40)
+    engine = ScoringEngine(model, [toy.end], 40)
     batches = [toy.inputs(seed, 7) for seed in range(6)]
     expected = [toy.greedy(model, batch, 40) for batch in batches]
     with ThreadPoolExecutor(6) as pool:
@@ -135,12 +137,12 @@ def test_threads_take_turns(toy):
 
 
 def test_only_finished_batches_are_counted(toy):
-    engine = VerdictEngine(toy.model(0), [toy.end], 40)
-    road, engine.road = engine.road, None  # fails in the first pass
+    engine = ScoringEngine(toy.model(0), [toy.end], 40)
+    runner, engine.runner = engine.runner, None  # fails in the first pass
     with pytest.raises(AttributeError):
         engine.generate(toy.inputs(0, 3), grammars(toy, 3))
     assert engine.usage.rows == engine.usage.input_tokens == 0
-    engine.road = road
+    engine.runner = runner
     engine.generate(toy.inputs(0, 3), grammars(toy, 3))
     assert engine.usage.rows == 3
 
@@ -150,11 +152,11 @@ def test_the_toy_models_do_all_that_a_guard_might(toy):
     kinds = set()
     for seed in range(12):
         model = toy.model(seed, noise=(0.1, 0.35, 0.6, 1.0)[seed % 4])
-        for g in VerdictEngine(model, [toy.end], 40).generate(toy.inputs(seed, 14), grammars(toy, 14)):
+        for g in ScoringEngine(model, [toy.end], 40).generate(toy.inputs(seed, 14), grammars(toy, 14)):
             kinds.add("ended" if g.ended else "never ended")
             kinds.add("in few passes" if g.passes <= len(g.token_ids) // 3 else "in many passes")
-            kinds.add("severity seen" if g.severity_log_probs else "no severity")
-            kinds.add("refusal seen" if g.refusal_log_probs else "no refusal")
+            kinds.add("severity seen" if g.log_probs.get("severity") else "no severity")
+            kinds.add("refusal seen" if g.log_probs.get("refusal") else "no refusal")
             if g.ended and len(g.token_ids) < 4:
                 kinds.add("ended early")
             if g.ended and g.passes > 6:
@@ -171,7 +173,7 @@ def test_the_limit_of_new_tokens_at_every_place(toy):
     inputs = toy.inputs(3, 7)
     whole = toy.greedy(model, inputs, 30)
     for limit in range(1, 30):
-        generations = VerdictEngine(model, [toy.end], limit).generate(inputs, [toy.response] * 7)
+        generations = ScoringEngine(model, [toy.end], limit).generate(inputs, [toy.response] * 7)
         cut = [(ids[:limit], ended and len(ids) < limit) for ids, ended in whole]
         assert answers(generations) == cut, limit
     assert cut[0] == toy.greedy(model, inputs[:1], 29)[0]
@@ -180,7 +182,7 @@ def test_the_limit_of_new_tokens_at_every_place(toy):
 def test_128_tokens_and_no_more(toy):
     model = toy.model(0)
     inputs = toy.inputs(5, 2)
-    engine = VerdictEngine(model, [])  # no end token: it can only be stopped
+    engine = ScoringEngine(model, [])  # no end token: it can only be stopped
     for generation in engine.generate(inputs, [toy.response] * 2):
         assert (len(generation.token_ids), generation.ended) == (128, False)
 
@@ -189,7 +191,7 @@ def test_several_end_tokens(toy):
     model = toy.model(1)
     model.generation_config.eos_token_id = [toy.end, *toy.encode("?")]
     inputs = toy.inputs(1, 7)
-    generations = VerdictEngine(model, model.generation_config.eos_token_id, 40).generate(inputs, [toy.response] * 7)
+    generations = ScoringEngine(model, model.generation_config.eos_token_id, 40).generate(inputs, [toy.response] * 7)
     assert answers(generations) == toy.greedy(model, inputs, 40)
 
 
@@ -198,15 +200,15 @@ def test_the_company_of_a_row_changes_nothing(toy):
     model = toy.model(7)
     inputs = [*toy.inputs(7, 10), *([[4] * 200 + [toy.end]])]
     chosen = grammars(toy, 11)
-    engine = VerdictEngine(model, [toy.end], 40)
+    engine = ScoringEngine(model, [toy.end], 40)
     alone = [engine.generate([row], [grammar])[0] for row, grammar in zip(inputs, chosen, strict=True)]
     for order in (range(11), [10, 0, 9, 1, 8, 2, 7, 3, 6, 4, 5], [3, 10, 3, 0]):
         together = engine.generate([inputs[i] for i in order], [chosen[i] for i in order])
         for i, generation in zip(order, together, strict=True):
             assert (generation.token_ids, generation.ended) == (alone[i].token_ids, alone[i].ended)
             assert generation.passes == alone[i].passes
-            assert generation.severity_log_probs == pytest.approx(alone[i].severity_log_probs, abs=1e-4)
-            assert generation.refusal_log_probs == pytest.approx(alone[i].refusal_log_probs, abs=1e-4)
+            assert generation.log_probs.get("severity") == pytest.approx(alone[i].log_probs.get("severity"), abs=1e-4)
+            assert generation.log_probs.get("refusal") == pytest.approx(alone[i].log_probs.get("refusal"), abs=1e-4)
 
 
 def naive_log_probs(model, tokens, watched):
@@ -220,19 +222,20 @@ def assert_probabilities(toy, model, limit=40):
     inputs = toy.inputs(11, 14)
     chosen = grammars(toy, 14)
     seen = 0
-    generations = VerdictEngine(model, [toy.end], limit).generate(inputs, chosen)
+    generations = ScoringEngine(model, [toy.end], limit).generate(inputs, chosen)
     for row, grammar, generation in zip(inputs, chosen, generations, strict=True):
         state, severity, refusal = grammar.start, None, None
         for count in range(len(generation.token_ids) + 1):
             before = [*row, *generation.token_ids[:count]]
-            if state == grammar.severity_state and severity is None:
-                severity = naive_log_probs(model, before, grammar.watched)
-            if state == grammar.refusal_state and count < limit:
-                refusal = naive_log_probs(model, before, grammar.watched)
+            decision = grammar.decision(state)
+            if decision is not None and decision.name == "severity" and severity is None:
+                severity = naive_log_probs(model, before, decision.token_ids)
+            if decision is not None and decision.name == "refusal" and count < limit:
+                refusal = naive_log_probs(model, before, decision.token_ids)
             if count < len(generation.token_ids):
                 state = grammar.step(state, generation.token_ids[count])
-        assert generation.severity_log_probs == pytest.approx(severity, abs=1e-4)
-        assert generation.refusal_log_probs == pytest.approx(refusal, abs=1e-4)
+        assert generation.log_probs.get("severity") == pytest.approx(severity, abs=1e-4)
+        assert generation.log_probs.get("refusal") == pytest.approx(refusal, abs=1e-4)
         seen += (severity is not None) + (refusal is not None)
     assert seen > 3
 
@@ -246,7 +249,7 @@ def test_probabilities_are_a_plain_softmax_at_the_position_that_decides(toy, see
 def test_either_attention(toy, attention):
     model = toy.model(4, attn_implementation=attention)
     inputs = toy.inputs(4, 9)
-    assert answers(VerdictEngine(model, [toy.end], 30).generate(inputs, grammars(toy, 9))) == toy.greedy(
+    assert answers(ScoringEngine(model, [toy.end], 30).generate(inputs, grammars(toy, 9))) == toy.greedy(
         model, inputs, 30
     )
 
@@ -256,8 +259,8 @@ def test_logits_only_where_a_token_is_decided(toy):
     model = toy.model(0)
     seen = []
     model.lm_head.register_forward_hook(lambda module, args, output: seen.append(len(args[0].flatten(0, -2))))
-    engine = VerdictEngine(model, [toy.end], 40)
-    seen.clear()  # of the trial that chose the road
+    engine = ScoringEngine(model, [toy.end], 40)
+    seen.clear()  # of the trial that chose the runner
     engine.generate([[1] * 300, [2] * 10], [toy.response] * 2)
     assert max(seen) == 2 * (1 + len(toy.response.draft(toy.response.start, 39)))
 
@@ -269,7 +272,7 @@ def test_shared_beginnings_are_computed_once(toy):
     rows = [[*prompt, *[word] * 5, toy.end] for prompt in prompts for word in range(5, 9)]
     fed = []
     model.model.embed_tokens.register_forward_hook(lambda module, args, output: fed.append(args[0].numel()))
-    engine = VerdictEngine(model, [toy.end], 40)
+    engine = ScoringEngine(model, [toy.end], 40)
     fed.clear()
     engine.generate(rows, [toy.response] * 8)
     unique = 40 + 25 + 8 * 6
@@ -283,7 +286,7 @@ def test_shared_beginnings_are_computed_once(toy):
 def test_a_preamble_is_computed_once_and_changes_nothing(toy):
     model = toy.model(5)
     preambles = [[2, 3] * 30, [2, 3] * 10 + [5, 6] * 20]
-    engine = VerdictEngine(model, [toy.end], 40, preambles=preambles)
+    engine = ScoringEngine(model, [toy.end], 40, preambles=preambles)
     rows = [[*preamble, *row] for preamble in preambles for row in toy.inputs(5, 7)]
     rows += [preambles[0], [*preambles[0][:30], toy.end], [7, toy.end]]  # all of it, a part of it, nothing of it
     chosen = grammars(toy, len(rows))
@@ -292,7 +295,7 @@ def test_a_preamble_is_computed_once_and_changes_nothing(toy):
     first = engine.usage.computed_tokens
     assert answers(engine.generate(rows, chosen)) == expected  # from the kept keys and values
     assert engine.usage.computed_tokens - first == first - 120
-    engine.forget()
+    engine.reset_prefix_cache()
     assert answers(engine.generate(rows, chosen)) == expected
     assert engine.usage.computed_tokens == 3 * first - 120
 
@@ -302,7 +305,7 @@ def test_what_came_before_changes_nothing_to_the_last_bit(toy):
     model = toy.model(5)
     preamble = [2, 3] * 30
     batches = [[[*preamble, *row] for row in toy.inputs(seed, 9)] for seed in range(3)]
-    unbroken, resumed = (VerdictEngine(model, [toy.end], 40, preambles=[preamble]) for _ in range(2))
+    unbroken, resumed = (ScoringEngine(model, [toy.end], 40, preambles=[preamble]) for _ in range(2))
     for batch in batches[:-1]:
         unbroken.generate(batch, grammars(toy, 9))
     assert unbroken.generate(batches[-1], grammars(toy, 9)) == resumed.generate(batches[-1], grammars(toy, 9))
@@ -311,7 +314,7 @@ def test_what_came_before_changes_nothing_to_the_last_bit(toy):
 def test_no_gradients_no_changed_inputs(toy):
     inputs = toy.inputs(0, 3)
     before = [list(row) for row in inputs]
-    generations = VerdictEngine(toy.model(0), [toy.end], 20).generate(inputs, [toy.response] * 3)
+    generations = ScoringEngine(toy.model(0), [toy.end], 20).generate(inputs, [toy.response] * 3)
     assert inputs == before
     assert isinstance(generations[0].token_ids, list)
     assert torch.is_grad_enabled()
@@ -319,14 +322,14 @@ def test_no_gradients_no_changed_inputs(toy):
 
 
 def test_nothing_to_do(toy):
-    assert VerdictEngine(toy.model(0), [toy.end]).generate([], []) == []
+    assert ScoringEngine(toy.model(0), [toy.end]).generate([], []) == []
 
 
 def test_a_grammar_of_another_tokenizer_costs_passes_never_the_answer(toy):
     """Drafts are guesses: even wrong ones cannot change what the model says."""
-    wrong = VerdictGrammar(
-        lambda text: [(token * 7 + 3) % toy.vocabulary for token in toy.encode(text)], with_refusal=True
+    wrong = QWEN3GUARD.grammar(
+        lambda text: [(token * 7 + 3) % toy.vocabulary for token in toy.encode(text)], is_response=True
     )
     model = toy.model(9)
     inputs = toy.inputs(9, 9)
-    assert answers(VerdictEngine(model, [toy.end], 30).generate(inputs, [wrong] * 9)) == toy.greedy(model, inputs, 30)
+    assert answers(ScoringEngine(model, [toy.end], 30).generate(inputs, [wrong] * 9)) == toy.greedy(model, inputs, 30)

@@ -1,4 +1,4 @@
-"""The key-value store: what is written in a slot is there until the slot is given back, however much comes after."""
+"""The key-value cache: what is written in a slot is there until the slot is given back, however much comes after."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guard_reward.scoring.kv_cache import KeyValues, KeyValueStore, joined
+from guard_reward.scoring.kv_cache import KeyValues, KVCache, joined
 
 HEADS, KEY_SIZE, VALUE_SIZE = 2, 3, 5
 
@@ -19,8 +19,8 @@ def keys_values(*tokens, layer=0):
     return number.expand(-1, HEADS, KEY_SIZE).clone(), -number.expand(-1, HEADS, VALUE_SIZE).clone()
 
 
-def write(store, slots, *tokens, layer=0):
-    return store.write(layer, torch.as_tensor(slots, dtype=torch.int64), *keys_values(*tokens, layer=layer))
+def write(cache, slots, *tokens, layer=0):
+    return cache.write(layer, torch.as_tensor(slots, dtype=torch.int64), *keys_values(*tokens, layer=layer))
 
 
 def assert_holds(stored, slots, *tokens, layer=0):
@@ -46,23 +46,23 @@ def assert_holds(stored, slots, *tokens, layer=0):
 )
 def test_taking_and_giving_back(steps, taken):
     """A number takes so many slots; a list gives slots back."""
-    store = KeyValueStore()
+    cache = KVCache()
     for step, expected in steps:
         if expected is None:
-            store.give_back(np.array(step, dtype=np.int64))
+            cache.free(np.array(step, dtype=np.int64))
         else:
-            slots = store.take(step)
+            slots = cache.allocate(step)
             assert slots.tolist() == expected
             assert slots.dtype == np.int64
-    assert store.taken == taken
+    assert cache.allocated == taken
 
 
 def test_what_was_written_can_be_read():
-    store = KeyValueStore()
-    slots = store.take(3)
+    cache = KVCache()
+    slots = cache.allocate(3)
     for layer in (0, 1):
-        assert_holds(write(store, slots, 7, 8, 9, layer=layer), slots, 7, 8, 9, layer=layer)
-    read = store.read(torch.tensor([2, 0, 2]))  # in any order, more than once
+        assert_holds(write(cache, slots, 7, 8, 9, layer=layer), slots, 7, 8, 9, layer=layer)
+    read = cache.read(torch.tensor([2, 0, 2]))  # in any order, more than once
     assert sorted(read) == [0, 1]
     for layer in (0, 1):
         assert_holds(read[layer], range(3), 9, 7, 9, layer=layer)
@@ -71,53 +71,53 @@ def test_what_was_written_can_be_read():
 
 
 def test_slots_in_any_order():
-    store = KeyValueStore()
-    store.take(4)
-    write(store, [2, 0], 12, 10)
-    stored = write(store, [3, 1], 13, 11)
+    cache = KVCache()
+    cache.allocate(4)
+    write(cache, [2, 0], 12, 10)
+    stored = write(cache, [3, 1], 13, 11)
     assert_holds(stored, range(4), 10, 11, 12, 13)
 
 
 def test_growth_keeps_what_was_stored():
     """One token at a time, as answers grow: no matter in which pass the room was made."""
-    store = KeyValueStore()
+    cache = KVCache()
     slots = []
     for token in range(200):
-        slots += store.take(1).tolist()
-        stored = write(store, slots[-1:], token)
+        slots += cache.allocate(1).tolist()
+        stored = write(cache, slots[-1:], token)
         assert_holds(stored, slots, *range(token + 1))
 
 
 def test_growth_is_rare():
-    """The whole store is copied when it grows, so that must not happen with every token."""
-    store = KeyValueStore()
-    write(store, store.take(1000), *range(1000))
-    places = {write(store, store.take(1), token).keys.data_ptr() for token in range(50)}
+    """The whole cache is copied when it grows, so that must not happen with every token."""
+    cache = KVCache()
+    write(cache, cache.allocate(1000), *range(1000))
+    places = {write(cache, cache.allocate(1), token).keys.data_ptr() for token in range(50)}
     assert len(places) == 1
 
 
 def test_a_layer_that_comes_later_has_room_for_all_slots():
     """The first pass walks through all layers; each gets its room when it is first written to."""
-    store = KeyValueStore()
-    write(store, store.take(2), 0, 1)
-    store.take(5)
-    assert_holds(write(store, [6], 6, layer=1), [6], 6, layer=1)
+    cache = KVCache()
+    write(cache, cache.allocate(2), 0, 1)
+    cache.allocate(5)
+    assert_holds(write(cache, [6], 6, layer=1), [6], 6, layer=1)
 
 
 def test_a_slot_that_was_given_back_is_overwritten():
-    store = KeyValueStore()
-    write(store, store.take(3), 0, 1, 2)
-    store.give_back(np.array([1]))
-    stored = write(store, store.take(1), 9)
+    cache = KVCache()
+    write(cache, cache.allocate(3), 0, 1, 2)
+    cache.free(np.array([1]))
+    stored = write(cache, cache.allocate(1), 9)
     assert_holds(stored, range(3), 0, 9, 2)
 
 
 def test_the_type_and_the_device_are_those_of_what_is_written():
-    store = KeyValueStore()
+    cache = KVCache()
     keys, values = keys_values(1)
-    stored = store.write(0, torch.from_numpy(store.take(1)), keys.bfloat16(), values.bfloat16())
+    stored = cache.write(0, torch.from_numpy(cache.allocate(1)), keys.bfloat16(), values.bfloat16())
     assert stored.keys.dtype == stored.values.dtype == torch.bfloat16
-    assert store.read(torch.tensor([0]))[0].keys.dtype == torch.bfloat16
+    assert cache.read(torch.tensor([0]))[0].keys.dtype == torch.bfloat16
 
 
 def beginning(*tokens):
@@ -126,24 +126,24 @@ def beginning(*tokens):
 
 def test_a_beginning_is_there_from_the_start():
     """In the first slots, which are taken like all others."""
-    store = KeyValueStore(beginning(50, 51))
-    assert store.take(2).tolist() == [0, 1]
-    slots = store.take(3)
+    cache = KVCache(beginning(50, 51))
+    assert cache.allocate(2).tolist() == [0, 1]
+    slots = cache.allocate(3)
     assert slots.tolist() == [2, 3, 4]
     for layer in (0, 1):
-        assert_holds(write(store, slots, 7, 8, 9, layer=layer), range(5), 50, 51, 7, 8, 9, layer=layer)
-    assert_holds(store.read(torch.arange(5))[1], range(5), 50, 51, 7, 8, 9, layer=1)
+        assert_holds(write(cache, slots, 7, 8, 9, layer=layer), range(5), 50, 51, 7, 8, 9, layer=layer)
+    assert_holds(cache.read(torch.arange(5))[1], range(5), 50, 51, 7, 8, 9, layer=1)
 
 
 def test_a_beginning_survives_the_batches_that_use_it():
     """It is kept for the next batch, so writing behind it must not change it, nor may reading give it away."""
     kept = beginning(50, 51)
     for token in (7, 8):
-        store = KeyValueStore(kept)
-        store.take(2)
-        slots = store.take(1)
+        cache = KVCache(kept)
+        cache.allocate(2)
+        slots = cache.allocate(1)
         for layer in (0, 1):
-            assert_holds(write(store, slots, token, layer=layer), range(3), 50, 51, token, layer=layer)
+            assert_holds(write(cache, slots, token, layer=layer), range(3), 50, 51, token, layer=layer)
     assert sorted(kept) == [0, 1]
     for layer in (0, 1):
         assert_holds(kept[layer], range(2), 50, 51, layer=layer)
@@ -152,15 +152,15 @@ def test_a_beginning_survives_the_batches_that_use_it():
 
 def test_what_was_read_is_a_copy():
     """What is kept for later batches does not change with this one."""
-    store = KeyValueStore()
-    write(store, store.take(2), 1, 2)
-    read = store.read(torch.arange(2))
-    write(store, [0, 1], 8, 9)
+    cache = KVCache()
+    write(cache, cache.allocate(2), 1, 2)
+    read = cache.read(torch.arange(2))
+    write(cache, [0, 1], 8, 9)
     assert_holds(read[0], range(2), 1, 2)
 
 
 def test_nothing_is_read_from_an_empty_store():
-    assert KeyValueStore().read(torch.tensor([], dtype=torch.int64)) == {}
+    assert KVCache().read(torch.tensor([], dtype=torch.int64)) == {}
 
 
 def test_pieces_join_in_order():
@@ -178,9 +178,9 @@ def test_joined_pieces_are_a_beginning():
     """One piece alone is copied as well: the batch may write into what it gets."""
     kept = beginning(1, 2)
     for parts, tokens in (([kept], (1, 2)), ([kept, beginning(3)], (1, 2, 3))):
-        store = KeyValueStore(joined(parts))
-        store.take(len(tokens))
-        assert_holds(write(store, [0], 9), range(len(tokens)), 9, *tokens[1:])
+        cache = KVCache(joined(parts))
+        cache.allocate(len(tokens))
+        assert_holds(write(cache, [0], 9), range(len(tokens)), 9, *tokens[1:])
     assert_holds(kept[0], range(2), 1, 2)
 
 
@@ -194,25 +194,25 @@ OPERATION = st.one_of(
 @given(st.integers(0, 3), st.lists(OPERATION, max_size=25))
 def test_any_life_of_a_store(begun, operations):
     """Against a dictionary: slots in use are never given out twice, and hold what was written last."""
-    store = KeyValueStore(beginning(*range(begun)) if begun else None)
-    holds = dict(zip(store.take(begun).tolist(), range(begun), strict=True))
+    cache = KVCache(beginning(*range(begun)) if begun else None)
+    holds = dict(zip(cache.allocate(begun).tolist(), range(begun), strict=True))
     free, token, most = [], 100, begun
     for what, argument in operations:
         if what == "give back":
             slots = list({sorted(holds)[index % len(holds)] for index in argument} if holds else ())
-            store.give_back(np.array(slots, dtype=np.int64))
+            cache.free(np.array(slots, dtype=np.int64))
             free += slots
             for slot in slots:
                 del holds[slot]
             continue
-        slots = store.take(argument).tolist()
+        slots = cache.allocate(argument).tolist()
         assert slots[: len(free)] == free[:argument]  # the oldest of those given back first
         free = free[argument:]
         assert not set(slots) & set(holds)
         holds.update(zip(slots, range(token, token + argument), strict=True))
         most = max(most, len(holds) + len(free))
-        assert store.taken == most
+        assert cache.allocated == most
         for layer in (0, 1):
-            stored = write(store, slots, *range(token, token + argument), layer=layer)
+            stored = write(cache, slots, *range(token, token + argument), layer=layer)
             assert_holds(stored, list(holds), *holds.values(), layer=layer)
         token += argument

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from guard_reward.scoring import memory, token_budget
 from guard_reward.scoring.memory import (
-    LEAST,
-    MOST_ON_ACCELERATOR,
-    MOST_ON_CPU,
-    SHARE,
+    FRACTION,
+    MAX_ON_ACCELERATOR,
+    MAX_ON_CPU,
+    MIN_BUDGET,
     bytes_per_token,
     free_memory,
 )
@@ -85,23 +85,23 @@ def budget(model, free):
 @pytest.mark.parametrize(
     ("device", "fitting", "expected"),
     [
-        ("cpu", 0, LEAST),  # nothing free: trying is all that is left
-        ("cpu", LEAST - 1, LEAST),  # less than the least
-        ("cpu", LEAST + 1, LEAST + 1),  # above it, what fits
+        ("cpu", 0, MIN_BUDGET),  # nothing free: trying is all that is left
+        ("cpu", MIN_BUDGET - 1, MIN_BUDGET),  # less than the least
+        ("cpu", MIN_BUDGET + 1, MIN_BUDGET + 1),  # above it, what fits
         ("cpu", 5000, 5000),  # what fits
-        ("cpu", MOST_ON_CPU - 1, MOST_ON_CPU - 1),  # to the last token
-        ("cpu", MOST_ON_CPU + 1, MOST_ON_CPU),  # more gains nothing
-        ("cpu", 10**9, MOST_ON_CPU),  # however much is free
-        ("meta", 0, LEAST),  # an accelerator too
-        ("meta", MOST_ON_CPU + 1, MOST_ON_CPU + 1),  # gains from more
-        ("meta", MOST_ON_ACCELERATOR + 1, MOST_ON_ACCELERATOR),  # up to a bound of its own
-        ("meta", 10**9, MOST_ON_ACCELERATOR),  # however much is free
+        ("cpu", MAX_ON_CPU - 1, MAX_ON_CPU - 1),  # to the last token
+        ("cpu", MAX_ON_CPU + 1, MAX_ON_CPU),  # more gains nothing
+        ("cpu", 10**9, MAX_ON_CPU),  # however much is free
+        ("meta", 0, MIN_BUDGET),  # an accelerator too
+        ("meta", MAX_ON_CPU + 1, MAX_ON_CPU + 1),  # gains from more
+        ("meta", MAX_ON_ACCELERATOR + 1, MAX_ON_ACCELERATOR),  # up to a bound of its own
+        ("meta", 10**9, MAX_ON_ACCELERATOR),  # however much is free
     ],
 )
 def test_the_budget(models, device, fitting, expected):
     """`fitting`: so many tokens fit into the share of the free memory that may be taken."""
     model = models[device]
-    assert budget(model, int(fitting * bytes_per_token(model) / SHARE)) == expected
+    assert budget(model, int(fitting * bytes_per_token(model) / FRACTION)) == expected
 
 
 @settings(deadline=None)
@@ -110,8 +110,8 @@ def test_any_budget(models, first, second, device):
     """Within its bounds, within its share of the memory, and more with more memory."""
     model = models[device]
     less, more = (budget(model, free) for free in sorted((first, second)))
-    assert LEAST <= less <= more <= {"cpu": MOST_ON_CPU, "meta": MOST_ON_ACCELERATOR}[device]
-    assert less == LEAST or less * bytes_per_token(model) <= SHARE * min(first, second)
+    assert MIN_BUDGET <= less <= more <= {"cpu": MAX_ON_CPU, "meta": MAX_ON_ACCELERATOR}[device]
+    assert less == MIN_BUDGET or less * bytes_per_token(model) <= FRACTION * min(first, second)
 
 
 def test_the_memory_of_the_models_own_device_is_asked(models, monkeypatch):
@@ -124,4 +124,4 @@ def test_the_memory_of_the_models_own_device_is_asked(models, monkeypatch):
 
 
 def test_the_budget_of_this_machine(models):
-    assert LEAST <= token_budget(models["cpu"]) <= MOST_ON_CPU
+    assert MIN_BUDGET <= token_budget(models["cpu"]) <= MAX_ON_CPU

@@ -24,9 +24,11 @@ def trie(rows):
 
 
 def shared_paths(rows, cached=(), first_slot=0):
-    """`share_prefixes` in plain lists: every row's slots, and how many of them are borrowed."""
+    """`share_prefixes` in plain lists: every row's slots, and how many of them are cached."""
     cached = [(ids(tokens), ids(slots)) for tokens, slots in cached]
-    return [(row.path.tolist(), row.borrowed) for row in share_prefixes([ids(row) for row in rows], cached, first_slot)]
+    return [
+        (row.slots.tolist(), row.num_cached) for row in share_prefixes([ids(row) for row in rows], cached, first_slot)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from guard_reward.speed import Disagreement, Floor, Variant, race
+from guard_reward.speed import OutputMismatch, Roofline, Variant, compare
 
 
 class Recorder:
@@ -20,11 +20,11 @@ class Recorder:
 
 
 def run(variants, rounds=3):
-    return race(
+    return compare(
         variants,
         lambda number: [[number + 10, index] for index in range(4)],
         rounds=rounds,
-        floor=Floor(1.0, 1.0, 1.0),
+        floor=Roofline(1.0, 1.0, 1.0),
         preamble=0,
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -50,7 +50,7 @@ def test_each_round_has_new_rows_and_all_get_the_same():
 @pytest.mark.parametrize("turn", [1, 3], ids=["in the trial", "while timed"])
 def test_different_answers_give_no_numbers(turn):
     right, wrong = Recorder(), Recorder(wrong_in=turn)
-    with pytest.raises(Disagreement, match=r"wrong answers row 0 with \[1\d\], an earlier variant with"):
+    with pytest.raises(OutputMismatch, match=r"wrong answers row 0 with \[1\d\], an earlier variant with"):
         run([Variant("right", right), Variant("wrong", wrong)])
 
 
