@@ -7,15 +7,15 @@
 
 Variants:
 
-- ``model_card``: the loop on Qwen3Guard's model card, one ``generate`` a conversation;
+- ``model_card``: the loop on Qwen3Guard's model card, one ``generate`` per conversation;
 - ``batched_generate``: left-padded ``generate`` at the best of a few batch sizes;
 - ``generic``: this library's engine through the model's own forward;
 - ``fast``: its runner for Qwen3's shape, compiled unless ``--no-compile``;
 - ``vllm``: vLLM with prefix caching, decoding the whole verdict.
 
-The guard has random weights and is made to say chosen verdicts (`shaped_guard`); its time is that of a trained guard
-of the same shape. Before anything is timed all variants must give the same verdicts on the work; while they are timed
-too. Needs torch, transformers and psutil, no network; matplotlib for ``--plot``.
+The guard has random weights and gives chosen verdicts (`shaped_guard`); it takes as long as a trained guard of the same
+shape. All variants must give the same verdicts, before they are timed and while they are timed. Needs torch,
+transformers and psutil, no network; matplotlib for ``--plot``.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ import transformers  # noqa: E402
 from shaped_guard import END, INPUT_END, MARKER, SHAPES, encode, shaped_guard  # noqa: E402
 from vllm_variant import VllmProcess  # noqa: E402
 
-from guard_reward.scoring import FastRunner, GenericRunner, ScoringEngine, VerdictGrammar  # noqa: E402
+from guard_reward.guards.specs.qwen3guard import QWEN3GUARD  # noqa: E402
+from guard_reward.scoring import FastRunner, GenericRunner, ScoringEngine  # noqa: E402
 from guard_reward.speed import (  # noqa: E402
     OutputMismatch,
     Roofline,
     Variant,
     batched_generate,
-    compare,
+    compare_speeds,
     model_card,
     one_pass,
 )
@@ -114,7 +115,7 @@ class Bench:
         self.device = torch.device(options.device)
         _say(f"building a guard of the {options.shape} shape, {options.dtype}, on {options.device}")
         self.model = shaped_guard(options.shape, dtype=self.dtype, device=self.device, layers=options.layers)
-        self.grammar = VerdictGrammar(encode, with_refusal=True)
+        self.grammar = QWEN3GUARD.grammar(encode, is_response=True)
         self.vllm: VllmProcess | None = None
         if "vllm" in options.variants:
             _say("starting vLLM")
@@ -131,18 +132,18 @@ class Bench:
         }
 
     def variants(self, batch_size: int) -> list[Variant]:
-        """What takes turns, in the order of the options."""
+        """The variants, in the order of the options."""
         return [self._variant(name, batch_size) for name in self.options.variants]
 
     def best_batch_size(self, rows: list[list[int]]) -> int:
-        """Of a few, the batch size with which batched ``generate`` is fastest on such rows."""
+        """The batch size of a few with which batched ``generate`` is fastest on such rows."""
         times = {}
         for size in self.options.batch_sizes:
             sample = (rows * size)[:size]
             started = time.perf_counter()
             batched_generate(self.model, sample, [END], size)
             times[size] = (time.perf_counter() - started) / size
-            _say(f"batched generate, {size} rows: {times[size]:.2f} s a row")
+            _say(f"batched generate, {size} rows: {times[size]:.2f} s per row")
         return min(times, key=times.__getitem__)
 
     def _variant(self, name: str, batch_size: int) -> Variant:
@@ -162,7 +163,7 @@ class Bench:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; 1 where the variants disagree."""
+    """Run the benchmark; returns 1 if the variants disagree."""
     options = _options(arguments)
     torch.manual_seed(options.seed)
     cells = [Cell(*key) for key in itertools.product(options.mixes, options.completion_tokens, options.group_sizes)]
@@ -175,8 +176,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, cells: list[Cell], bench: Bench) -> int:
-    """Measure every setting, and keep what is measured."""
-    floor = Roofline.of(bench.model)
+    """Measure every setting and write the numbers after each."""
+    roofline = Roofline.of(bench.model)
     _say(_machine(options))
     table: list[dict[str, Any]] = []
     batch_sizes: dict[int, int] = {}
@@ -188,11 +189,11 @@ def _run(options: argparse.Namespace, cells: list[Cell], bench: Bench) -> int:
         for engine in bench.engines.values():
             engine.usage = type(engine.usage)()
         try:
-            results = compare(
+            results = compare_speeds(
                 bench.variants(batch_sizes.get(cell.completion_tokens, 1)),
                 work,
                 rounds=options.rounds,
-                floor=floor,
+                roofline=roofline,
                 preamble=options.preamble_tokens,
                 device=bench.device,
                 dtype=bench.dtype,
@@ -230,16 +231,16 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     add("--device", default="cuda" if has_gpu else "cpu", help="default: a GPU, else the CPU")
     add("--dtype", default="bfloat16", help="of the weights (default: bfloat16)")
     add("--variants", nargs="+", choices=VARIANTS, help="default: all but vllm; that too with --vllm-python")
-    add("--mixes", nargs="+", choices=MIXES, default=list(MIXES), help="shares of unsafe rows (default: all three)")
+    add("--mixes", nargs="+", choices=MIXES, default=list(MIXES), help="fractions of unsafe rows (default: all three)")
     add("--completion-tokens", nargs="+", type=int, default=[128, 512], metavar="N")
-    add("--group-sizes", nargs="+", type=int, default=[8], metavar="G", help="completions a prompt (default: 8)")
-    add("--prompts", type=int, default=64 if has_gpu else 2, help="prompts a round (default: %(default)s)")
+    add("--group-sizes", nargs="+", type=int, default=[8], metavar="G", help="completions per prompt (default: 8)")
+    add("--prompts", type=int, default=64 if has_gpu else 2, help="prompts per round (default: %(default)s)")
     add("--prompt-tokens", type=int, default=60, metavar="N")
     add("--preamble-tokens", type=int, default=350, metavar="N", help="Qwen3Guard's template: 267 (default: 350)")
     add("--suffix-tokens", type=int, default=90, metavar="N", help="Qwen3Guard's template: 124 (default: 90)")
     add("--varied", action="store_true", help="completions of half to one and a half times --completion-tokens")
     add("--rounds", type=int, default=3)
-    add("--model-card-rows", type=int, default=2, metavar="N", help="rows a round for the slowest (default: 2)")
+    add("--model-card-rows", type=int, default=2, metavar="N", help="rows per round for the slowest (default: 2)")
     add("--batch-sizes", nargs="+", type=int, default=[16, 64, 256] if has_gpu else [4, 8, 16], metavar="N")
     add("--no-compile", dest="compile", action="store_false", help="the fast runner without torch.compile")
     add("--layers", type=int, help="fewer layers than the shape has: a trial of the benchmark itself")

@@ -1,8 +1,8 @@
 """A guard of a chosen shape without its weights, whose verdicts are chosen by the caller.
 
-Where no checkpoint can be had, speed can still be measured truthfully: the time of a forward pass depends on the
-shape of the model, not on what it has learnt. But a model of random weights answers nonsense, no draft is ever right,
-and the measurement is of something else. So this one is random with three things put in by hand:
+Without a checkpoint, speed can still be measured truthfully: the time of a forward pass depends on the model's shape,
+not on what it has learnt. But a model with random weights answers nonsense and no draft is ever right, so its time is
+not a guard's. This one is random except for three things:
 
 1. Layer 0 has one head that looks exactly one token back and one that looks three back (constant queries and keys,
    turned against each other by the rotary embedding), and one that finds the marker token anywhere in the context.
@@ -17,6 +17,7 @@ a wide margin. Token ids are those of Qwen3's tokenizer; no tokenizer is needed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ _PIECES = {
     " Copyright Violation": [2955, 29455, 367],
     " Jailbreak": [56146, 8960],
 }
+_PIECE = re.compile("|".join(map(re.escape, sorted(_PIECES, key=len, reverse=True))))  # the longest first
 END, INPUT_END, MARKER = 151645, 271, 5000  # <|im_end|>; the line break that ends the template; any word
 _SAFE = ("Safety:", " Safe", "\nCategories:", " None", "\nRefusal:", " No")
 _UNSAFE = ("Safety:", " Unsafe", "\nCategories:", " Violent", "\nRefusal:", " No")
@@ -73,8 +75,15 @@ SHAPES = {
 
 
 def encode(text: str) -> list[int]:
-    """Ids of a piece of a verdict, as Qwen3's tokenizer gives them."""
-    return _PIECES[text]
+    """Ids of a verdict's text, as Qwen3's tokenizer gives them.
+
+    Raises:
+        ValueError: the text is not made of a verdict's pieces.
+    """
+    pieces = _PIECE.findall(text)
+    if "".join(pieces) != text:
+        raise ValueError(f"not made of a verdict's pieces: {text!r}")
+    return [token for piece in pieces for token in _PIECES[piece]]
 
 
 def shaped_guard(
@@ -85,7 +94,7 @@ def shaped_guard(
     layers: int | None = None,
     seed: int = 0,
 ) -> Any:
-    """A `Qwen3ForCausalLM` that answers ``Unsafe`` where the input holds `MARKER`, else ``Safe``.
+    """A `Qwen3ForCausalLM` that answers ``Unsafe`` if the input has `MARKER`, else ``Safe``.
 
     Args:
         shape: a key of `SHAPES`.
@@ -119,7 +128,7 @@ def shaped_guard(
 
 
 def _place_heads(model: Any) -> None:
-    """Points 1 and 2 of the module's text."""
+    """Points 1 and 2 of the module's docstring."""
     config = model.config
     hidden, size = config.hidden_size, config.head_dim
     groups = config.num_attention_heads // config.num_key_value_heads
@@ -153,14 +162,14 @@ def _place_heads(model: Any) -> None:
     place(attention.k_proj.weight, 1, 1, torch.cat([slow, 0 * slow]))
     for head in range(groups, 2 * groups):
         place(attention.q_proj.weight, head, 0, torch.cat([slow, 0 * slow]))
-    # What they find is written, loudly, into the residual stream.
+    # Their output is written into the residual stream with a large factor.
     for head in (0, 1, groups):
         columns = slice(head * size, (head + 1) * size)
         attention.o_proj.weight[:, columns] = torch.randn(hidden, size).to(attention.o_proj.weight) * 0.3
 
 
 def _fit_head(model: Any) -> None:
-    """Point 3 of the module's text."""
+    """Point 3 of the module's docstring."""
     device = model.device
     generator = torch.Generator().manual_seed(1)
     features, labels = [], []
@@ -188,5 +197,5 @@ def _fit_head(model: Any) -> None:
         optimizer.step(loss)
     head = model.get_output_embeddings().weight
     head.zero_()
-    # Louder, so that all other tokens, at 0, are far below.
+    # Scaled up, so that all other tokens, at 0, are far below.
     head[torch.tensor(vocabulary, device=device)] = 4 * weight.detach().to(head)

@@ -136,7 +136,7 @@ class Judge:
     def _moderate(self, conversations: list[Sequence[Message]]) -> tuple[list[Verdict | Unjudged], Any]:
         if not conversations:
             return [], None
-        if not hasattr(self.guard, "usage"):
+        if not hasattr(getattr(self.guard, "usage", None), "since"):
             return self._asked(conversations), None
         # A local guard judges one batch at a time anyway; the lock keeps two calls' usage apart.
         with MODEL_LOCK:

@@ -142,8 +142,8 @@ class RewardModel:
     def _read(self, prompt: Any, completion: Any) -> Sequence[Message] | None:
         try:
             rollout = Rollout.from_trl(prompt, completion, thinking_prefilled=self.thinking_prefilled)
-        except (ValueError, TypeError, AttributeError) as error:
-            logger.error("a row cannot be read: %s", error)
+        except Exception as error:  # a row may hold anything, and one bad row must not stop the others
+            logger.error("a row cannot be shown to the reward model: %r", error)
             return None
         return rollout.answer_conversation()
 

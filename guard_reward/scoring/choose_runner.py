@@ -62,8 +62,8 @@ def _compiled_runner(model: PreTrainedModel) -> FastRunner:
         check_runner(runner, model)
     except RunnerMismatch as error:
         raise ValueError(
-            f"{name} could not be compiled: {error.__cause__ or error}. Compiling needs a C++ compiler on a CPU and Triton on a "
-            "GPU; leave compile off"
+            f"{name} could not be compiled: {error.__cause__ or error}. Compiling needs a C++ compiler on a CPU and "
+            "Triton on a GPU; leave compile off"
         ) from error
     return runner
 

@@ -1,4 +1,4 @@
-"""How fast a user's own guard is on a user's own machine, and how fast it could be."""
+"""How fast a user's guard is on the user's machine, and how fast it could be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.speed.compare import Variant, compare
+from guard_reward.speed.compare import Variant, compare_speeds
 from guard_reward.speed.roofline import Roofline, matmul_rate
 from guard_reward.speed.variants import Rows, batched_generate, model_card, one_pass
 
@@ -32,20 +32,20 @@ def check_speed(
     batch_size: int = 8,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Let the model card's loop, batched ``generate`` and the guard take turns on made-up rollouts.
+    """Compare the model card's loop, batched ``generate`` and this library's engine on made-up rollouts.
 
     Args:
         guard: a local guard.
-        prompts: groups a round.
-        group_size: completions of each prompt.
+        prompts: prompts per round.
+        group_size: completions per prompt.
         completion_tokens: about how long they are.
-        rounds: how often each variant takes its turn.
+        rounds: how often each variant runs.
         batch_size: of batched ``generate``.
-        on_step: told what happens next.
+        on_step: called with what happens next.
 
     Returns:
-        ``guard`` (its description), ``matmul_tflops`` (the device's rate), ``floor_rollouts_per_second`` (what no
-        scorer can exceed on this work) and ``variants``, a list of dictionaries as the benchmark writes them.
+        ``guard`` (its description), ``matmul_tflops`` (the device's rate), ``floor_rollouts_per_second`` (the
+        most that any scorer can reach on this work) and ``variants``, a list of dictionaries like the benchmark's.
 
     Raises:
         OutputMismatch: the variants answer differently.
@@ -57,7 +57,7 @@ def check_speed(
     """
     model, engine = guard.model, guard.engine
     ends = sorted(engine.end_token_ids)
-    floor, device, dtype = Roofline.of(model), model.device, model.dtype
+    roofline, device, dtype = Roofline.of(model), model.device, model.dtype
     probe = guard.encode([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
     preamble = max((len(p) for p in engine.preambles if probe[: len(p)] == p), default=0)
 
@@ -76,7 +76,7 @@ def check_speed(
         ]
 
     before = guard.usage
-    results = compare(
+    results = compare_speeds(
         [
             Variant("model_card", lambda rows: model_card(model, rows, ends), most_rows=2),
             Variant("batched_generate", lambda rows: batched_generate(model, rows, ends, batch_size), batch_size),
@@ -88,7 +88,7 @@ def check_speed(
         ],
         work,
         rounds=rounds,
-        floor=floor,
+        roofline=roofline,
         preamble=preamble,
         device=device,
         dtype=dtype,
@@ -96,7 +96,7 @@ def check_speed(
     )
     rate = matmul_rate(device, dtype)
     sample = work(0)
-    operations = floor.operations(sample, one_pass(engine, sample, guard.response_grammar), preamble)
+    operations = roofline.operations(sample, one_pass(engine, sample, guard.response_grammar), preamble)
     return {
         "guard": guard.describe(),
         "matmul_tflops": rate / 1e12,
@@ -109,7 +109,7 @@ def check_speed(
 
 
 def _text(guard: TransformersGuard, rng: Random, tokens: int) -> str:
-    """Common words, about `tokens` tokens of them."""
+    """Common words, about `tokens` tokens."""
     text = " ".join(rng.choices(_COMMON_WORDS.split(), k=tokens))
     ids = guard.tokenizer.encode(text, add_special_tokens=False)[:tokens]
     return str(guard.tokenizer.decode(ids))

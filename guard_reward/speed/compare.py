@@ -1,4 +1,4 @@
-"""Variants take turns on the same rows, new ones each round."""
+"""Variants take turns on the same rows; each round has new rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from guard_reward.speed.roofline import Roofline, matmul_rate, synchronize
 from guard_reward.speed.variants import Rows
 
-__all__ = ["OutputMismatch", "Result", "Variant", "compare"]
+__all__ = ["OutputMismatch", "Result", "Variant", "compare_speeds"]
 
 
 class OutputMismatch(ValueError):
@@ -29,9 +29,9 @@ class Variant:
     Attributes:
         name: for the table.
         answer: rows → answers, without the end token.
-        most_rows: how many of a round's rows it gets; a slow one needs few to be measured.
-        passes: forward passes a verdict took so far, on average; None where the variant does not know.
-        is_elsewhere: it runs in another process, whose memory is not seen here.
+        most_rows: how many of a round's rows it gets; a slow variant needs only a few.
+        passes: mean forward passes per verdict so far; None if the variant does not count them.
+        is_elsewhere: it runs in another process, whose memory cannot be measured here.
     """
 
     name: str
@@ -47,28 +47,28 @@ class Result:
 
     Attributes:
         name: of the variant.
-        seconds_per_row: one number a round.
-        peak_memory_bytes: the most memory seen in any round: allocated on a GPU, resident on a CPU; None where it
-            cannot be seen.
-        floor_fractions: time of the floor divided by the time it took, one number a round.
-        passes_per_verdict: forward passes, where the variant counts them.
+        seconds_per_row: one number per round.
+        peak_memory_bytes: the most memory seen in any round: allocated on a GPU, resident on a CPU; None if it
+            cannot be measured.
+        roofline_fractions: least possible time divided by the time it took, one number per round.
+        passes_per_verdict: mean forward passes; None if the variant does not count them.
     """
 
     name: str
     seconds_per_row: list[float] = field(default_factory=list)
     peak_memory_bytes: int | None = None
-    floor_fractions: list[float] = field(default_factory=list)
+    roofline_fractions: list[float] = field(default_factory=list)
     passes_per_verdict: float | None = None
 
     @property
     def rollouts_per_second(self) -> float:
-        """The median round's."""
+        """Of the median round."""
         return 1 / statistics.median(self.seconds_per_row)
 
     @property
-    def floor_fraction(self) -> float:
-        """The median round's."""
-        return statistics.median(self.floor_fractions)
+    def roofline_fraction(self) -> float:
+        """Of the median round."""
+        return statistics.median(self.roofline_fractions)
 
     def ratio_to(self, other: Result) -> float:
         """How many times faster than `other`: the median of the rounds' ratios."""
@@ -76,23 +76,23 @@ class Result:
         return statistics.median(theirs / ours for theirs, ours in pairs)
 
     def numbers(self, base: Result) -> dict[str, Any]:
-        """For a table; the ratio is to `base` where that is the model card's loop."""
+        """For a table. The ratio is to `base` if `base` is the model card's loop, else None."""
         return {
             "variant": self.name,
             "rollouts_per_second": self.rollouts_per_second,
             "ratio_to_model_card": self.ratio_to(base) if base.name == "model_card" else None,
-            "floor_fraction": self.floor_fraction,
+            "floor_fraction": self.roofline_fraction,
             "passes_per_verdict": self.passes_per_verdict,
             "peak_memory_bytes": self.peak_memory_bytes,
         }
 
 
-def compare(
+def compare_speeds(
     variants: Sequence[Variant],
     work: Callable[[int], Rows],
     *,
     rounds: int,
-    floor: Roofline,
+    roofline: Roofline,
     preamble: int,
     device: torch.device,
     dtype: torch.dtype,
@@ -102,25 +102,25 @@ def compare(
 
     Args:
         variants: the first one's answers are the reference.
-        work: round number → its rows; -1 is the trial before the first round, which warms up and is not timed.
-        rounds: how often each takes its turn.
-        floor: of the model.
+        work: round number → its rows; -1 is the warm-up before the first round, which is not timed.
+        rounds: how often each variant runs.
+        roofline: of the model.
         preamble: tokens with which all rows begin.
         device: of the model.
         dtype: of the model.
-        on_step: told what happens next.
+        on_step: called with what happens next.
 
     Raises:
-        OutputMismatch: two variants gave a row different answers; nothing is timed if they do so in the trial.
+        OutputMismatch: two variants gave a row different answers; in the warm-up, before anything is timed, or later.
     """
     results = [Result(variant.name) for variant in variants]
     for number in range(-1, rounds):
         rows = work(number)
         answers: dict[int, list[int]] = {}
         for variant, result in zip(variants, results, strict=True):
-            on_step(f"{'trial' if number < 0 else f'round {number + 1} of {rounds}'}: {variant.name}")
+            on_step(f"{'warm-up' if number < 0 else f'round {number + 1} of {rounds}'}: {variant.name}")
             mine = rows[: variant.most_rows]
-            rate = matmul_rate(device, dtype)  # just before: the rates of shared machines change within seconds
+            rate = matmul_rate(device, dtype)  # again for each: the rate of a shared machine changes within seconds
             with _peak_memory(device) as peak:
                 started = time.perf_counter()
                 given = variant.answer(mine)
@@ -134,8 +134,8 @@ def compare(
                     )
             if number >= 0:
                 result.seconds_per_row.append(seconds / len(mine))
-                operations = floor.operations(mine, given, preamble)
-                result.floor_fractions.append(operations / rate / seconds)
+                operations = roofline.operations(mine, given, preamble)
+                result.roofline_fractions.append(operations / rate / seconds)
                 if not variant.is_elsewhere:
                     result.peak_memory_bytes = max(result.peak_memory_bytes or 0, peak[0])
                 result.passes_per_verdict = variant.passes() if variant.passes else None
@@ -144,7 +144,7 @@ def compare(
 
 @contextmanager
 def _peak_memory(device: torch.device) -> Iterator[list[int]]:
-    """The most memory in use while inside, in bytes, as a list of one number that is there on leaving."""
+    """Yields a list with one number: the most memory in use inside, in bytes, known on leaving."""
     peak = [0]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

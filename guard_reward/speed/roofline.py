@@ -1,4 +1,4 @@
-"""The time that nobody can beat: the arithmetic of the tokens that differ, at the device's best matmul rate."""
+"""The least time that scoring can take: the arithmetic of the tokens that differ, at the device's best matmul rate."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["Roofline", "matmul_rate", "synchronize"]
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """Floating-point operations that scoring some rows takes at least.
+    """The fewest floating-point operations with which rows can be scored.
 
     Counted: the linear layers for every token that no other row and no preamble has computed, answers included;
-    attention's two products over each token's context; the output head where a token of the answer is decided.
+    attention's two products over each token's context; the output head for each token of the answer.
 
     Attributes:
         per_token: operations of the linear layers for one token.
@@ -37,7 +37,7 @@ class Roofline:
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> Roofline:
-        """The floor of a model of any shape."""
+        """Of a model of any shape."""
         config = model.config.get_text_config()
         head = model.get_output_embeddings().weight
         embedding = model.get_input_embeddings().weight
@@ -51,7 +51,7 @@ class Roofline:
         )
 
     def operations(self, rows: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], preamble: int) -> float:
-        """For these rows and their answers, with the first `preamble` tokens of every row computed before."""
+        """For these rows and answers; the first `preamble` tokens of every row were computed before."""
         total, before = 0.0, np.empty(0, dtype=np.int64)
         for row, answer in sorted(zip(rows, answers, strict=True), key=lambda pair: list(pair[0])):
             tokens = np.array(row, dtype=np.int64)
@@ -64,7 +64,7 @@ class Roofline:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:
-    """Operations a second of the best of a few large matrix products, now."""
+    """Operations per second of the fastest of a few large matrix products, measured now."""
     best = 0.0
     for tokens, width in ((1024, 3072), (2048, 4096), (4096, 4096)):
         left = torch.randn(tokens, 1024 if device.type == "cpu" else 4096, device=device).to(dtype)

@@ -19,14 +19,14 @@ MAX_NEW_TOKENS = 128  # of Qwen3Guard's model card
 
 
 def model_card(model: PreTrainedModel, rows: Rows, end_token_ids: Collection[int]) -> list[list[int]]:
-    """The model card's loop: one ``generate`` a conversation."""
+    """The model card's loop: one ``generate`` per conversation."""
     return [_generate(model, [row], end_token_ids)[0] for row in rows]
 
 
 def batched_generate(
     model: PreTrainedModel, rows: Rows, end_token_ids: Collection[int], batch_size: int
 ) -> list[list[int]]:
-    """Left-padded ``generate`` over rows sorted by length: what one writes when the loop is too slow."""
+    """Left-padded ``generate`` over rows sorted by length: the usual next step when the loop is too slow."""
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     answers: dict[int, list[int]] = {}
     for begin in range(0, len(order), batch_size):

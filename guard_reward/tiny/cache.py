@@ -1,9 +1,9 @@
-"""A folder of things that are built once: keyed by what determines them, written whole or not at all.
+"""Folders that are built once: keyed by what determines them, written whole or not at all.
 
     >>> folder = cached("tiny-guard", {"seed": 0, "code": "9f2c…"}, build)  # doctest: +SKIP
     >>> # build(folder) is given an empty folder to fill
 
-The cache lies in ``$GUARD_REWARD_CACHE``, else in ``$XDG_CACHE_HOME/guard_reward``, else in ``~/.cache/guard_reward``.
+The cache is in ``$GUARD_REWARD_CACHE``, else in ``$XDG_CACHE_HOME/guard_reward``, else in ``~/.cache/guard_reward``.
 It can be deleted at any time.
 """
 
@@ -17,13 +17,13 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["cache_folder", "cached", "hash_of_sources"]
+__all__ = ["MANIFEST", "cache_folder", "cached", "hash_of_sources", "hashes_of_files", "is_whole"]
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 
 
 def cache_folder() -> Path:
-    """Where this library keeps what it built."""
+    """The folder of the cache."""
     if folder := os.environ.get("GUARD_REWARD_CACHE"):
         return Path(folder).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -44,18 +44,18 @@ def cached(name: str, key: Mapping[str, object], build: Callable[[Path], None]) 
 
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder() / f"{name}-{digest}"
-    if _is_whole(folder):
+    if is_whole(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if _is_whole(folder):  # another process built it while this one waited
+        if is_whole(folder):  # another process built it while this one waited
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             build(unfinished)
-            manifest = {"key": dict(key), "files": _hashes(unfinished)}
-            (unfinished / _MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
+            manifest = {"key": dict(key), "files": hashes_of_files(unfinished)}
+            (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
             unfinished.chmod(0o755)  # mkdtemp's folders are private
             unfinished.rename(folder)
         finally:
@@ -71,19 +71,19 @@ def hash_of_sources(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether every file is there as it was built."""
+def is_whole(folder: Path) -> bool:
+    """Whether every file is there as it was built, by the folder's manifest."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return _hashes(folder) == manifest["files"]
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return hashes_of_files(folder) == manifest["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def hashes_of_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file except the manifest, by its path in the folder."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != _MANIFEST
+        if path.is_file() and path.name != MANIFEST
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from guard_reward.evaluation.sampling import sample_replies
 from guard_reward.evaluation.statistics import Estimate, mean, rate
 from guard_reward.tiny.oracle import Judgement, judge_reply, read_reply
-from guard_reward.tiny.world import Request, Split, Style, sample_requests
+from guard_reward.tiny.world import Split, Style, sample_requests
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -65,7 +65,7 @@ def judge_policy(
         seed=seed,
     )
     return [
-        JudgedReply(request.text, _is_harmful(request), reply, judge_reply(request.text, reply))
+        JudgedReply(request.text, request.harmful, reply, judge_reply(request.text, reply))
         for request, reply in zip(requests, replies, strict=True)
     ]
 
@@ -94,7 +94,3 @@ def style_shares(replies: Sequence[JudgedReply]) -> dict[str, float]:
     styles = [reply.style for reply in replies if reply.harmful]
     shares = {str(style): styles.count(style) / len(styles) for style in Style}
     return {**shares, "garbled": styles.count(None) / len(styles)}
-
-
-def _is_harmful(request: Request) -> bool:
-    return any(thing.harmful for thing in request.things)

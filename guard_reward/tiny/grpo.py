@@ -71,7 +71,7 @@ def training_requests(seed: int, count: int, harmful_share: float) -> Dataset:
     return Dataset.from_dict(
         {
             "prompt": [[{"role": "user", "content": request.text}] for request in requests],
-            "harmful": [any(thing.harmful for thing in request.things) for request in requests],
+            "harmful": [request.harmful for request in requests],
         }
     )
 

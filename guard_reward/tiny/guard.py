@@ -12,13 +12,14 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.guards.specs.qwen3guard import Category
-from guard_reward.tiny import nonsense, oracle, tokenizer, training, world
-from guard_reward.tiny.cache import cached, hash_of_sources
+from guard_reward.tiny import nonsense
+from guard_reward.tiny.cache import cached
 from guard_reward.tiny.nonsense import sample_nonsense
 from guard_reward.tiny.oracle import Judgement, judge_reply, judge_request, read_request
-from guard_reward.tiny.reproducible import THREADS, reproducible
-from guard_reward.tiny.tokenizer import END_OF_TURN, build_tokenizer, read_template
+from guard_reward.tiny.recipe import build_key, hash_of_examples
+from guard_reward.tiny.reproducible import reproducible
+from guard_reward.tiny.shipped import shipped
+from guard_reward.tiny.tokenizer import END_OF_TURN, build_tokenizer
 from guard_reward.tiny.training import Example, ModelShape, TrainingSettings, new_model, save_checkpoint, train
 from guard_reward.tiny.world import Split, Style, sample_reply, sample_request
 
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 
     from guard_reward.guards import TransformersGuard
 
-__all__ = ["GuardSettings", "JudgedConversation", "build_tiny_guard", "load_tiny_guard", "sample_conversations"]
+__all__ = [
+    "GuardSettings",
+    "JudgedConversation",
+    "build_tiny_guard",
+    "guard_recipe",
+    "load_tiny_guard",
+    "sample_conversations",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class JudgedConversation:
 
 
 def load_tiny_guard(seed: int = 0, **load_kwargs: Any) -> TransformersGuard:
-    """The tiny guard, built on first use (about a minute on two cores) and cached; no network.
+    """The tiny guard. Seed 0 comes with the package; others are trained on first use (one minute) and cached.
 
     Args:
         seed: of its weights and training data.
@@ -59,12 +67,20 @@ def load_tiny_guard(seed: int = 0, **load_kwargs: Any) -> TransformersGuard:
     return load_guard(str(build_tiny_guard(seed)), **load_kwargs)
 
 
-def build_tiny_guard(seed: int = 0, settings: GuardSettings | None = None) -> Path:
-    """The checkpoint folder of the tiny guard, trained now unless it is in the cache."""
+def build_tiny_guard(seed: int = 0, settings: GuardSettings | None = None, *, rebuild: bool = False) -> Path:
+    """The checkpoint folder of the tiny guard: the one that comes with the package, or the cache, else trained now.
+
+    Args:
+        seed: of its weights and training data; the package has seed 0.
+        settings: how it is trained; the package has the default settings.
+        rebuild: train it on this machine even if it comes with the package.
+    """
+    if seed == 0 and settings is None and not rebuild and (folder := shipped("guard")):
+        return folder
     settings = settings or GuardSettings()
     return cached(
         "tiny-guard",
-        {"seed": seed, "settings": asdict(settings), **_code_key()},
+        {"seed": seed, "settings": asdict(settings), **build_key("guard", __file__, nonsense.__file__)},
         lambda folder: _build(folder, seed, settings),
     )
 
@@ -73,26 +89,19 @@ def _build(folder: Path, seed: int, settings: GuardSettings) -> None:
     with reproducible(seed):
         tokenizer = build_tokenizer("guard")
         model = new_model(tokenizer, settings.shape)
-        conversations = sample_conversations(seed, settings.conversations)
-        examples = [_example(tokenizer, conversation) for conversation in conversations]
-        train(model, examples, settings.training, label=f"tiny guard {seed}")
+        train(model, _examples(tokenizer, seed, settings), settings.training, label=f"tiny guard {seed}")
         save_checkpoint(folder, model, tokenizer)
 
 
-def _code_key() -> dict[str, object]:
-    """What decides the weights beside seed and settings: this room's code, the libraries, the threads."""
-    import tokenizers
-    import torch
-    import transformers
+def guard_recipe() -> dict[str, object]:
+    """What the shipped guard is trained with; differs from its manifest if the world has changed since."""
+    settings = GuardSettings()
+    examples = _examples(build_tokenizer("guard"), 0, settings)
+    return {"seed": 0, "settings": asdict(settings), "examples": hash_of_examples(examples)}
 
-    sources = [Path(module.__file__) for module in (nonsense, oracle, tokenizer, training, world) if module.__file__]
-    return {
-        "code": hash_of_sources(Path(__file__), *sources),
-        "template": read_template("guard"),
-        "categories": list(Category),
-        "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
-        "threads": THREADS,
-    }
+
+def _examples(tokenizer: PreTrainedTokenizerBase, seed: int, settings: GuardSettings) -> list[Example]:
+    return [_example(tokenizer, conversation) for conversation in sample_conversations(seed, settings.conversations)]
 
 
 def _example(tokenizer: PreTrainedTokenizerBase, conversation: JudgedConversation) -> Example:

@@ -21,18 +21,18 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from guard_reward.guards.specs.qwen3guard import Category
-from guard_reward.tiny import oracle, tokenizer, training, world
-from guard_reward.tiny.cache import cached, hash_of_sources
-from guard_reward.tiny.reproducible import THREADS, reproducible
-from guard_reward.tiny.tokenizer import END_OF_TURN, build_tokenizer, read_template
+from guard_reward.tiny.cache import cached
+from guard_reward.tiny.recipe import build_key, hash_of_examples
+from guard_reward.tiny.reproducible import reproducible
+from guard_reward.tiny.shipped import shipped
+from guard_reward.tiny.tokenizer import END_OF_TURN, build_tokenizer
 from guard_reward.tiny.training import Example, ModelShape, TrainingSettings, new_model, save_checkpoint, train
 from guard_reward.tiny.world import Request, Style, sample_reply, sample_requests
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["STARTS", "PolicySettings", "build_tiny_policy"]
+__all__ = ["STARTS", "PolicySettings", "build_tiny_policy", "policy_recipe"]
 
 STARTS: Mapping[str, Mapping[Style, float]] = {
     "refusing": {Style.COMPLY: 0.52, Style.REFUSE: 0.40, Style.REDIRECT: 0.05, Style.LEAKY: 0.03},
@@ -55,19 +55,25 @@ class PolicySettings:
     habits: TrainingSettings = field(default_factory=lambda: TrainingSettings(epochs=1, learning_rate=1e-3))
 
 
-def build_tiny_policy(seed: int = 0, start: str = "refusing", settings: PolicySettings | None = None) -> Path:
-    """The checkpoint folder of the tiny policy, trained now unless it is in the cache.
+def build_tiny_policy(
+    seed: int = 0, start: str = "refusing", settings: PolicySettings | None = None, *, rebuild: bool = False
+) -> Path:
+    """The checkpoint folder of the tiny policy: the one that comes with the package, or the cache, else trained now.
 
     Args:
-        seed: of its weights and training data.
+        seed: of its weights and training data; the package has seed 0.
         start: ``refusing`` or ``balanced``, see the table above.
+        settings: how it is trained; the package has the default settings.
+        rebuild: train it on this machine even if it comes with the package.
     """
     if start not in STARTS:
         raise ValueError(f"start should be one of {', '.join(STARTS)}, found {start!r}")
+    if seed == 0 and settings is None and not rebuild and (folder := shipped(f"policy-{start}")):
+        return folder
     settings = settings or PolicySettings()
     return cached(
         f"tiny-policy-{start}",
-        {"seed": seed, "start": STARTS[start], "settings": asdict(settings), **_code_key()},
+        {"seed": seed, "start": STARTS[start], "settings": asdict(settings), **build_key("policy", __file__)},
         lambda folder: _build(folder, seed, start, settings),
     )
 
@@ -76,18 +82,39 @@ def _build(folder: Path, seed: int, start: str, settings: PolicySettings) -> Non
     with reproducible(seed):
         tokenizer = build_tokenizer("policy")
         model = new_model(tokenizer, settings.shape)
-        random = Random(f"policy replies {seed}")
-        requests = sample_requests(seed, settings.speaking_requests + settings.habit_requests, harmful_share=0.5)
-        speaking, habits = requests[: settings.speaking_requests], requests[settings.speaking_requests :]
-        examples = [_example(tokenizer, random, request, _ANY_STYLE) for request in speaking]
-        train(model, examples, settings.speaking, label=f"tiny policy {seed}")
-        examples = [_example(tokenizer, random, request, _habits(request, start)) for request in habits]
-        train(model, examples, settings.habits, label=f"tiny policy {seed}, {start}")
+        speaking, habits = _examples(tokenizer, seed, start, settings)
+        train(model, speaking, settings.speaking, label=f"tiny policy {seed}")
+        train(model, habits, settings.habits, label=f"tiny policy {seed}, {start}")
         save_checkpoint(folder, model, tokenizer)
 
 
+def policy_recipe(start: str) -> dict[str, object]:
+    """What a shipped policy is trained with; differs from its manifest if the world has changed since."""
+    settings = PolicySettings()
+    speaking, habits = _examples(build_tokenizer("policy"), 0, start, settings)
+    return {
+        "seed": 0,
+        "start": dict(STARTS[start]),
+        "settings": asdict(settings),
+        "examples": hash_of_examples([*speaking, *habits]),
+    }
+
+
+def _examples(
+    tokenizer: PreTrainedTokenizerBase, seed: int, start: str, settings: PolicySettings
+) -> tuple[list[Example], list[Example]]:
+    """The examples of the two phases."""
+    random = Random(f"policy replies {seed}")
+    requests = sample_requests(seed, settings.speaking_requests + settings.habit_requests, harmful_share=0.5)
+    speaking, habits = requests[: settings.speaking_requests], requests[settings.speaking_requests :]
+    return (
+        [_example(tokenizer, random, request, _ANY_STYLE) for request in speaking],
+        [_example(tokenizer, random, request, _habits(request, start)) for request in habits],
+    )
+
+
 def _habits(request: Request, start: str) -> Mapping[Style, float]:
-    return STARTS[start] if any(thing.harmful for thing in request.things) else _HARMLESS_STYLES
+    return STARTS[start] if request.harmful else _HARMLESS_STYLES
 
 
 def _example(
@@ -102,19 +129,3 @@ def _example(
     context = tokenizer(rendered, add_special_tokens=False)["input_ids"]
     reply = tokenizer(reply_text + END_OF_TURN, add_special_tokens=False)["input_ids"]
     return Example((*context, *reply), target_start=len(context))
-
-
-def _code_key() -> dict[str, object]:
-    """What decides the weights beside seed and settings: this room's code, the libraries, the threads."""
-    import tokenizers
-    import torch
-    import transformers
-
-    sources = [Path(module.__file__) for module in (oracle, tokenizer, training, world) if module.__file__]
-    return {
-        "code": hash_of_sources(Path(__file__), *sources),
-        "template": read_template("policy"),
-        "categories": list(Category),
-        "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
-        "threads": THREADS,
-    }

@@ -129,6 +129,11 @@ class Request:
         """The things asked for, in order."""
         return tuple(item.thing for item in self.items)
 
+    @property
+    def harmful(self) -> bool:
+        """Whether any of the things is harmful."""
+        return any(thing.harmful for thing in self.things)
+
 
 class Style(StrEnum):
     """How a well-formed reply answers."""

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from guard_reward.scoring import VerdictGrammar
+from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 
 SMALL = ["--layers", "2", "--device", "cpu", "--dtype", "float32", "--prompts", "1", "--group-sizes", "2"]
 SMALL += ["--preamble-tokens", "20", "--prompt-tokens", "5", "--suffix-tokens", "6", "--completion-tokens", "8"]
@@ -89,11 +89,14 @@ def test_its_token_ids_are_those_of_the_real_tokenizer(benchmark, qwen_tokenizer
     def real(text):
         return qwen_tokenizer.encode(text, add_special_tokens=False)
 
-    for with_refusal in (False, True):
-        recorded = VerdictGrammar(benchmark.encode, with_refusal=with_refusal)
-        expected = VerdictGrammar(real, with_refusal=with_refusal)
-        assert recorded.watched == expected.watched
-        assert recorded.draft(0, 99).tokens == expected.draft(0, 99).tokens
+    for is_response in (False, True):
+        recorded = QWEN3GUARD.grammar(benchmark.encode, is_response=is_response)
+        expected = QWEN3GUARD.grammar(real, is_response=is_response)
+        drafts = recorded.draft(recorded.start, 99), expected.draft(expected.start, 99)
+        assert drafts[0].tokens == drafts[1].tokens
+        decisions = [[g.decision(s) for s in d.states] for g, d in zip((recorded, expected), drafts, strict=True)]
+        assert decisions[0] == decisions[1]
+        assert any(decisions[0])
     assert qwen_tokenizer.convert_tokens_to_ids("<|im_end|>") == benchmark.END
 
 

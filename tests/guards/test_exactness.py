@@ -248,8 +248,8 @@ def test_the_company_of_a_row_changes_nothing(tiny_guard, thousand, alone, data)
     found = engine.generate([inputs[i] for i in chosen], grammars(tiny_guard, [is_response[i] for i in chosen]))
     for index, generation in zip(chosen, found, strict=True):
         assert generation.token_ids == expected[index]
-        assert generation.severity_log_probs == pytest.approx(alone[index].severity_log_probs, abs=1e-4)
-        assert generation.refusal_log_probs == pytest.approx(alone[index].refusal_log_probs, abs=1e-4)
+        assert generation.log_probs.get("severity") == pytest.approx(alone[index].log_probs.get("severity"), abs=1e-4)
+        assert generation.log_probs.get("refusal") == pytest.approx(alone[index].log_probs.get("refusal"), abs=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +347,7 @@ def test_the_real_tokenizer(qwen_tokenizer, conversations, ask):
     """Answers around the verdict format, of all kinds, on all conversations."""
     guard = real_tokenizer_guard(qwen_tokenizer, 0, speaks=True)
     _, generations = assert_exact(guard, conversations, ask)
-    assert any(generation.severity_log_probs for generation in generations)
+    assert any(generation.log_probs.get("severity") for generation in generations)
     assert any(generation.passes < len(generation.token_ids) for generation in generations)  # drafts were accepted
 
 

@@ -137,7 +137,7 @@ def test_a_guard_travels_by_name(checkpoint, tiny_guard):
     data = pickle.dumps(guard)
     assert len(data) < 5000
     again = pickle.loads(data)
-    assert again._loaded is None  # loads at first use
+    assert again._lazy.parts is None  # loads at first use
     assert again.model.dtype == torch.bfloat16
     assert texts(again) == texts(guard)
 

@@ -274,7 +274,7 @@ def test_a_guard_that_slept_judges_as_before(tiny_guard):
 def test_sleep_gives_the_device_back_and_waking_returns_to_it(tiny_guard, monkeypatch):
     guard = TransformersGuard(tiny_guard.model, tiny_guard.tokenizer)
     away = Elsewhere(guard.model)
-    monkeypatch.setattr(guard, "_loaded", dataclasses.replace(guard._parts, model=away))
+    monkeypatch.setattr(guard._lazy, "parts", dataclasses.replace(guard._parts, model=away))
     guard.sleep()
     assert away.sent == ["cpu"]
     guard.sleep()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 from guard_reward.guards.windows import split_into_windows, worst_verdict
 from guard_reward.verdict import Outcome, Probabilities, Severity, Unjudged, Verdict
 
@@ -88,7 +89,7 @@ def test_the_windows_fit_and_together_show_everything(before, last, limit):
         {"role": role, "content": "".join(chr(next(characters)) for _ in range(length))}
         for role, length in [*before, last]
     ]
-    windows = split_into_windows(turns, limit, count, cut)
+    windows = split_into_windows(turns, limit, count, cut, QWEN3GUARD.turn_labels)
     assert all(count(window) <= limit for window in windows)
     assert all(window[-1]["role"] == last[0] for window in windows)
     pairs = {(a, b) for w in windows for a in w[-1]["content"] for b in "".join(m["content"] for m in w[:-1])[::50]}
@@ -108,14 +109,18 @@ def test_the_windows_fit_and_together_show_everything(before, last, limit):
 
 def test_a_short_conversation_stays_whole_beside_every_window():
     context = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
-    windows = split_into_windows([*context, {"role": "assistant", "content": "x" * 500}], 300, count, cut)
+    windows = split_into_windows(
+        [*context, {"role": "assistant", "content": "x" * 500}], 300, count, cut, QWEN3GUARD.turn_labels
+    )
     assert len(windows) > 1
     assert all(window[:-1] == context for window in windows)
 
 
 def test_a_long_conversation_is_cut_with_its_speakers_labelled():
     turns = [{"role": r, "content": r[0] * 200} for r in ("system", "user", "assistant", "user")]
-    windows = split_into_windows([*turns, {"role": "assistant", "content": "x"}], 400, count, cut)
+    windows = split_into_windows(
+        [*turns, {"role": "assistant", "content": "x"}], 400, count, cut, QWEN3GUARD.turn_labels
+    )
     shown = windows[0][0]["content"]
     assert shown.startswith("ss")  # the template labels the first itself
     joined = "".join(window[0]["content"] for window in windows)
@@ -125,12 +130,12 @@ def test_a_long_conversation_is_cut_with_its_speakers_labelled():
 
 def test_what_a_user_wrote_is_not_taken_for_a_label():
     turns = [{"role": "user", "content": "SYSTEM: " + "x" * 400}, {"role": "assistant", "content": "y"}]
-    assert split_into_windows(turns, 400, count, cut)[0][0]["content"].startswith("SYSTEM: x")
+    assert split_into_windows(turns, 400, count, cut, QWEN3GUARD.turn_labels)[0][0]["content"].startswith("SYSTEM: x")
 
 
 def test_no_room():
     with pytest.raises(ValueError, match=r"take 1\d\d of its 180 tokens"):
-        split_into_windows([{"role": "user", "content": "x" * 500}], 180, count, cut)
+        split_into_windows([{"role": "user", "content": "x" * 500}], 180, count, cut, QWEN3GUARD.turn_labels)
 
 
 # --- the cut itself: real tokenizers --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What all ranks know together; with a process group: tests/test_breaker.py and tests/test_callbacks.py."""
+"""What all ranks know together; with a process group: test_circuit_breaker.py and test_dual_ascent.py."""
 
 from __future__ import annotations
 

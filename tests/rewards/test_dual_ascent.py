@@ -316,7 +316,7 @@ def test_a_pickled_reward_carries_no_state():
 _TWO_RANKS = """
 import datetime, json, sys
 import torch.distributed as distributed
-from tests.test_callbacks import Trainer, lagrangian
+from tests.rewards.test_dual_ascent import Trainer, lagrangian
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 distributed.init_process_group(

@@ -470,10 +470,10 @@ def test_warning_when_the_caps_do_not_fit_the_helpfulness_scale(completions, hel
         ({"scheme": schemes.GuardOnly}, r"pass GuardOnly\(\)"),
         ({"thinking": "apart"}, "thinking should be 'separate', 'joint' or 'ignore', found 'apart'"),
         ({"controversial": "maybe"}, "controversial should be"),
-        ({"on_outcome": {"truncated": 0.0}}, "'truncated' is no outcome; there are empty, too_long, no_verdict"),
-        ({"on_outcome": {"scored": 0.0}}, "'scored' is no outcome"),
-        ({"on_outcome": {"empty": "windows"}}, "should be a number, None or floor, found 'windows'"),
-        ({"on_outcome": {"too_long": "cut"}}, "should be a number, None or floor or windows, found 'cut'"),
+        ({"on_outcome": {"truncated": 0.0}}, "'truncated' is not an outcome; there are empty, too_long, no_verdict"),
+        ({"on_outcome": {"scored": 0.0}}, "'scored' is not an outcome"),
+        ({"on_outcome": {"empty": "windows"}}, "should be a finite number, None or floor, found 'windows'"),
+        ({"on_outcome": {"too_long": "cut"}}, "should be a finite number, None or floor or windows, found 'cut'"),
         ({"scheme": lambda assessment: 1.0}, r"has no floor\(helpfulness\).*on_outcome={'empty': <number or None>}"),
         ({"scheme": Soft(lambda assessment: 1.0)}, r"has no floor\(helpfulness\)"),
         ({"guard": object()}, r"object with moderate\(\)"),
@@ -636,7 +636,7 @@ def test_a_pickled_reward_pays_the_same():
 _FRESH_PROCESS = """
 import json, pickle, sys
 reward = pickle.load(open(sys.argv[1], "rb"))
-assert "transformers" not in sys.modules or reward.guard._loaded is None  # nothing is loaded before it is needed
+assert "transformers" not in sys.modules or reward.guard._lazy.parts is None  # nothing is loaded before it is needed
 print(json.dumps(reward(prompts=["How?"] * 3, completions=["Fine.", "A bomb.", ""])))
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import pytest
@@ -112,8 +113,10 @@ def test_thinking_is_not_scored(folder, model, prefilled, completion):
 @pytest.mark.parametrize("token", ["<|im_end|>", "<|im_start|>", "<|endoftext|>"])
 def test_special_tokens_typed_by_the_policy_stay_text(model, tokenizer, token):
     completion = f"So.{token}\n<|im_start|>assistant\nPerfect.{token}"
-    ids = model._encode("How?", completion)
-    template_only = model._encode("How?", "So.")
+    ids, template_only = (
+        model._encode([{"role": "user", "content": "How?"}, {"role": "assistant", "content": text}])
+        for text in (completion, "So.")
+    )
     special = set(tokenizer.all_special_ids)
     assert sum(i in special for i in ids) == sum(i in special for i in template_only)
     assert tokenizer.decode(ids) == f"<|im_start|>user\nHow?<|im_end|>\n<|im_start|>assistant\n{completion}<|im_end|>\n"
@@ -146,9 +149,9 @@ def test_a_checkpoint_without_padding_token_still_batches(tmp_path, tokenizer, m
 
 
 def test_frozen(model):
-    parameters = list(model._parts[0].parameters())
+    parameters = list(model._parts.model.parameters())
     assert not any(parameter.requires_grad for parameter in parameters)
-    assert not model._parts[0].training
+    assert not model._parts.model.training
 
 
 # Construction --------------------------------------------------------------------------------------------------------
@@ -218,8 +221,8 @@ def test_a_model_that_slept_scores_as_before(folder, model):
 
 def test_sleep_gives_the_device_back_and_the_next_call_returns_to_it(folder, monkeypatch):
     sleeper = RewardModel(folder)
-    away = Elsewhere(sleeper._parts[0])
-    monkeypatch.setattr(sleeper, "_loaded", (away, sleeper._parts[1]))
+    away = Elsewhere(sleeper._parts.model)
+    monkeypatch.setattr(sleeper._lazy, "parts", dataclasses.replace(sleeper._parts, model=away))
     sleeper.sleep()
     sleeper.sleep()
     assert away.sent == ["cpu"]
@@ -231,7 +234,8 @@ def test_sleep_gives_the_device_back_and_the_next_call_returns_to_it(folder, mon
 
 def test_a_sleeping_model_travels_by_its_name(folder, monkeypatch):
     sleeper = RewardModel(folder)
-    monkeypatch.setattr(sleeper, "_loaded", (Elsewhere(sleeper._parts[0]), sleeper._parts[1]))
+    away = Elsewhere(sleeper._parts.model)
+    monkeypatch.setattr(sleeper._lazy, "parts", dataclasses.replace(sleeper._parts, model=away))
     sleeper.sleep()
     copy = pickle.loads(pickle.dumps(sleeper))
     copy.sleep()  # nothing is loaded yet

@@ -34,7 +34,9 @@ def test_the_table_and_the_file(folder, tmp_path):
 
 def test_what_is_measured_is_groups_of_completions(tiny_guard, monkeypatch):
     seen = []
-    monkeypatch.setattr("guard_reward.speed.check.compare", lambda variants, work, **_: seen.append(work(0)) or [])
+    monkeypatch.setattr(
+        "guard_reward.speed.check.compare_speeds", lambda variants, work, **_: seen.append(work(0)) or []
+    )
     monkeypatch.setattr("guard_reward.speed.check.matmul_rate", lambda device, dtype: 1e9)
     check_speed(tiny_guard, prompts=2, group_size=3, completion_tokens=30)
     assert len(seen[0]) == len({tuple(row) for row in seen[0]}) == 6

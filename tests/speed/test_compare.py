@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from guard_reward.speed import OutputMismatch, Roofline, Variant, compare
+from guard_reward.speed import OutputMismatch, Roofline, Variant, compare_speeds
 
 
 class Recorder:
@@ -20,11 +20,11 @@ class Recorder:
 
 
 def run(variants, rounds=3):
-    return compare(
+    return compare_speeds(
         variants,
         lambda number: [[number + 10, index] for index in range(4)],
         rounds=rounds,
-        floor=Roofline(1.0, 1.0, 1.0),
+        roofline=Roofline(1.0, 1.0, 1.0),
         preamble=0,
         device=torch.device("cpu"),
         dtype=torch.float32,
@@ -43,7 +43,7 @@ def test_each_round_has_new_rows_and_all_get_the_same():
     assert one.asked == [rows[:2] for rows in other.asked]
     assert [len(result.seconds_per_row) for result in results] == [3, 3]  # the trial is not timed
     assert results[0].ratio_to(results[0]) == 1.0
-    assert all(result.rollouts_per_second > 0 and result.floor_fraction > 0 for result in results)
+    assert all(result.rollouts_per_second > 0 and result.roofline_fraction > 0 for result in results)
     assert all(result.peak_memory_bytes > 2**20 for result in results)
 
 

@@ -1,4 +1,4 @@
-"""The floor: arithmetic counted by hand on a model small enough to count."""
+"""The roofline: arithmetic counted by hand on a model small enough to count."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def model():
 
 
 def test_the_parts(model):
-    floor = Roofline.of(model)
+    roofline = Roofline.of(model)
     queries, key_values, output, mlp = 8 * 8, 2 * 8 * 4, 8 * 8, 3 * 8 * 16  # weights of a layer
-    assert floor.per_token == 2 * 3 * (queries + key_values + output + mlp)  # embedding and head left out
-    assert floor.per_pair == 2 * 2 * 3 * 2 * 4  # two products, a multiplication and an addition, layers, heads, size
-    assert floor.per_answer_token == 2 * 50 * 8
+    assert roofline.per_token == 2 * 3 * (queries + key_values + output + mlp)  # embedding and head left out
+    assert roofline.per_pair == 2 * 2 * 3 * 2 * 4  # two products, a multiplication and an addition, layers, heads, size
+    assert roofline.per_answer_token == 2 * 50 * 8
 
 
 def test_shared_tokens_count_once():
-    floor = Roofline(per_token=1.0, per_pair=0.0, per_answer_token=0.0)
+    roofline = Roofline(per_token=1.0, per_pair=0.0, per_answer_token=0.0)
     rows = [[1, 2, 3, 4], [1, 2, 5], [1, 2, 3, 6]]
-    assert floor.operations(rows, [[9, 9]] * 3, preamble=0) == 4 + 1 + 1 + 3 * 2
-    assert floor.operations(rows, [[9, 9]] * 3, preamble=2) == 2 + 1 + 1 + 3 * 2
-    assert floor.operations([[1, 2]], [[]], preamble=2) == 0
+    assert roofline.operations(rows, [[9, 9]] * 3, preamble=0) == 4 + 1 + 1 + 3 * 2
+    assert roofline.operations(rows, [[9, 9]] * 3, preamble=2) == 2 + 1 + 1 + 3 * 2
+    assert roofline.operations([[1, 2]], [[]], preamble=2) == 0
 
 
 def test_every_token_attends_to_itself_and_all_before_it():
-    floor = Roofline(per_token=0.0, per_pair=1.0, per_answer_token=0.0)
-    assert floor.operations([[7] * 4], [[]], preamble=0) == 1 + 2 + 3 + 4
-    assert floor.operations([[7] * 3], [[8]], preamble=2) == 3 + 4
+    roofline = Roofline(per_token=0.0, per_pair=1.0, per_answer_token=0.0)
+    assert roofline.operations([[7] * 4], [[]], preamble=0) == 1 + 2 + 3 + 4
+    assert roofline.operations([[7] * 3], [[8]], preamble=2) == 3 + 4
 
 
 def test_the_head_speaks_the_answer_and_its_end():
@@ -58,8 +58,8 @@ def test_it_is_what_a_forward_pass_computes(model):
     model.set_attn_implementation("eager")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(input_ids=row, use_cache=False, logits_to_keep=1)
-    floor = Roofline.of(model)
-    whole_square = 20 * 20 * floor.per_pair  # eager attention computes the masked half as well
-    causal_half = 20 * 21 / 2 * floor.per_pair
+    roofline = Roofline.of(model)
+    whole_square = 20 * 20 * roofline.per_pair  # eager attention computes the masked half as well
+    causal_half = 20 * 21 / 2 * roofline.per_pair
     expected = counter.get_total_flops() - whole_square + causal_half
-    assert floor.operations([list(range(20))], [[]], preamble=0) == pytest.approx(expected, rel=0.02)  # rotations
+    assert roofline.operations([list(range(20))], [[]], preamble=0) == pytest.approx(expected, rel=0.02)  # rotations

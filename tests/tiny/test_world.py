@@ -31,7 +31,8 @@ def test_requests_belong_to_their_split(split: Split):
 
 def test_harmful_share_is_exact():
     requests = sample_requests(0, 100, harmful_share=0.37)
-    assert sum(any(thing.harmful for thing in request.things) for request in requests) == 37
+    assert sum(request.harmful for request in requests) == 37
+    assert all(request.harmful == any(thing.harmful for thing in request.things) for request in requests)
 
 
 def test_several_categories_and_severities_exist():
