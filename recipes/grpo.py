@@ -5,7 +5,7 @@ and ModelConfig. Options behind it on the command line have the last word.
 
 examples:
   a laptop, minutes, no GPU and no download:
-    python -m guard_reward.tiny runs/tiny
+    guard-reward tiny runs/tiny
     python recipes/grpo.py --config configs/grpo_tiny.yaml
 
   a policy of your own, without a file:

@@ -5,7 +5,7 @@ GRPOConfig and what a critic adds) and of TRL's ModelConfig. Options behind it o
 
 examples:
   a laptop, minutes, no GPU and no download:
-    python -m guard_reward.tiny runs/tiny
+    guard-reward tiny runs/tiny
     python recipes/ppo.py --config configs/ppo_tiny.yaml
 
   eight GPUs:

@@ -1,11 +1,11 @@
-"""Moderate a file: one verdict for every row, in columns added behind the file's own.
+"""Moderate a file: one verdict per row, in columns added behind the file's own.
 
     >>> from guard_reward import load_guard                                                    # doctest: +SKIP
-    >>> moderate_file("replies.jsonl", "judged.parquet", guard=load_guard("Qwen/Qwen3Guard-Gen-0.6B"))  # doctest: +SKIP
+    >>> moderate_file("replies.jsonl", "judged.jsonl", guard=load_guard("Qwen/Qwen3Guard-Gen-0.6B"))  # doctest: +SKIP
 
 Nothing is lost: all rows and columns are kept, in order and unchanged, and a row that could not be judged says why.
-Rows are judged in chunks, and finished chunks are journalled beside the output (`guard_reward.moderation.journal`): run
-the same job again after a kill and it goes on, to the same bytes. The output appears at the end, in one step.
+Rows are judged in chunks, and finished chunks are journalled next to the output (`guard_reward.moderation.journal`):
+the same job, run again after a kill, resumes and writes the same bytes. The output appears at the end, in one step.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ RESULT_FIELDS = (
 )
 """The added columns, without their prefix. All but ``outcome`` may be null."""
 
-_RAW = Field("raw", Kind.TEXT)  # only where the input has lines that are no rows: their text
+_RAW = Field("raw", Kind.TEXT)  # only if the input has lines that are not rows: their text
 
-# Decimals of probabilities. What lies below is noise of the arithmetic, and differs between machines.
+# Decimals of probabilities; further ones are rounding noise that differs between machines.
 _DECIMALS = 6
 
 
@@ -58,11 +58,11 @@ class Summary:
 
     Attributes:
         judged: what was judged, in words.
-        rows: of the input, and of the output.
-        judged_rows: finished by this run; `resumed_rows` by earlier ones that were interrupted.
-        outcomes: how many rows ended in each outcome; `severities` likewise, of the rows with a verdict.
-        seconds: that this run spent on judging, and `rows_per_second` of them.
-        guard: the guard's facts.
+        rows: number of rows of the input and of the output.
+        judged_rows: rows that this run judged; `resumed_rows`: rows that interrupted runs had judged.
+        outcomes: rows per outcome; `severities`: rows per severity, of the rows with a verdict.
+        seconds: time that this run spent on judging; `rows_per_second`: its rate.
+        guard: the guard's description.
     """
 
     source: str
@@ -104,23 +104,23 @@ def moderate_file(
 ) -> Summary:
     """Judge every row of `source` and write the rows with their verdicts to `target`.
 
-    Formats go by suffix (`guard_reward.moderation.tables`), and may differ between the two files.
+    Formats go by suffix (`guard_reward.moderation.tables`); `target` has the format of `source` or is ``.jsonl``.
 
     Args:
-        guard: the guard, or a function that loads it, called only when the files are known to be fine.
-        prompt_column: and `response_column`, `messages_column`, `judge`: what to judge; by default responses where
+        guard: the guard, or a function that loads it, called only after the files have been checked.
+        prompt_column: and `response_column`, `messages_column`, `judge`: what to judge; by default responses if
             there is a column ``response``, else prompts, else ``messages`` (`guard_reward.moderation.columns`).
-        prefix: of the added columns, so that they cannot meet the input's own.
-        chunk_rows: rows that are judged together and journalled together; most that a kill can cost.
-        overwrite: replace a `target` that exists.
-        restart: judge all rows again although a journal has finished ones.
+        prefix: of the added columns' names; keeps them apart from the input's own.
+        chunk_rows: rows that are judged and journalled together; a kill loses at most so many.
+        overwrite: replace `target` if it exists.
+        restart: judge all rows again, even if a journal has finished ones.
         progress: show a bar with rate and remaining time on standard error.
 
     Raises:
-        UserError: anything about the files or arguments that cannot work; names the field and the fix.
+        UserError: the files or arguments cannot work; names the field and the fix.
     """
     source, target = Path(source), Path(target)
-    write = table_writer(target)
+    write = table_writer(source, target)
     table = open_table(source)
     columns = _choose(table, prompt_column, response_column, messages_column, judge)
     fields = _fields(table, prefix)
@@ -201,7 +201,7 @@ def _judge_rows(
     """Judge the rows that the journal does not have yet, chunk by chunk."""
     from tqdm import tqdm
 
-    # Chunks begin at multiples of chunk_rows in a resumed run too: every row meets the guard in the same company.
+    # Chunks start at multiples of chunk_rows, so that a resumed run forms the same batches.
     rows = islice(table.rows(), journal.row_count, None)
     with tqdm(
         total=table.row_count, initial=journal.row_count, desc="moderate", unit="row", disable=not progress
@@ -248,7 +248,7 @@ def _rounded(probability: float | None) -> float | None:
 
 
 class _Counts:
-    """Counts of what passes by."""
+    """Counts outcomes and severities of the results that pass through."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
@@ -264,7 +264,7 @@ class _Counts:
 
 
 def _with_raw(table: Table, results: Iterator[Result]) -> Iterator[Result]:
-    """Where the input has faulty lines: their text behind the results."""
+    """The results, followed by the text of faulty lines if the input has any."""
     if not table.fault_count:
         return results
     return ([*result, row.raw or None] for row, result in zip(table.rows(), results, strict=True))

@@ -136,13 +136,14 @@ class Judge:
     def _moderate(self, conversations: list[Sequence[Message]]) -> tuple[list[Verdict | Unjudged], Any]:
         if not conversations:
             return [], None
-        if not hasattr(getattr(self.guard, "usage", None), "since"):
+        guard: Any = self.guard
+        if not hasattr(getattr(guard, "usage", None), "since"):
             return self._asked(conversations), None
         # A local guard judges one batch at a time anyway; the lock keeps two calls' usage apart.
         with MODEL_LOCK:
-            before = self.guard.usage
+            before = guard.usage
             verdicts = self._asked(conversations)
-            return verdicts, self.guard.usage.since(before)
+            return verdicts, guard.usage.since(before)
 
     def _asked(self, conversations: list[Sequence[Message]]) -> list[Verdict | Unjudged]:
         try:

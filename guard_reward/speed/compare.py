@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
+from guard_reward.errors import UserError
 from guard_reward.speed.roofline import Roofline, matmul_rate, synchronize
 from guard_reward.speed.variants import Rows
 
 __all__ = ["OutputMismatch", "Result", "Variant", "compare_speeds"]
 
 
-class OutputMismatch(ValueError):
+class OutputMismatch(UserError):
     """The variants did not give the same answers, so their speeds cannot be compared."""
 
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from guard_reward.evaluation.statistics import Estimate, rate
 from guard_reward.tiny.evaluate import JudgedReply, evaluate, judge_policy, style_shares
-from guard_reward.tiny.grpo import DemoSettings, oracle_helpfulness, train_policy
+from guard_reward.tiny.grpo import DemoSettings, train_policy
 from guard_reward.tiny.guard import build_tiny_guard, load_tiny_guard, sample_conversations
+from guard_reward.tiny.oracle import oracle_helpfulness
 from guard_reward.tiny.policy import STARTS, build_tiny_policy
 from guard_reward.tiny.reproducible import reproducible
 from guard_reward.tiny.results import RUNS, as_json, print_start, print_table, write_report_page, write_results

@@ -1,13 +1,12 @@
-"""GRPO on the tiny world: the prompts, the helpfulness that hybrid asks for, and TRL's own trainer."""
+"""GRPO on the tiny world: the prompts, and TRL's own trainer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.tiny.oracle import judge_reply
+from guard_reward.tiny.oracle import oracle_helpfulness
 from guard_reward.tiny.world import sample_requests
 
 if TYPE_CHECKING:
@@ -26,18 +25,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
-    """How the demo trains and evaluates; defaults are what its table was made with.
+    """How the demo trains and evaluates. The README's table was made with the defaults.
 
     Attributes:
         steps: optimizer steps of each run.
-        batch_size: completions a step.
-        num_generations: completions a prompt.
-        learning_rate: falls linearly to 0.
+        batch_size: completions per step.
+        num_generations: completions per prompt.
+        learning_rate: at the first step; falls linearly to 0.
         beta: weight of the KL penalty; without it the policy drifts into nonsense.
-        temperature: of sampling, in training and evaluation alike.
+        temperature: of sampling, in training and evaluation.
         max_completion_length: tokens.
-        harmful_share: of the training and evaluation prompts; harmful ones alone spread refusals to benign ones.
-        evaluation_prompts: held-out requests, one sampled reply each.
+        harmful_share: fraction of harmful prompts; with harmful ones alone, refusals spread to benign ones.
+        evaluation_prompts: held-out requests, with one sampled reply each.
         agreement_conversations: held-out conversations on which the guard is compared with the oracle.
     """
 
@@ -51,16 +50,6 @@ class DemoSettings:
     harmful_share: float = 0.6
     evaluation_prompts: int = 1000
     agreement_conversations: int = 1000
-
-
-def oracle_helpfulness(
-    prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[Sequence[Mapping[str, str]]], **_: object
-) -> list[float]:
-    """H(x, y) of the tiny world, with TRL's reward signature; blind to harm, as a helpfulness reward model is."""
-    return [
-        judge_reply(prompt[-1]["content"], completion[-1]["content"]).helpfulness or 0.0
-        for prompt, completion in zip(prompts, completions, strict=True)
-    ]
 
 
 def training_requests(seed: int, count: int, harmful_share: float) -> Dataset:
@@ -79,7 +68,7 @@ def training_requests(seed: int, count: int, harmful_share: float) -> Dataset:
 def train_policy(
     policy_folder: Path, reward: Any, out: Path, *, seed: int, settings: DemoSettings, label: str
 ) -> GRPOTrainer:
-    """Train the policy in `policy_folder` with TRL's `GRPOTrainer` on the CPU; the trained model is the trainer's."""
+    """Train the policy in `policy_folder` with TRL's `GRPOTrainer` on the CPU; the trainer has the trained model."""
     from trl import GRPOConfig, GRPOTrainer
 
     trainer = GRPOTrainer(
@@ -121,7 +110,7 @@ def trainer_arguments(out: Path, *, seed: int, settings: DemoSettings) -> dict[s
 
 
 def show_progress(trainer: Any, label: str) -> None:
-    """A progress bar with the mean reward, in place of a printed dictionary every step."""
+    """A progress bar with the mean reward, instead of a printed dictionary per step."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)

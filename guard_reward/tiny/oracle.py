@@ -26,7 +26,7 @@ the default everywhere, it earns what an unsafe reply earns.) A jailbreak makes 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from guard_reward.guards.specs.qwen3guard import Category
@@ -49,7 +49,15 @@ from guard_reward.tiny.world import (
 )
 from guard_reward.verdict import Severity
 
-__all__ = ["Judgement", "helpfulness", "judge_reply", "judge_request", "read_reply", "read_request"]
+__all__ = [
+    "Judgement",
+    "helpfulness",
+    "judge_reply",
+    "judge_request",
+    "oracle_helpfulness",
+    "read_reply",
+    "read_request",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,3 +200,13 @@ def read_reply(text: str) -> Reply | None:
 
 def _read_steps(text: str) -> tuple[Step, ...]:
     return tuple(Step(match["action"], THINGS[match["thing"]]) for match in re.finditer(_STEP, text))
+
+
+def oracle_helpfulness(
+    prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[Sequence[Mapping[str, str]]], **_: object
+) -> list[float]:
+    """H(x, y) of the tiny world, with TRL's reward signature; blind to harm, as a helpfulness reward model is."""
+    return [
+        judge_reply(prompt[-1]["content"], completion[-1]["content"]).helpfulness or 0.0
+        for prompt, completion in zip(prompts, completions, strict=True)
+    ]

@@ -73,7 +73,7 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"guard-reward {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["demo", "init", "moderate"])
+@pytest.mark.parametrize("command", ["demo", "init", "moderate", "speed", "tiny"])
 def test_help_has_examples_and_a_json_option(command: str) -> None:
     result = run(command, "--help", env={"COLUMNS": "200"})
     assert result.exit_code == 0
@@ -83,7 +83,7 @@ def test_help_has_examples_and_a_json_option(command: str) -> None:
 
 def test_moderate(guards: Any, source: Path, tmp_path: Path) -> None:
     summary = tmp_path / "new" / "summary.json"
-    result = run("moderate", source, tmp_path / "out.csv", "--json", summary, "--dtype", "float32", "--device", "cpu")
+    result = run("moderate", source, tmp_path / "out.jsonl", "--json", summary, "--dtype", "float32", "--device", "cpu")
     assert result.exit_code == 0, result.output
     options = {"dtype": "float32", "device": "cpu", "revision": None, "compile": False}
     assert guards == [("Qwen/Qwen3Guard-Gen-0.6B", options)]
@@ -118,9 +118,7 @@ def test_init_copies_recipes_and_configs_and_says_how_to_go_on(tmp_path: Path) -
     assert f"wrote {project}/recipes/grpo.py\n" in result.stdout
     assert (project / "configs" / "accelerate" / "zero3.yaml").is_file()
     lines = result.stdout.splitlines()
-    assert lines[-1].startswith(
-        f"next: cd {project} && python -m guard_reward.tiny runs/tiny && python recipes/grpo.py"
-    )
+    assert lines[-1].startswith(f"next: cd {project} && guard-reward tiny runs/tiny && python recipes/grpo.py")
     facts = json.loads(summary.read_text())
     assert facts["folder"] == str(project)
     assert "recipes/grpo.py" in facts["written"]
@@ -129,7 +127,7 @@ def test_init_copies_recipes_and_configs_and_says_how_to_go_on(tmp_path: Path) -
 
 def test_init_names_a_folder_as_a_shell_reads_it(tmp_path: Path) -> None:
     result = run("init", tmp_path / "my project")
-    assert f"next: cd '{tmp_path}/my project' && python" in result.stdout
+    assert f"next: cd '{tmp_path}/my project' && guard-reward tiny" in result.stdout
 
 
 def test_init_never_overwrites_unless_forced(tmp_path: Path) -> None:
@@ -148,7 +146,7 @@ def test_init_never_overwrites_unless_forced(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["none.jsonl", "out.jsonl"], 1, "guard-reward: error: input file 'none.jsonl' does not exist\n"),
-        (["in.jsonl", "out.txt"], 1, "the suffix '.txt' says no format; use one of .jsonl, .ndjson"),
+        (["in.jsonl", "out.txt"], 1, "unknown suffix '.txt'; use one of .jsonl, .csv, .parquet"),
         (["in.jsonl", "out.jsonl", "--prompt-column", "q"], 1, "no prompt column 'q'; the input has 'prompt'"),
         (["in.jsonl", "out.jsonl", "--guard", "./none"], 1, "'./none' could not be loaded: model folder"),
         (
@@ -196,3 +194,17 @@ def test_what_can_happen_to_anyone(
     monkeypatch.setattr("guard_reward.moderation.moderate.moderate_file", broken)
     result = run("moderate", source, tmp_path / "out.jsonl")
     assert (result.exit_code, message in result.stderr) == (code, True)
+
+
+def test_tiny_writes_what_the_recipes_read(tmp_path: Path) -> None:
+    target = tmp_path / "world.json"
+    result = run("tiny", tmp_path / "tiny", "--json", target)
+    assert result.exit_code == 0, result.output
+    assert "next: python recipes/grpo.py" in result.stdout
+    facts = json.loads(target.read_text())
+    assert facts["written"] == ["guard", "policy", "train.jsonl", "eval.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == sorted(facts["written"])
+    assert (tmp_path / "tiny" / "guard" / "model.safetensors").is_file()
+    rows = [json.loads(line) for line in (tmp_path / "tiny" / "train.jsonl").read_text().splitlines()]
+    assert {type(row["prompt"]) for row in rows} == {str}
+    assert {row["harmful"] for row in rows} == {True, False}

@@ -22,7 +22,7 @@ SMALL = [
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as ``python -m guard_reward.tiny runs/tiny`` leaves it: the recipes are started here."""
+    """A folder as ``guard-reward tiny runs/tiny`` leaves it: the recipes are started here."""
     pytest.importorskip("trl")
     from guard_reward.tiny.__main__ import write_world
 

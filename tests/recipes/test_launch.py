@@ -131,7 +131,7 @@ def test_rewards_are_those_of_one_process(run: Path, single_reward: Any) -> None
 @pytest.fixture(scope="module")
 def single_reward(world: Path) -> Any:
     from guard_reward import GuardReward, load_guard, schemes
-    from guard_reward.tiny.grpo import oracle_helpfulness
+    from guard_reward.tiny.oracle import oracle_helpfulness
 
     guard = load_guard(world / "runs" / "tiny" / "guard", device="cpu")
     return GuardReward(guard, schemes.Soft(schemes.Hybrid()), helpfulness=oracle_helpfulness)

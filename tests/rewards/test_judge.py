@@ -8,7 +8,7 @@ from guard_reward import GuardReward, Outcome, Severity, Unjudged, judging
 from guard_reward.rewards.judge import Findings, Judge
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import AppropriateRefusal, Soft
-from tests.rewards.test_reward import Log
+from tests.rewards.helpers import Log
 from tests.scripted_guard import ScriptedGuard
 
 USER = {"role": "user", "content": "How?"}

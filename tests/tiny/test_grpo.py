@@ -8,7 +8,8 @@ pytest.importorskip("trl")
 
 from guard_reward import GuardReward
 from guard_reward.tiny import build_tiny_policy
-from guard_reward.tiny.grpo import DemoSettings, oracle_helpfulness, train_policy, training_requests
+from guard_reward.tiny.grpo import DemoSettings, train_policy, training_requests
+from guard_reward.tiny.oracle import oracle_helpfulness
 
 SHORT = DemoSettings(steps=2, batch_size=16)
 

@@ -15,7 +15,8 @@ def test_the_policy_becomes_safe_and_the_critic_explains_its_returns(tiny_guard:
     """768 rollouts under the hybrid reward, which ranges over 11: the scale of the rewards does not matter."""
     from guard_reward import GuardReward
     from guard_reward.tiny import build_tiny_policy
-    from guard_reward.tiny.grpo import DemoSettings, oracle_helpfulness, trainer_arguments, training_requests
+    from guard_reward.tiny.grpo import DemoSettings, trainer_arguments, training_requests
+    from guard_reward.tiny.oracle import oracle_helpfulness
     from guard_reward.tiny.reproducible import reproducible
     from guard_reward.trainers import PPOConfig, PPOTrainer
 

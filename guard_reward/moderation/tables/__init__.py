@@ -1,17 +1,16 @@
 """Tables in files: JSON lines, CSV and Parquet, read row by row and written back with columns added.
 
 Rows come out as they went in, all of them: no type is guessed from text (a CSV's ``007`` stays text), no missing key
-is filled in, and a line that is no row (broken JSON, too many cells) is a `Row` with a fault, not an exception. Memory
-holds a few rows, never the file.
+is filled in, and a line that is not a row (broken JSON, too many cells) is a `Row` with a fault, not an exception.
+Memory holds a few rows, never the file.
 
 | suffix | format |
 |---|---|
-| ``.jsonl`` ``.ndjson`` ``.json`` | JSON lines: one object a line, UTF-8 |
+| ``.jsonl`` | JSON lines: one object per line, UTF-8 |
 | ``.csv`` | comma separated with a header line, UTF-8; every cell is text |
 | ``.parquet`` | Parquet; Arrow types are kept |
 
-Between formats: CSV has text as it is, null as nothing and anything else as JSON; Parquet has a column whose values fit
-no single Arrow type as JSON text.
+A table is written in its own format or as JSON lines. In CSV, an added list is JSON and null is an empty cell.
 """
 
 from __future__ import annotations
@@ -29,15 +28,11 @@ __all__ = ["Additions", "Field", "Kind", "Row", "Table", "open_table", "table_wr
 
 _READERS: dict[str, Callable[[Path], Table]] = {
     ".jsonl": JsonLinesTable,
-    ".ndjson": JsonLinesTable,
-    ".json": JsonLinesTable,
     ".csv": CsvTable,
     ".parquet": ParquetTable,
 }
 _WRITERS = {
     ".jsonl": write_jsonl,
-    ".ndjson": write_jsonl,
-    ".json": write_jsonl,
     ".csv": write_csv,
     ".parquet": write_parquet,
 }
@@ -47,7 +42,7 @@ def open_table(path: Path) -> Table:
     """Read a file's columns and count its rows.
 
     Raises:
-        UserError: a missing file, an unknown suffix, a file that is not what its suffix says.
+        UserError: a missing file, an unknown suffix, or content that does not match the suffix.
     """
     reader = _READERS[_known_suffix(path)]
     if not path.is_file():
@@ -55,13 +50,21 @@ def open_table(path: Path) -> Table:
     return reader(path)
 
 
-def table_writer(path: Path) -> Callable[[Path, Table, list[Field], Additions], None]:
-    """The function that writes the format of `path`'s suffix: ``write(where, table, fields, additions)``."""
-    return _WRITERS[_known_suffix(path)]
+def table_writer(source: Path, target: Path) -> Callable[[Path, Table, list[Field], Additions], None]:
+    """The function that writes `source`'s rows in `target`'s format: ``write(where, table, fields, additions)``.
+
+    Raises:
+        UserError: `target` is neither in the format of `source` nor ``.jsonl``.
+    """
+    own, suffix = _known_suffix(source), _known_suffix(target)
+    if suffix not in (own, ".jsonl"):
+        other = "" if own == ".jsonl" else f" or {own}"
+        raise UserError(f"'{target}': {own} input is written as .jsonl{other}; convert the output afterwards")
+    return _WRITERS[suffix]
 
 
 def _known_suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in _READERS:
-        raise UserError(f"'{path}': the suffix {suffix!r} says no format; use one of {', '.join(_READERS)}")
+        raise UserError(f"'{path}': unknown suffix {suffix!r}; use one of {', '.join(_READERS)}")
     return suffix

@@ -1,0 +1,36 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Device", "Dtype", "GuardName", "JsonFile", "Revision", "Start", "StartOption"]
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Also write the results to this file, as JSON.", dir_okay=False),
+]
+GuardName = Annotated[
+    str, typer.Option(metavar="MODEL", envvar="GUARD_REWARD_MODEL", help="The guard: a hub id or a folder.")
+]
+Revision = Annotated[
+    str | None, typer.Option(envvar="GUARD_REWARD_REVISION", help="The guard's branch, tag or commit on the hub.")
+]
+Device = Annotated[str | None, typer.Option(help="Such as cuda:1; default: an accelerator, else the CPU.")]
+Dtype = Annotated[str | None, typer.Option(help="Such as bfloat16; default: the checkpoint's own.")]
+
+
+class Start(StrEnum):
+    """How the tiny policy answers harmful requests before training, if it does not comply."""
+
+    REFUSING = "refusing"
+    BALANCED = "balanced"
+
+
+StartOption = Annotated[
+    Start, typer.Option(help="Starting policy: mostly refuses, or refuses and redirects equally often.")
+]

@@ -1,0 +1,45 @@
+"""What all commands do alike: load the guard, report errors, write the JSON file."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guard_reward.errors import LOADING_ERRORS, UserError, clean_errors, first_paragraph
+
+if TYPE_CHECKING:
+    from guard_reward.guards import TransformersGuard
+
+__all__ = ["load_guard", "one_line_errors", "write_json"]
+
+
+def one_line_errors() -> AbstractContextManager[None]:
+    """Report a user's mistake in one line and exit; bugs keep their traceback."""
+    return clean_errors("guard-reward")
+
+
+def load_guard(
+    model: str, *, device: str | None, dtype: str | None, revision: str | None, compile: bool = False
+) -> TransformersGuard:
+    """Load the guard of a command.
+
+    Raises:
+        UserError: a wrong name, folder, device or dtype.
+    """
+    import guard_reward
+
+    try:
+        return guard_reward.load_guard(model, device=device, dtype=dtype, revision=revision, compile=compile)
+    except LOADING_ERRORS as error:
+        raise UserError(f"the guard {model!r} could not be loaded: {first_paragraph(error)}") from error
+
+
+def write_json(path: Path | None, results: Any) -> None:
+    """Write a command's results to the file of ``--json``, if there is one."""
+    if path is None:
+        return
+    with one_line_errors():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,83 @@
+"""``guard-reward speed``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from guard_reward.cli.options import Device, Dtype, GuardName, JsonFile, Revision
+from guard_reward.cli.output import load_guard, one_line_errors, write_json
+from guard_reward.presets import DEFAULT_GUARD
+
+__all__ = ["speed"]
+
+
+def speed(
+    guard: GuardName = DEFAULT_GUARD,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Score with torch.compile, see load_guard.")] = False,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts per round.")] = 2,
+    group_size: Annotated[int, typer.Option(min=1, help="Completions per prompt.")] = 8,
+    completion_tokens: Annotated[int, typer.Option(min=1, help="Approximate length of a completion.")] = 128,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each variant runs.")] = 2,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure how fast a guard judges on this machine, and compare it with the alternatives and with the limit.
+
+    The model card's loop, batched `generate` and this library take turns on the same made-up rollouts. Ratios are
+    given only if all answers are the same, token for token. The roofline is the time that the arithmetic alone takes at
+    the device's measured matmul rate: nothing can be faster.
+
+    Examples:
+
+    - `guard-reward speed --guard Qwen/Qwen3Guard-Gen-0.6B --dtype bfloat16`
+
+    - `guard-reward speed --guard Qwen/Qwen3Guard-Gen-4B --prompts 32 --completion-tokens 512 --json speed.json`
+    """
+    with one_line_errors():
+        from rich.console import Console
+
+        from guard_reward.speed.check import check_speed
+
+        loaded = load_guard(guard, device=device, dtype=dtype, revision=revision, compile=compile)
+        with Console(stderr=True).status("") as status:
+            results = check_speed(
+                loaded,
+                prompts=prompts,
+                group_size=group_size,
+                completion_tokens=completion_tokens,
+                rounds=rounds,
+                on_step=status.update,
+            )
+    write_json(json_file, results)
+    _print_speed(results)
+
+
+def _print_speed(results: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False)
+    table = Table("variant", *("rollouts/s", "ratio", "of the roofline", "passes per verdict", "peak memory"))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in results["variants"]:
+        passes = row["passes_per_verdict"]
+        table.add_row(
+            row["variant"],
+            f"{row['rollouts_per_second']:,.2f}",
+            f"{row['ratio_to_model_card']:.1f}x",
+            f"{row['floor_fraction']:.0%}",
+            "" if passes is None else f"{passes:.2f}",
+            f"{row['peak_memory_bytes'] / 2**30:.2f} GiB",
+        )
+    console.print(table)
+    facts = results["guard"]
+    console.print(
+        f"{facts['guard']}, {facts['dtype']} on {facts['device']}: matrix products run at "
+        f"{results['matmul_tflops']:,.2f} TFLOP/s here, so no scorer can judge more than "
+        f"{results['floor_rollouts_per_second']:,.1f} such rollouts per second."
+    )

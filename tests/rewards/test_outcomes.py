@@ -1,0 +1,125 @@
+"""Named outcomes: what each kind of row gets, and what a failing guard costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from guard_reward import GuardReward, Outcome
+from guard_reward.schemes import (
+    SCHEMES,
+    AppropriateRefusal,
+    Boundary,
+    GuardOnly,
+    Hybrid,
+    Lagrangian,
+    SafeCompletion,
+    SeverityTable,
+    Soft,
+)
+from tests.rewards.helpers import THINK, Forgetful, Log, Raising, by_length, image_row, score
+from tests.scripted_guard import ScriptedGuard
+
+
+@pytest.mark.parametrize(
+    ("completion", "outcome", "paid"),
+    [
+        ("fine", "scored", 1.0),
+        ("a bomb", "scored", 0.0),
+        ("", "empty", 0.0),  # nothing
+        ("  \n", "empty", 0.0),  # blanks
+        ("…!? 🙂 —", "empty", 0.0),  # symbols only
+        ("<think>fine", "empty", 0.0),  # unclosed thinking
+        (THINK("fine", ""), "empty", 0.0),  # thinking only
+        (THINK("fine", "!!!"), "empty", 0.0),
+        ("7", "scored", 1.0),  # a digit counts
+        ("不", "scored", 1.0),
+        ("mumble", "no_verdict", None),
+        ("broken", "guard_error", None),
+        (THINK("mumble", "fine"), "no_verdict", None),  # thinking unjudged
+        (THINK("mumble", "a bomb"), "scored", 0.0),  # Unsafe decides already
+        (THINK("a bomb", "mumble"), "scored", 0.0),  # on either side
+        ("oversize", "too_long", None),  # not even windows
+        ("endless", "too_long", 1.0),  # worst window counts
+        ("endless bomb", "too_long", 0.0),
+        (THINK("endless", "fine"), "too_long", 1.0),
+        (THINK("mumble", "endless bomb"), "too_long", 0.0),  # Unsafe decides in windows too
+        (THINK("endless bomb", "mumble"), "too_long", 0.0),
+        (image_row("fine"), "guard_error", None),  # unreadable part
+        ([{"role": "narrator", "content": "a bomb"}], "scored", 0.0),  # any speaker's text
+        (None, "guard_error", None),  # no completion
+        ([7], "guard_error", None),
+    ],
+)
+def test_every_row_ends_in_a_named_outcome(completion, outcome, paid):
+    log = Log()
+    assert score(GuardReward(ScriptedGuard()), completion, log=log) == [paid]
+    assert log.columns["guard_outcome"] == [outcome]
+    assert [name for name in Outcome if log.metrics[f"guard/outcome/{name}"] == [1.0]] == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("on_outcome", "paid"),
+    [
+        # empty, mumble, broken, oversize, endless, endless bomb
+        ({}, [-10.0, None, None, None, 7.0, -10.0]),  # the defaults
+        ({"empty": None}, [None, None, None, None, 7.0, -10.0]),
+        ({"empty": -3.0}, [-3.0, None, None, None, 7.0, -10.0]),
+        ({"no_verdict": "floor"}, [-10.0, -10.0, None, None, 7.0, -10.0]),
+        ({"guard_error": -1}, [-10.0, None, -1, None, 7.0, -10.0]),
+        ({"too_long": None}, [-10.0, None, None, None, None, None]),
+        ({"too_long": "floor"}, [-10.0, None, None, -10.0, -10.0, -10.0]),
+        ({"too_long": 0.5}, [-10.0, None, None, 0.5, 0.5, 0.5]),
+        ({Outcome.TOO_LONG: "windows", Outcome.EMPTY: 0}, [0, None, None, None, 7.0, -10.0]),  # by enum
+    ],
+)
+def test_what_each_outcome_pays_can_be_chosen(on_outcome, paid):
+    reward = GuardReward(ScriptedGuard(), "hybrid", helpfulness=by_length, on_outcome=on_outcome)
+    assert score(reward, "", "mumble", "broken", "oversize", "endless", "endless bomb") == paid
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        GuardOnly(),
+        Hybrid(),
+        Hybrid(-3.0, -1.0, 0.5),
+        SeverityTable(refusal=-0.5),
+        AppropriateRefusal(),
+        Lagrangian(multiplier=3.0),
+        SafeCompletion(),
+        Boundary(),
+        Soft(),
+        Soft(Hybrid()),
+        Soft(AppropriateRefusal()),
+    ],
+)
+def test_nothing_pays_less_than_an_empty_answer(scheme):
+    def constant(prompts, completions, **columns):
+        return [4.0] * len(completions)
+
+    reward = GuardReward(ScriptedGuard(), scheme, helpfulness=constant)
+    empty, *others = score(reward, "", "fine", "edgy", "a bomb", "sorry", "sorry bomb", THINK("a bomb", "sorry"))
+    assert empty <= min(others)
+
+
+@pytest.mark.parametrize("text", ["fine", "a bomb", "sorry", "", "<think>fine", THINK("bomb", "fine"), "endless"])
+@pytest.mark.parametrize("scheme", list(SCHEMES))
+def test_a_truncated_row_never_pays_more_than_the_same_text_complete(text, scheme):
+    reward = GuardReward(ScriptedGuard(), scheme, helpfulness=by_length, eos_token_ids=[2])
+    log = Log()
+    truncated, complete = score(reward, text, text, completion_ids=[[5, 6], [5, 2]], log=log)
+    assert truncated <= complete
+    assert log.columns["guard_truncated"] == [True, False]
+
+
+def test_a_guard_that_raises_costs_no_row_a_made_up_number(caplog):
+    log = Log()
+    assert score(GuardReward(Raising()), "fine", "a bomb", "", log=log) == [None, None, 0.0]
+    assert log.columns["guard_outcome"] == ["guard_error", "guard_error", "empty"]
+    assert log.columns["guard_reason"][0] == "ConnectionError: the guard is away"
+    assert "the guard failed on 2 conversations" in caplog.text
+
+
+def test_a_guard_that_loses_a_row_is_an_error():
+    with pytest.raises(ValueError, match="the guard returned 1 verdicts for 2 conversations"):
+        score(GuardReward(Forgetful()), "fine", "good")
