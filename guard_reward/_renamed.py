@@ -24,7 +24,7 @@ _NEW_NAMES = {
     "helpfulness": "rewards.reward_model",
     "judging": "rewards.judge",
     "labels": "rewards.labels",
-    "launch.data": "prompts.sets",
+    "launch.data": "prompts",
     "launch.errors": "errors",
     "launch.files": "launch.scaffold",
     "metrics": "rewards.metrics",

@@ -1,6 +1,6 @@
-"""The reward's own settings, and the reward made of them.
+"""The reward's settings, and the reward that is built from them.
 
-Everything else that can be tuned is TRL's: its trainer configs and its `ModelConfig` stand beside this one.
+All other settings are TRL's: its trainer configs and its `ModelConfig`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import inspect
 import json
 import re
 import sys
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -30,9 +31,9 @@ _DOTTED_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 @dataclass
 class GuardRewardConfig:
-    """Which guard judges, and what its verdicts pay; the options of `guard_reward.GuardReward` as plain values.
+    """Which guard judges, and how its verdicts are rewarded: the options of `guard_reward.GuardReward` as plain values.
 
-    >>> GuardRewardConfig("Qwen/Qwen3Guard-Gen-4B", scheme="hybrid", scheme_values='{"unsafe": -20}').scheme_values
+    >>> GuardRewardConfig("Qwen/Qwen3Guard-Gen-4B", scheme="hybrid", scheme_kwargs='{"unsafe": -20}').scheme_kwargs
     {'unsafe': -20}
     """
 
@@ -51,12 +52,12 @@ class GuardRewardConfig:
     )
     guard_sleep: bool = field(
         default=False,
-        metadata={"help": "Keep the guard in main memory while the policy trains; frees its share of the GPU."},
+        metadata={"help": "Keep the guard in main memory while the policy trains; frees its GPU memory."},
     )
     scheme: str = field(
-        default="guard_only", metadata={"help": f"What verdicts pay, by plain name: {', '.join(SCHEMES)}."}
+        default="guard_only", metadata={"help": f"How verdicts become rewards, by plain name: {', '.join(SCHEMES)}."}
     )
-    scheme_values: dict[str, Any] | str | None = field(
+    scheme_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": """The scheme's values: a mapping in YAML, JSON here: '{"unsafe": -20, "refusal": -15}'."""},
     )
@@ -71,8 +72,8 @@ class GuardRewardConfig:
     helpfulness: str | None = field(
         default=None,
         metadata={
-            "help": "Reward model of schemes that want helpfulness: a hub id, a folder, or package.module.callable "
-            "with TRL's reward signature."
+            "help": "Helpfulness, for schemes that use it: a reward model's hub id or folder, or "
+            "package.module.callable with TRL's reward signature."
         },
     )
     helpfulness_revision: str | None = field(
@@ -85,16 +86,32 @@ class GuardRewardConfig:
     on_outcome: dict[str, Any] | str | None = field(
         default=None,
         metadata={
-            "help": "What rows without an ordinary verdict pay: a number, floor, or null for no part in training. "
+            "help": "Reward of rows without an ordinary verdict: a number, floor, or null to leave them out. "
             """JSON here: '{"empty": -10, "no_verdict": null}'."""
         },
+    )
+    scheme_values: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Old name of scheme_kwargs, for one more version."}
     )
 
     def __post_init__(self) -> None:
         if not self.guard:
             raise UserError("guard: name one, such as Qwen/Qwen3Guard-Gen-4B, or a folder")
-        self.scheme_values = _mapping(self.scheme_values, "scheme_values")
+        self._take_old_name()
+        self.scheme_kwargs = _mapping(self.scheme_kwargs, "scheme_kwargs")
         self.on_outcome = _mapping(self.on_outcome, "on_outcome")
+
+    def _take_old_name(self) -> None:
+        if self.scheme_values is None:
+            return
+        if self.scheme_kwargs is not None:
+            raise UserError("scheme_values: this is the old name of scheme_kwargs; give only scheme_kwargs")
+        warnings.warn("scheme_values is now called scheme_kwargs", FutureWarning, stacklevel=4)
+        self.scheme_kwargs, self.scheme_values = self.scheme_values, None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings under their present names."""
+        return {name: value for name, value in asdict(self).items() if name != "scheme_values"}
 
 
 def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bool = False) -> GuardReward:
@@ -116,7 +133,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
     scheme = _make_scheme(config)
     found = _find_helpfulness(config.helpfulness)
     _check_options_of_helpfulness(config, found)
-    if found is None and getattr(scheme, "needs_helpfulness", False):
+    if found is None and scheme.needs_helpfulness:
         raise UserError(
             f"helpfulness: the scheme {config.scheme!r} needs it; give a reward model's hub id or folder, or the "
             "dotted path of a callable"
@@ -135,7 +152,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             helpfulness=helpfulness,
             thinking=config.thinking,
             controversial=_controversial(config.controversial),
-            on_outcome=_pay(config.on_outcome),
+            on_outcome=_outcome_rewards(config.on_outcome),
             prompt_label_column="harmful" if labelled else None,
             eos_token_ids=policy.eos_token_ids,
             thinking_prefilled=policy.thinking_prefilled,
@@ -146,30 +163,30 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
 
 
 def _make_scheme(config: GuardRewardConfig) -> Scheme:
-    """The scheme of that plain name with its values, each of which it has to have."""
+    """The scheme with this name and these values."""
     if config.scheme not in SCHEMES:
         raise UserError(f"scheme: there is no {config.scheme!r}; there are {', '.join(SCHEMES)}")
     make = SCHEMES[config.scheme]
-    values = _mapping(config.scheme_values, "scheme_values") or {}
+    values = _mapping(config.scheme_kwargs, "scheme_kwargs") or {}
     known = list(inspect.signature(make).parameters)
     if unknown := [name for name in values if name not in known]:
         raise UserError(
-            f"scheme_values: {config.scheme} has no {', '.join(unknown)}; it has {', '.join(known) or 'no values'}"
+            f"scheme_kwargs: {config.scheme} has no {', '.join(unknown)}; it has {', '.join(known) or 'no values'}"
         )
     try:
         return make(**read_values(make, values))
     except UserError:
         raise
     except (TypeError, ValueError) as error:
-        raise UserError(f"scheme_values: {error}") from error
+        raise UserError(f"scheme_kwargs: {error}") from error
 
 
 def _find_helpfulness(name: str | None) -> Any:
-    """A callable where `name` is a dotted path; else `name` itself, for a reward model to be loaded from."""
+    """A callable if `name` is a dotted path; else `name` itself, a reward model's hub id or folder."""
     if name is None or not _DOTTED_PATH.fullmatch(name) or Path(name).exists():
         return name
     module, _, attribute = name.rpartition(".")
-    sys.path.insert(0, "")  # a script's own folder is on the path, the one where it was started is not
+    sys.path.insert(0, "")  # the script's folder is on the path, the working directory is not
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
@@ -187,7 +204,7 @@ def _check_options_of_helpfulness(config: GuardRewardConfig, found: Any) -> None
     given = [name for name in ("helpfulness_revision", "helpfulness_dtype") if getattr(config, name)]
     if given:
         raise UserError(
-            f"{', '.join(given)}: goes with a reward model, by its hub id or folder in helpfulness; found "
+            f"{', '.join(given)}: only with a reward model (a hub id or folder) in helpfulness; found "
             + ("none" if found is None else f"the callable {config.helpfulness}")
         )
 
@@ -209,28 +226,28 @@ def _controversial(value: Any) -> Any:
     return None if value is None else read_controversial(value, "controversial")
 
 
-def _pay(on_outcome: Mapping[str, Any] | str | None) -> dict[str, Any] | None:
-    """What outcomes pay: words and null as they are, all else as numbers."""
-    pay = _mapping(on_outcome, "on_outcome")
-    return pay and {name: _read_pay(value, f"on_outcome: {name}") for name, value in pay.items()}
+def _outcome_rewards(on_outcome: Mapping[str, Any] | str | None) -> dict[str, Any] | None:
+    """Rewards by outcome: words and null as they are, everything else as numbers."""
+    rewards = _mapping(on_outcome, "on_outcome")
+    return rewards and {name: _outcome_reward(value, f"on_outcome: {name}") for name, value in rewards.items()}
 
 
-def _read_pay(value: Any, name: str) -> Any:
+def _outcome_reward(value: Any, name: str) -> Any:
     if value is None or value in ("floor", "windows"):
         return value
     try:
         return read_number(value, name)
     except UserError as error:
-        raise UserError(f"{error}; or say floor, or null for no part in training") from error
+        raise UserError(f"{error}; or floor, or null to leave the row out") from error
 
 
 def _mapping(value: Mapping[str, Any] | str | None, name: str) -> dict[str, Any] | None:
-    """A mapping from YAML as it is, one from the command line out of its JSON."""
+    """A mapping; on the command line it is JSON text."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except json.JSONDecodeError as error:
-            raise UserError(f"{name}: no JSON: {error}") from error
+            raise UserError(f"{name}: not JSON: {error}") from error
     if value is not None and not isinstance(value, Mapping):
         raise UserError(f"{name}: should be a mapping, found {value!r}")
     return None if value is None else dict(value)

@@ -1,4 +1,4 @@
-"""A YAML file and the command line → configs, through TRL's own parser."""
+"""A YAML file and the command line → configs, with TRL's own parser."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["make_parser", "parse"]
 
 
 class _HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
-    """Defaults are shown where there are any, and the examples keep their lines."""
+    """Shows defaults if there are any, and keeps the examples' line breaks."""
 
     def _get_help_string(self, action: Action) -> str | None:
         return action.help if action.default in (None, []) else super()._get_help_string(action)
 
 
 class _RecipeParser(TrlParser):
-    """TRL's parser; a mistake is one line, without the usage of some three hundred options."""
+    """TRL's parser, but a mistake is one line, without the usage of three hundred options."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
@@ -37,7 +37,7 @@ def make_parser(configs: Sequence[type], description: str) -> TrlParser:
     """The parser of a recipe.
 
     Args:
-        configs: dataclasses in the order in which they are wanted; those that name their group lead the help.
+        configs: dataclasses, in the order of the result; those that name their group come first in the help.
         description: the recipe's docstring: a first paragraph, then the examples.
     """
     first, _, examples = description.partition("\n\n")
@@ -47,15 +47,15 @@ def make_parser(configs: Sequence[type], description: str) -> TrlParser:
         description=first,
         epilog=examples,
         formatter_class=_HelpFormatter,
-        allow_abbrev=False,  # the record would not know `--hub_tok` for a secret
+        allow_abbrev=False,  # the record would not recognise `--hub_tok` as a secret
     )
-    parser._action_groups.sort(key=lambda group: group.title == "options")  # ours first, TRL's hundreds behind them
+    parser._action_groups.sort(key=lambda group: group.title == "options")  # ours first, then TRL's hundreds
     parser.set_defaults(**_defaults_of_cpu_ranks())
     return parser
 
 
 def parse(configs: Sequence[type], description: str, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
-    """Read the YAML file behind ``--config`` and the command line, which has the last word.
+    """Read the YAML file of ``--config`` and the command line, which overrides it.
 
     Args:
         configs: dataclasses to fill.
@@ -66,8 +66,8 @@ def parse(configs: Sequence[type], description: str, arguments: Sequence[str] | 
         One instance of each class.
 
     Raises:
-        UserError: a file that cannot be read, a key that no class has, a value that a class refuses, processes or
-            DeepSpeed that got lost between launcher and config.
+        UserError: the file cannot be read, a key is unknown, a value is refused, or launcher and config disagree about
+            processes or DeepSpeed.
     """
     try:
         parsed = make_parser(configs, description).parse_args_and_config(
@@ -95,19 +95,19 @@ def _config_apart(arguments: Sequence[str]) -> list[str]:
 
 def _explained(error: BaseException) -> str:
     if isinstance(error, IndexError):
-        return "--config needs the path of a YAML file behind it"
+        return "--config needs the path of a YAML file"
     text = " ".join(str(error).split())
     if unknown := re.match(
         r"(Unknown arguments from config file|Some specified arguments are not used)[^\[]*(\[.*?\])", text
     ):
-        where = "the config file" if unknown[1].startswith("Unknown") else "the command line"
+        where = "in the config file" if unknown[1].startswith("Unknown") else "on the command line"
         names = ", ".join(re.findall(r"--([\w-]+)", unknown[2])) or unknown[2]
-        return f"{where} has what no option is called: {names}; --help lists them all"
+        return f"unknown option(s) {where}: {names} (see --help)"
     return text
 
 
 def _defaults_of_cpu_ranks() -> dict[str, Any]:
-    """What several processes without an accelerator need to find each other: each would take itself for the only one.
+    """Settings that several processes without an accelerator need; without them each trains alone.
 
     accelerate's own file may say ``use_cpu``, but its launchers do not pass that on to the trainer.
     """
@@ -126,14 +126,14 @@ def _uses_deepspeed() -> bool:
 
 
 def _check_processes(args: TrainingArguments) -> None:
-    """Whether accelerate has understood what was launched: on a CPU it may not, and train on without a word."""
+    """Check that accelerate sees all launched processes: on a CPU it may not, and each would train alone."""
     if _uses_deepspeed() and args.use_cpu:
         raise UserError(
-            "use_cpu: true would switch DeepSpeed off; leave it out, and where there is a GPU hide it with "
+            "use_cpu: true switches DeepSpeed off; leave it out. If there is a GPU, hide it with "
             "CUDA_VISIBLE_DEVICES= DS_ACCELERATOR=cpu"
         )
     if args.world_size != _launched_processes():
         raise UserError(
-            f"{_launched_processes()} processes were launched, and each takes itself for one of {args.world_size}; on "
+            f"{_launched_processes()} processes were launched, but each one counts {args.world_size}; on "
             "a CPU they need use_cpu: true (without DeepSpeed) or ddp_backend: gloo (with it)"
         )

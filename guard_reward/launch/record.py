@@ -1,8 +1,8 @@
-"""What is saved beside the model: how the run was made, for machines and for people.
+"""What is saved next to the model: how the run was made, for machines and for people.
 
-``run_config.json`` holds the guard and its revision, the scheme and its values, every config, the prompts, the versions
-and how many processes of which kind trained. The model card ``README.md`` is TRL's, with a section of ours. Both are
-there from the first step on, so that an interrupted run has them too.
+``run_config.json`` has the guard and its revision, the scheme and its values, all configs, the prompts, the versions,
+and the number and kind of processes. The model card ``README.md`` is TRL's, with one more section. Both are written
+before the first step, so that an interrupted run has them too.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ __all__ = ["read_record", "recorded", "write_record"]
 _LIBRARIES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft", "datasets", "vllm")
 _FILE = "run_config.json"
 _HIDDEN = "HIDDEN"
-# Words of a name that say that its value is a secret; not eos_token, not tokenizer_name, not num_tokens.
+# Names of secrets; not eos_token, tokenizer_name or num_tokens.
 _SECRET = re.compile(r"(?<!eos_)(?<!bos_)(?<!pad_)token(?!s|iz)|secret|password|api_?key", re.IGNORECASE)
 _HUB_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
-_HEADING = "## The guard that rewarded it"
+_HEADING = "## Guard used as the reward"
 
 
 def write_record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -> None:
     """Write ``run_config.json`` and ``README.md`` to the output folder; call it before ``trainer.train()``.
 
     Args:
-        trainer: of TRL's make; its ``args.resume_from_checkpoint`` is the checkpoint that the run goes on from, if any.
-        reward: whose `describe` tells what decided the rewards.
+        trainer: a TRL trainer; its ``args.resume_from_checkpoint`` is the checkpoint that the run resumes from, if any.
+        reward: its `describe` says what decides the rewards.
         configs: the dataclasses that the run was started with.
 
-    Written by the main process alone; all of them may call. The record of a run that is gone on from is kept in
-    ``earlier``, the first launch first.
+    All ranks may call it; the main process writes. The record of a resumed run keeps those of earlier launches in
+    ``earlier``, oldest first.
     """
     record = _record(trainer, reward, configs)
     _extend_model_card(trainer, record)
@@ -62,7 +62,7 @@ def write_record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[An
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record of the last launch in an output folder; an empty one where there is none that can be read."""
+    """The record of the last launch in an output folder; empty if there is none that can be read."""
     try:
         found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -71,7 +71,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """A config's fields as a record has them: of JSON's types, without secrets."""
+    """A config's fields as JSON values, without secrets."""
     values = config.to_dict() if hasattr(config, "to_dict") else asdict(config)
     return json.loads(json.dumps(_without_secrets(values), default=str))
 
@@ -100,7 +100,7 @@ def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -
 
 
 def _is_secret(name: str) -> bool:
-    """Whether what has this name is nobody else's business.
+    """Whether a setting with this name holds a secret.
 
     >>> [_is_secret(name) for name in ("hub_token", "wandb-api-key", "eos_token", "tokenizer_name", "max_tokens")]
     [True, True, False, False, False]
@@ -109,7 +109,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _without_secrets(value: Any) -> Any:
-    """`value` with the values of all secret keys hidden, however deep they are."""
+    """`value` with the values of all secret keys hidden, at any depth."""
     if isinstance(value, Mapping):
         return {
             key: _HIDDEN
@@ -129,20 +129,24 @@ def _without_tokens(arguments: Sequence[str]) -> list[str]:
     ['grpo.py', '--dataset_name=https://me:HIDDEN@host']
     """
     kept: list[str] = []
+    is_hidden = False  # whether the next argument is the value of a secret option
     for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if kept and _is_secret_option(kept[-1]):
-            kept.append(_HIDDEN)
-        elif equals and _is_secret_option(name):
-            kept.append(f"{name}={_HIDDEN}")
-        else:
-            name, equals, value = (name, equals, value) if name.startswith("--") else ("", "", argument)
-            kept.append(_HUB_TOKEN.sub(_HIDDEN, f"{name}{equals}{_hidden_in_json(value)}"))
+        option, value = _option_and_value(argument)
+        if is_hidden or (option and value and _is_secret(option)):
+            value = _HIDDEN
+        elif value:
+            value = _hidden_in_json(value)
+        is_hidden = not is_hidden and value == "" and _is_secret(option)
+        kept.append(_HUB_TOKEN.sub(_HIDDEN, f"{option}={value}" if option and value else option or value))
     return kept
 
 
-def _is_secret_option(argument: str) -> bool:
-    return argument.startswith("--") and "=" not in argument and _is_secret(argument)
+def _option_and_value(argument: str) -> tuple[str, str]:
+    """``--name=value`` and ``--name`` as name and value, anything else as a value; a part that is missing is empty."""
+    if not argument.startswith("--"):
+        return "", argument
+    option, _, value = argument.partition("=")
+    return option, value
 
 
 def _hidden_in_json(text: str) -> str:
@@ -166,7 +170,7 @@ def _versions() -> dict[str, str]:
 
 
 def _extend_model_card(trainer: GRPOTrainer, record: Mapping[str, Any]) -> None:
-    """Add our section wherever the card is made: TRL writes it anew at every checkpoint and before every push."""
+    """Add our section whenever TRL writes the card: at every checkpoint and before every push."""
     make = trainer.create_model_card
 
     def create_model_card(*args: Any, **kwargs: Any) -> None:
@@ -184,8 +188,8 @@ def _section(record: Mapping[str, Any]) -> str:
     prompts = ", ".join(f"{name} ({count:,})" for name, count in record["prompts"]["train"]["sources"].items())
     return f"""{_HEADING}
 
-The rewards of this run are the verdicts of a guard model, given by guard-reward. Whoever evaluates this model should
-take another judge.
+The rewards of this run are verdicts of a guard model, computed by guard-reward. Evaluate this model with a different
+guard from the one it was trained on.
 
 | | |
 |---|---|

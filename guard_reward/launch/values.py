@@ -28,13 +28,13 @@ def read_values(make: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
     {'unsafe': -10.0, 'controversial': 'safe'}
     """
     hints = get_type_hints(make)
-    return {name: _read(hints.get(name, Any), value, f"scheme_values: {name}") for name, value in values.items()}
+    return {name: _read(hints.get(name, Any), value, f"scheme_kwargs: {name}") for name, value in values.items()}
 
 
 def read_number(value: Any, name: str) -> float:
     """A finite number, or a text that is one.
 
-    >>> read_number("2e-2", "scheme_values: unsafe_rate"), read_number(-10, "scheme_values: unsafe")
+    >>> read_number("2e-2", "scheme_kwargs: unsafe_rate"), read_number(-10, "scheme_kwargs: unsafe")
     (0.02, -10)
     """
     try:

@@ -1,4 +1,4 @@
-"""Prompt sets: loading, labelling and mixing them (`guard_reward.prompts.sets`)."""
+"""Prompt sets: what a config file says (`sets`), loading and labelling one (`loading`), mixing several (`mixing`)."""
 
 import lazy_loader
 

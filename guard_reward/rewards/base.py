@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -118,6 +119,32 @@ class BaseGuardReward:
     def outcome_rewards(self) -> Mapping[Outcome, OutcomeReward]:
         """What rows get that did not end in an ordinary verdict."""
         return self._rules.outcome_rewards
+
+    @property
+    def pay(self) -> Mapping[Outcome, OutcomeReward]:
+        """Old name of `outcome_rewards`, for one more version."""
+        warnings.warn("GuardReward.pay is now called outcome_rewards", DeprecationWarning, stacklevel=2)
+        return self.outcome_rewards
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...] | None:
+        """The ids that end a completion; None if they are read from the trainer."""
+        return self._rules.eos_token_ids
+
+    @property
+    def thinking_prefilled(self) -> bool | None:
+        """Whether the policy's template opens the thinking; None if it is read from the trainer."""
+        return self._rules.thinking_prefilled
+
+    @property
+    def prompt_label_column(self) -> str | None:
+        """The column that says which prompts are harmful."""
+        return self._rules.prompt_label_column
+
+    @property
+    def sleep(self) -> bool:
+        """Whether guard and reward model leave the accelerator between calls."""
+        return self._sleep
 
     def __repr__(self) -> str:
         guard = getattr(self.guard, "name", self.guard)

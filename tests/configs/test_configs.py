@@ -116,7 +116,7 @@ def test_no_experiment_trains_a_bfloat16_policy_without_float32_weights() -> Non
 def test_the_reports_setting() -> None:
     guard, data, args, model = read("gspo_hybrid.yaml")
     assert (model.model_name_or_path, guard.guard) == ("Qwen/Qwen3-4B", "Qwen/Qwen3Guard-Gen-4B")
-    assert (guard.scheme, guard.scheme_values, guard.thinking) == (
+    assert (guard.scheme, guard.scheme_kwargs, guard.thinking) == (
         "hybrid",
         {"unsafe": -10, "refusal": -5},
         "separate",

@@ -66,15 +66,15 @@ def test_the_guard_is_loaded_as_asked(loaded: Any) -> None:
         ({"controversial": "safe"}, schemes.GuardOnly(controversial="safe")),
         ({"controversial": "0.5"}, schemes.GuardOnly(controversial=0.5)),  # the command line's
         ({"controversial": 0.5}, schemes.GuardOnly(controversial=0.5)),  # YAML's
-        ({"scheme": "severity", "scheme_values": {"unsafe": -3}}, schemes.SeverityTable(unsafe=-3)),
-        ({"scheme": "severity", "scheme_values": '{"unsafe": -3}'}, schemes.SeverityTable(unsafe=-3)),
+        ({"scheme": "severity", "scheme_kwargs": {"unsafe": -3}}, schemes.SeverityTable(unsafe=-3)),
+        ({"scheme": "severity", "scheme_kwargs": '{"unsafe": -3}'}, schemes.SeverityTable(unsafe=-3)),
         ({"scheme": "soft"}, schemes.Soft()),
         (
-            {"scheme": "soft", "scheme_values": {"scheme": "hybrid"}, "helpfulness": SHORTNESS},
+            {"scheme": "soft", "scheme_kwargs": {"scheme": "hybrid"}, "helpfulness": SHORTNESS},
             schemes.Soft(schemes.Hybrid()),
         ),
         (
-            {"scheme": "hybrid", "scheme_values": {"unsafe": -20, "refusal": -15}, "helpfulness": SHORTNESS},
+            {"scheme": "hybrid", "scheme_kwargs": {"unsafe": -20, "refusal": -15}, "helpfulness": SHORTNESS},
             schemes.Hybrid(unsafe=-20, refusal=-15),
         ),
     ],
@@ -104,7 +104,7 @@ def test_every_plain_name_is_one(loaded: Any, name: str) -> None:
     ],
 )
 def test_values_as_yaml_writes_them(loaded: Any, scheme: str, values: dict[str, Any], made: Any) -> None:
-    assert build(scheme=scheme, scheme_values=values, helpfulness=SHORTNESS).scheme == made
+    assert build(scheme=scheme, scheme_kwargs=values, helpfulness=SHORTNESS).scheme == made
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_values_as_yaml_writes_them(loaded: Any, scheme: str, values: dict[str, 
 )
 def test_values_that_are_none(loaded: Any, scheme: str, values: Any, message: str) -> None:
     with pytest.raises(UserError) as error:
-        build(scheme=scheme, scheme_values=values, helpfulness=SHORTNESS)
-    assert str(error.value).startswith(f"scheme_values: {message}")
+        build(scheme=scheme, scheme_kwargs=values, helpfulness=SHORTNESS)
+    assert str(error.value).startswith(f"scheme_kwargs: {message}")
 
 
 def test_helpfulness_by_its_dotted_path(loaded: Any) -> None:
@@ -168,7 +168,7 @@ def test_a_reward_model_is_loaded_as_asked(loaded: Any, monkeypatch: pytest.Monk
 
 def test_numbers_of_outcomes(loaded: Any) -> None:
     reward = build(on_outcome={"empty": "-1e1", "too_long": "windows", "no_verdict": "floor", "guard_error": None})
-    assert [reward.pay[name] for name in ("empty", "too_long", "no_verdict", "guard_error")] == [
+    assert [reward.outcome_rewards[name] for name in ("empty", "too_long", "no_verdict", "guard_error")] == [
         *(-10.0, "windows"),
         *("floor", None),
     ]
@@ -176,7 +176,11 @@ def test_numbers_of_outcomes(loaded: Any) -> None:
 
 def test_outcomes_and_thinking(loaded: Any) -> None:
     reward = build(on_outcome='{"empty": -10, "no_verdict": null}', thinking="joint")
-    assert (reward.pay["empty"], reward.pay["no_verdict"], reward.thinking) == (-10, None, "joint")
+    assert (reward.outcome_rewards["empty"], reward.outcome_rewards["no_verdict"], reward.thinking) == (
+        -10,
+        None,
+        "joint",
+    )
 
 
 def test_sleep(loaded: Any) -> None:
@@ -190,30 +194,33 @@ def test_sleep(loaded: Any) -> None:
         ({"guard": ""}, "guard: name one, such as Qwen/Qwen3Guard-Gen-4B, or a folder"),
         ({"guard": None}, "guard: name one"),
         ({"scheme": "strict"}, "scheme: there is no 'strict'; there are guard_only, hybrid"),
-        ({"scheme_values": {"cap": 1}}, "scheme_values: guard_only has no cap; it has controversial"),
+        ({"scheme_kwargs": {"cap": 1}}, "scheme_kwargs: guard_only has no cap; it has controversial"),
         ({"scheme": "hybrid"}, "helpfulness: the scheme 'hybrid' needs it; give a reward model's hub id"),
-        ({"scheme_values": "{unsafe: 1}"}, "scheme_values: no JSON: "),
-        ({"scheme_values": [1]}, "scheme_values: should be a mapping, found [1]"),
-        ({"scheme_values": "[1]"}, "scheme_values: should be a mapping, found [1]"),
+        ({"scheme_kwargs": "{unsafe: 1}"}, "scheme_kwargs: not JSON: "),
+        ({"scheme_kwargs": [1]}, "scheme_kwargs: should be a mapping, found [1]"),
+        ({"scheme_kwargs": "[1]"}, "scheme_kwargs: should be a mapping, found [1]"),
         (
-            {"scheme": "hybrid", "scheme_values": {"unsafe": 0}, "helpfulness": SHORTNESS},
-            "scheme_values: the unsafe cap (0) is above the refusal cap (-5.0)",
+            {"scheme": "hybrid", "scheme_kwargs": {"unsafe": 0}, "helpfulness": SHORTNESS},
+            "scheme_kwargs: the unsafe cap (0) is above the refusal cap (-5.0)",
         ),
         (
-            {"scheme": "hybrid", "scheme_values": {"unsafe": "low"}, "helpfulness": SHORTNESS},
-            "scheme_values: ",
+            {"scheme": "hybrid", "scheme_kwargs": {"unsafe": "low"}, "helpfulness": SHORTNESS},
+            "scheme_kwargs: ",
         ),
         ({"controversial": "maybe"}, "controversial should be 'unsafe', 'safe' or a number"),
-        ({"on_outcome": {"lost": 0}}, "on_outcome: 'lost' is no outcome; there are empty"),
-        ({"on_outcome": '{"empty": NaN}'}, "on_outcome: empty should be a finite number, found nan; or say floor"),
-        ({"on_outcome": {"empty": "low"}}, "on_outcome: empty should be a finite number, found 'low'; or say floor"),
+        ({"on_outcome": {"lost": 0}}, "on_outcome: 'lost' is not an outcome; there are empty"),
+        ({"on_outcome": '{"empty": NaN}'}, "on_outcome: empty should be a finite number, found nan; or floor, or null"),
+        (
+            {"on_outcome": {"empty": "low"}},
+            "on_outcome: empty should be a finite number, found 'low'; or floor",
+        ),
         ({"scheme": "severity", "controversial": "nan"}, "controversial should be 'unsafe', 'safe' or a number"),
         (
             {"helpfulness": SHORTNESS, "helpfulness_revision": "abc"},
-            f"helpfulness_revision: goes with a reward model, by its hub id or folder in helpfulness; found the "
+            f"helpfulness_revision: only with a reward model (a hub id or folder) in helpfulness; found the "
             f"callable {SHORTNESS}",
         ),
-        ({"helpfulness_dtype": "float32"}, "helpfulness_dtype: goes with a reward model, by its hub id or folder in"),
+        ({"helpfulness_dtype": "float32"}, "helpfulness_dtype: only with a reward model (a hub id or folder) in"),
         ({"on_outcome": "0"}, "on_outcome: should be a mapping, found 0"),
         ({"thinking": "aloud"}, "thinking should be 'separate', 'joint' or 'ignore'"),
         ({"helpfulness": "no_such.function"}, "helpfulness: 'no_such.function' cannot be imported: No module"),
@@ -245,3 +252,28 @@ def test_guards_that_are_none(values: dict[str, Any], message: str) -> None:
         build(**values)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+# --- old names --------------------------------------------------------------------------------------------------------
+
+
+def test_the_old_name_of_scheme_kwargs_works_with_a_warning(loaded: Any) -> None:
+    with pytest.warns(FutureWarning, match="scheme_values is now called scheme_kwargs"):
+        config = GuardRewardConfig("some/guard", scheme="severity", scheme_values='{"unsafe": -3}')
+    assert config == GuardRewardConfig("some/guard", scheme="severity", scheme_kwargs={"unsafe": -3})
+    assert "scheme_values" not in config.to_dict()
+
+
+def test_both_names_at_once_are_a_mistake() -> None:
+    with pytest.raises(UserError, match="the old name of scheme_kwargs; give only scheme_kwargs"):
+        GuardRewardConfig("some/guard", scheme_kwargs={}, scheme_values={})
+
+
+@pytest.mark.parametrize(
+    "name", ["DataConfig", "LaunchError", "PolicyFacts", "PromptSet", "clean_errors", "load_prompts"]
+)
+def test_names_that_have_moved_are_found_with_a_warning(name: str) -> None:
+    import guard_reward.launch
+
+    with pytest.warns(DeprecationWarning, match=f"guard_reward.launch.{name} has moved: use guard_reward"):
+        assert callable(getattr(guard_reward.launch, name))

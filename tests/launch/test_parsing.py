@@ -21,7 +21,7 @@ YAML = """
 model_name_or_path: some/policy
 guard: some/guard
 scheme: severity
-scheme_values: {unsafe: -3}
+scheme_kwargs: {unsafe: -3}
 datasets:
   - {path: a.jsonl, harmful: true}
 learning_rate: 1.0e-5
@@ -45,7 +45,7 @@ def read(file: Path, *arguments: str) -> Any:
 
 def test_a_file(file: Path) -> None:
     guard, data, args, model = read(file)
-    assert (guard.guard, guard.scheme, guard.scheme_values) == ("some/guard", "severity", {"unsafe": -3})
+    assert (guard.guard, guard.scheme, guard.scheme_kwargs) == ("some/guard", "severity", {"unsafe": -3})
     assert data.datasets == [PromptSet("a.jsonl", harmful=True)]
     assert (args.learning_rate, args.bf16, args.chat_template_kwargs) == (1e-5, False, {"enable_thinking": False})
     assert model.model_name_or_path == "some/policy"
@@ -54,10 +54,10 @@ def test_a_file(file: Path) -> None:
 def test_the_command_line_has_the_last_word(file: Path) -> None:
     guard, data, args, _ = read(
         file,
-        *("--scheme_values", '{"unsafe": -5}', "--learning_rate", "3e-6", "--guard_sleep", "true"),
+        *("--scheme_kwargs", '{"unsafe": -5}', "--learning_rate", "3e-6", "--guard_sleep", "true"),
         *("--datasets", "b.jsonl", "c.jsonl", "--guard-revision", "abc"),
     )
-    assert (guard.scheme_values, guard.guard_sleep, guard.guard_revision) == ({"unsafe": -5}, True, "abc")
+    assert (guard.scheme_kwargs, guard.guard_sleep, guard.guard_revision) == ({"unsafe": -5}, True, "abc")
     assert data.datasets == [PromptSet("b.jsonl"), PromptSet("c.jsonl")]
     assert args.learning_rate == 3e-6
 
@@ -76,12 +76,12 @@ def test_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--hub_tok", "x"], "the command line has what no option is called: hub_tok; --help lists them all"),
-        (["--gaurd", "x"], "the command line has what no option is called: gaurd; --help lists them all"),
+        (["--hub_tok", "x"], "unknown option(s) on the command line: hub_tok (see --help)"),
+        (["--gaurd", "x"], "unknown option(s) on the command line: gaurd (see --help)"),
         (["--learning_rate", "fast"], "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (["--thinking", "aloud"], "argument --thinking: invalid choice: 'aloud'"),
         (["--num_generations", "3"], "generation_batch_size (8) must be divisible by num_generations (3)."),
-        (["--scheme_values", "{"], "scheme_values: no JSON"),
+        (["--scheme_kwargs", "{"], "scheme_kwargs: not JSON"),
     ],
 )
 def test_mistakes_on_the_command_line(file: Path, arguments: list[str], message: str) -> None:
@@ -94,7 +94,7 @@ def test_mistakes_on_the_command_line(file: Path, arguments: list[str], message:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (YAML + "gaurd: x\nepsilonn: 3\n", "the config file has what no option is called: gaurd, epsilonn"),
+        (YAML + "gaurd: x\nepsilonn: 3\n", "unknown option(s) in the config file: gaurd, epsilonn (see --help)"),
         (YAML.replace("guard: some/guard\n", ""), "the following arguments are required: --guard"),
         (YAML + "a: [1", "while parsing a flow sequence"),
         ("just words", "must contain a YAML mapping"),
@@ -154,8 +154,8 @@ def test_a_file_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("environment", "arguments", "message"),
     [
-        ({"WORLD_SIZE": "2"}, ["--use_cpu", "false"], "2 processes were launched, and each takes itself for one of 1"),
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, ["--use_cpu", "true"], "use_cpu: true would switch DeepSpeed off"),
+        ({"WORLD_SIZE": "2"}, ["--use_cpu", "false"], "2 processes were launched, but each one counts 1"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, ["--use_cpu", "true"], "use_cpu: true switches DeepSpeed off"),
     ],
 )
 def test_processes_that_got_lost(

@@ -92,7 +92,7 @@ def test_the_record(folder: Path) -> None:
 def test_the_model_card(folder: Path) -> None:
     write(Trainer(folder))
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("# run\n\n## The guard that rewarded it\n")
+    assert card.startswith("# run\n\n## Guard used as the reward\n")
     for row in ("| guard | scripted |", "| scheme | GuardOnly(controversial='unsafe') |", "| world_size | 2 |"):
         assert row in card
     assert "Prompts: x (2), y (1)." in card
@@ -105,7 +105,7 @@ def test_a_card_that_is_made_again_has_the_section_once(folder: Path) -> None:
     trainer.create_model_card(model_name="again")  # as at every checkpoint
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("# again\n")
-    assert card.count("## The guard that rewarded it") == 1
+    assert card.count("## Guard used as the reward") == 1
 
 
 def test_other_processes_write_nothing(folder: Path) -> None:
@@ -128,8 +128,8 @@ def test_no_token_is_written(folder: Path) -> None:
         (["--model_init_kwargs", '{"auth": {"password": "abc"}}'], """'{"auth": {"password": "HIDDEN"}}'"""),
         (["--dataset_name", "https://me:hf_abcDEF0123@host/x"], "https://me:HIDDEN@host/x"),
         (
-            ["--eos_token", "<end>", "--scheme_values", '{"unsafe":  -20}'],
-            """'<end>' --scheme_values '{"unsafe":  -20}'""",
+            ["--eos_token", "<end>", "--scheme_kwargs", '{"unsafe":  -20}'],
+            """'<end>' --scheme_kwargs '{"unsafe":  -20}'""",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ pytest.importorskip("transformers")
 
 from guard_reward.errors import UserError
 from guard_reward.launch import GuardRewardConfig, find_checkpoint
+from guard_reward.launch.record import recorded
 from guard_reward.prompts import DataConfig, PromptSet
 
 
@@ -58,7 +59,7 @@ def configs(run: Path, trainer: type[GRPOConfig] = GRPOConfig, **changes: Any) -
     """All that a run is started with; each change goes to the config that has such a field."""
     values = {
         GuardRewardConfig: {"guard": "some/guard"},
-        DataConfig: {"datasets": [PromptSet("a.jsonl", share=1.0)]},
+        DataConfig: {"datasets": [PromptSet("a.jsonl", fraction=1.0)]},
         trainer: {"output_dir": str(run)},
         ModelConfig: {},
     }
@@ -71,7 +72,7 @@ def made(run: Path, *steps: int, **changes: Any) -> None:
     """Leave behind what an interrupted run leaves."""
     for step in steps or (5,):
         checkpoint(run, step)
-    record = {"configs": {type(config).__name__: asdict(config) for config in configs(run, **changes)}}
+    record = {"configs": {type(config).__name__: recorded(config) for config in configs(run, **changes)}}
     (run / "run_config.json").write_text(json.dumps(record))
 
 
@@ -89,7 +90,7 @@ def test_nothing_is_asked_for(tmp_path: Path, wanted: Any) -> None:
 @pytest.mark.parametrize("run", ["", "not/there/yet"])
 def test_auto_without_a_checkpoint_is_a_fresh_start(tmp_path: Path, caplog: pytest.LogCaptureFixture, run: str) -> None:
     assert find_checkpoint(args(tmp_path / run, "auto")) is None
-    assert "no checkpoint: a fresh start" in caplog.text
+    assert "has no checkpoint: starting fresh" in caplog.text
 
 
 def test_auto_takes_the_last_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -97,7 +98,7 @@ def test_auto_takes_the_last_one(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         checkpoint(tmp_path, step)
     checkpoint(tmp_path, 11).rename(tmp_path / "checkpoint-best")
     assert find_checkpoint(args(tmp_path, "auto")) == str(tmp_path / "checkpoint-100")
-    assert "going on from checkpoint-100" in caplog.text
+    assert "resuming from checkpoint-100" in caplog.text
 
 
 @pytest.mark.parametrize("state", [None, "", '{"global_st', "{}"])
@@ -109,7 +110,7 @@ def test_auto_passes_over_what_was_not_written_to_its_end(
     if state is not None:
         (folder / "trainer_state.json").write_text(state)
     assert find_checkpoint(args(tmp_path, "auto")) == str(tmp_path / "checkpoint-1")
-    assert "checkpoint-2 was not written to its end: passed over" in caplog.text
+    assert "checkpoint-2 is not finished: skipped" in caplog.text
 
 
 def test_a_checkpoint_by_its_path(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_a_checkpoint_by_its_path(tmp_path: Path) -> None:
 def test_a_path_that_is_no_checkpoint(tmp_path: Path, wanted: Any) -> None:
     checkpoint(tmp_path, 2, finished=False)
     path = str(tmp_path / wanted) if wanted in ("checkpoint-2", "none") else wanted
-    with pytest.raises(UserError, match=r"is no checkpoint folder .* 'auto' takes the last one in output_dir"):
+    with pytest.raises(UserError, match=r"is not a checkpoint folder .* 'auto' takes the last one in output_dir"):
         find_checkpoint(args(tmp_path, path))
 
 
@@ -132,8 +133,8 @@ def test_a_path_that_is_no_checkpoint(tmp_path: Path, wanted: Any) -> None:
         {},
         {"max_steps": 2000, "save_steps": 7, "lora_r": 8, "guard_device": "cuda:1", "guard_sleep": True},
         {"eval_datasets": [PromptSet("b.jsonl")]},
-        {"scheme_values": {}},
-        {"datasets": [{"path": "a.jsonl", "share": 1}]},
+        {"scheme_kwargs": {}},
+        {"datasets": [{"path": "a.jsonl", "fraction": 1}]},
     ],
 )
 def test_auto_goes_on_with_the_same_run(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -145,7 +146,7 @@ def test_auto_goes_on_with_the_same_run(tmp_path: Path, changes: dict[str, Any])
     ("changes", "message"),
     [
         ({"scheme": "hybrid"}, "was made with scheme='guard_only', now scheme='hybrid': give another --output_dir"),
-        ({"scheme_values": {"unsafe": -20}}, "scheme_values=None, now scheme_values={'unsafe': -20}"),
+        ({"scheme_kwargs": {"unsafe": -20}}, "scheme_kwargs=None, now scheme_kwargs={'unsafe': -20}"),
         ({"seed": 1}, "seed=0, now seed=1"),
         ({"guard": "other"}, "guard='some/guard', now guard='other'"),
         ({"guard_revision": "abc"}, "guard_revision=None, now guard_revision='abc'"),
@@ -191,5 +192,19 @@ def test_a_run_that_is_finished_says_so(
 ) -> None:
     made(tmp_path)
     assert find(tmp_path, max_steps=max_steps) == str(tmp_path / "checkpoint-5")
-    assert (f"checkpoint-5 has reached max_steps ({max_steps}) already: nothing is left" in caplog.text) is finished
-    assert ("going on from checkpoint-5" in caplog.text) is not finished
+    assert (f"checkpoint-5 has already reached max_steps ({max_steps}), so nothing is left" in caplog.text) is finished
+    assert ("resuming from checkpoint-5" in caplog.text) is not finished
+
+
+def test_a_record_of_an_older_version_is_compared_under_the_present_names(tmp_path: Path) -> None:
+    made(tmp_path, scheme="hybrid", scheme_kwargs={"unsafe": -20})
+    file = tmp_path / "run_config.json"
+    old = json.loads(file.read_text())
+    reward, data = old["configs"]["GuardRewardConfig"], old["configs"]["DataConfig"]
+    reward["scheme_values"] = reward.pop("scheme_kwargs")
+    for entry in data["datasets"]:
+        entry["share"] = entry.pop("fraction")
+    file.write_text(json.dumps(old))
+    assert find(tmp_path, scheme="hybrid", scheme_kwargs={"unsafe": -20}) == str(tmp_path / "checkpoint-5")
+    with pytest.raises(UserError, match=r"was made with scheme_kwargs=\{'unsafe': -20\}, now scheme_kwargs=None"):
+        find(tmp_path, scheme="hybrid")

@@ -138,7 +138,7 @@ def test_a_prompt_that_ends_with_the_assistant_is_said(caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize(
-    ("shares", "counts"),
+    ("fractions", "counts"),
     [
         ((None, None), (10, 4)),  # everything
         ((1, 1), (4, 4)),  # the smaller set decides: nothing occurs twice
@@ -147,9 +147,12 @@ def test_a_prompt_that_ends_with_the_assistant_is_said(caplog: pytest.LogCapture
         ((60, 40), (6, 4)),  # any unit
     ],
 )
-def test_shares(shares: tuple[float | None, ...], counts: tuple[int, ...]) -> None:
+def test_fractions(fractions: tuple[float | None, ...], counts: tuple[int, ...]) -> None:
     write("four.jsonl", [{"prompt": f"Other {number}?"} for number in range(4)])
-    sets = [PromptSet(name, share=share) for name, share in zip(("ten.jsonl", "four.jsonl"), shares, strict=True)]
+    sets = [
+        PromptSet(name, fraction=fraction)
+        for name, fraction in zip(("ten.jsonl", "four.jsonl"), fractions, strict=True)
+    ]
     rows = mix(sets, seed=0)
     assert Counter(rows["source"]) == dict(zip(("ten", "four"), counts, strict=True))
     assert len(set(texts(rows))) == len(rows)
@@ -268,7 +271,7 @@ def test_labels_in_training_and_evaluation_or_in_neither(train: Any, evaluation:
         ({"datasets": [{"path": "ten.jsonl", 3: 4}]}, "ten.jsonl has no option 3; there are path"),
         ({"datasets": [{"path": "ten.jsonl", "limit": 1.5}]}, "limit should be a whole number of rows, found 1.5"),
         ({"datasets": [{"path": "ten.jsonl", "limit": True}]}, "limit should be above 0, found True"),
-        ({"datasets": [{"path": "ten.jsonl", "share": float("nan")}]}, "share should be above 0, found nan"),
+        ({"datasets": [{"path": "ten.jsonl", "fraction": float("nan")}]}, "fraction should be above 0, found nan"),
         ({"datasets": [{"path": "ten.jsonl", "harmful": 2}]}, "harmful should be true, false or the name of a column"),
         ({"datasets": [{"path": "ten.jsonl", "split": None}]}, "split should be a text such as train, found None"),
         ({"datasets": [{"path": "ten.jsonl", "prompt_column": 1}]}, "prompt_column should be a text such as prompt"),
@@ -277,7 +280,7 @@ def test_labels_in_training_and_evaluation_or_in_neither(train: Any, evaluation:
         ({"datasets": [3]}, "datasets: each entry needs a path, found 3"),
         ({"datasets": [{"path": "ten.jsonl", "weight": 2}]}, "ten.jsonl has no option weight; there are path, name"),
         ({"eval_datasets": [{"path": "a", "weight": 2}]}, "eval_datasets: a has no option weight"),
-        ({"datasets": [{"path": "ten.jsonl", "share": 0}]}, "ten.jsonl: share should be above 0, found 0"),
+        ({"datasets": [{"path": "ten.jsonl", "fraction": 0}]}, "ten.jsonl: fraction should be above 0, found 0"),
         ({"datasets": [{"path": "ten.jsonl", "limit": "few"}]}, "ten.jsonl: limit should be above 0, found 'few'"),
         ({"datasets": ["none.jsonl"]}, "the file 'none.jsonl' does not exist"),
         ({"datasets": ["./none"]}, "'./none' does not exist"),
@@ -293,7 +296,10 @@ def test_labels_in_training_and_evaluation_or_in_neither(train: Any, evaluation:
         ({"datasets": [{"path": "ten.jsonl", "harmful": "label"}]}, "has no column 'label' (harmful); it has prompt"),
         ({"datasets": [{"path": "ten.jsonl", "where": {"kind": 1}}]}, "has no column 'kind' (where); it has prompt"),
         ({"datasets": [{"path": "ten.jsonl", "where": {"prompt": "x"}}]}, "has no rows where {'prompt': 'x'}"),
-        ({"datasets": [{"path": "ten.jsonl", "share": 1}, "ten.jsonl"]}, "give every prompt set a share, or none"),
+        (
+            {"datasets": [{"path": "ten.jsonl", "fraction": 1}, "ten.jsonl"]},
+            "give every prompt set a fraction, or none",
+        ),
     ],
 )
 def test_mistakes_in_the_config(config: dict[str, Any], message: str) -> None:
@@ -350,3 +356,9 @@ def test_values_that_are_no_labels(value: Any, message: str) -> None:
         mix([PromptSet("labels.jsonl", harmful="kind")], seed=0)
     assert "datasets: labels.jsonl, row 1 (the first is 0): " in str(error.value)
     assert message in str(error.value)
+
+
+def test_the_old_name_of_fraction_works_with_a_warning() -> None:
+    with pytest.warns(FutureWarning, match="share is now called fraction"):
+        [entry] = DataConfig(datasets=[{"path": "ten.jsonl", "share": 0.5}]).datasets
+    assert entry == PromptSet("ten.jsonl", fraction=0.5)

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 # Steps of the first run and of the one that goes on: whole rounds of rollouts (PPO makes two steps of each).
 STEPS = {"grpo": (1, 2), "ppo": (2, 4)}
 # The soft reward is different for every rollout: a wrong row, or a guard on half its weights, would show.
-SOFT = ["--scheme", "soft", "--scheme_values", '{"scheme": "hybrid"}']
+SOFT = ["--scheme", "soft", "--scheme_kwargs", '{"scheme": "hybrid"}']
 
 
 @pytest.fixture(scope="module", params=["cpu_zero2", "cpu_zero3"])
@@ -154,7 +154,7 @@ def test_plain_data_parallel_runs(world: Path, tmp_path: Path) -> None:
 def test_a_killed_run_keeps_its_multiplier(world: Path, tmp_path: Path) -> None:
     """Lagrangian under ZeRO-3 without `zero3_init_flag`: killed behind a checkpoint, λ goes on where it was."""
     out = tmp_path / "run"
-    lagrangian = ["--scheme", "lagrangian", "--scheme_values", '{"unsafe_rate": 0.0, "learning_rate": 1.0}']
+    lagrangian = ["--scheme", "lagrangian", "--scheme_kwargs", '{"unsafe_rate": 0.0, "learning_rate": 1.0}']
     recipe = [*SMALL, *lagrangian, "--save_steps", "1", "--save_total_limit", "99", "--output_dir", str(out)]
 
     def launch(steps: int) -> list[str]:

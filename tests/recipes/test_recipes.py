@@ -58,12 +58,12 @@ def test_help(name: str, run_here: Callable[..., None], capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--gaurd", "x"], "error: the command line has what no option is called: gaurd"),
+        (["--gaurd", "x"], "error: unknown option(s) on the command line: gaurd"),
         (["--dataset_name", "none.jsonl"], "error: datasets: the file 'none.jsonl' does not exist"),
         (["--guard", "./none"], "error: guard: './none' could not be loaded: model folder './none' does not exist"),
         (["--model_name_or_path", "./none"], "error: model_name_or_path: "),
         (["--scheme", "strict"], "error: scheme: there is no 'strict'"),
-        (["--resume_from_checkpoint", "lost"], "error: resume_from_checkpoint: 'lost' is no checkpoint folder"),
+        (["--resume_from_checkpoint", "lost"], "error: resume_from_checkpoint: 'lost' is not a checkpoint folder"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -96,7 +96,7 @@ def test_a_run_as_a_user_starts_it(
         [sys.executable, *command(name, *small)], cwd=world, env=environment(), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert "no checkpoint: a fresh start" in done.stderr
+    assert "has no checkpoint: starting fresh" in done.stderr
 
     record = read_json(out / "run_config.json")
     assert record["reward"]["guard"] == "runs/tiny/guard"
@@ -106,7 +106,7 @@ def test_a_run_as_a_user_starts_it(
     assert record["prompts"]["train"] == {"rows": 720, "sources": {"train": 720}}
     assert record["prompts"]["eval"]["rows"] == 128
     assert record["configs"]["PPOConfig" if name == "ppo" else "GRPOConfig"]["max_steps"] == 1
-    assert "## The guard that rewarded it" in (out / "README.md").read_text()
+    assert "## Guard used as the reward" in (out / "README.md").read_text()
     assert {"model.safetensors", "checkpoint-1", "completions", "trainer_state.json"} <= {p.name for p in out.iterdir()}
 
     (step,) = logged_steps(out)
@@ -135,7 +135,7 @@ def gspo_arguments() -> list[str]:
     return [
         *SMALL,
         *("--per_device_train_batch_size", "8", "--max_completion_length", "24", "--learning_rate", "1e-4"),
-        *("--scheme_values", json.dumps(setting["scheme_values"]), *chosen),
+        *("--scheme_kwargs", json.dumps(setting["scheme_kwargs"]), *chosen),
     ]
 
 

@@ -1,0 +1,158 @@
+"""One prompt set: read, checked, labelled, as a plain `datasets.Dataset`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guard_reward.errors import UserError, one_line, shortened
+from guard_reward.prompts.sets import PromptSet
+from guard_reward.rewards.labels import read_label
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["load_set"]
+
+logger = logging.getLogger(__name__)
+
+_FORMATS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+# pandas would read the prompt "NA" as missing, and a column of blank cells as numbers.
+_EVERY_TEXT = {"keep_default_na": False}
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+def load_set(entry: PromptSet, seed: int) -> Dataset:
+    """Load one set, in random order and cut to its limit.
+
+    Args:
+        entry: the set.
+        seed: of the order.
+
+    Returns:
+        Columns ``prompt`` (messages), ``source`` and, if it is known, ``harmful`` (bool).
+
+    Raises:
+        UserError: names the set and the row, column or option that is wrong.
+    """
+    from datasets import Dataset
+
+    rows = _read(entry)
+    _check_columns(entry, rows)
+    numbers = _wanted_rows(entry, rows)
+    if not numbers:
+        raise UserError(f"datasets: {entry.path} has no rows" + (f" where {dict(entry.where)}" if entry.where else ""))
+    prompts = rows[entry.prompt_column][:]
+    columns: dict[str, list[Any]] = {
+        "prompt": [_messages(prompts[number], entry, number) for number in numbers],
+        "source": [entry.source] * len(numbers),
+    }
+    if entry.harmful is not None:
+        columns["harmful"] = _labels(entry, rows, numbers)
+    _warn_of_begun_answers(entry, columns["prompt"])
+    shuffled = Dataset.from_dict(columns).shuffle(seed=seed)
+    return shuffled.select(range(min(entry.limit or len(shuffled), len(shuffled))))
+
+
+def _read(entry: PromptSet) -> Dataset:
+    """The rows as they are stored."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError, DatasetsError
+
+    path = Path(entry.path).expanduser()
+    suffix = path.suffix.lower()
+    if suffix in _FORMATS and not path.is_file():
+        raise UserError(f"datasets: the file {entry.path!r} does not exist")
+    if entry.path.startswith((".", "/", "~")) and not path.exists():
+        raise UserError(f"datasets: {entry.path!r} does not exist")
+    if path.is_file() and suffix not in _FORMATS:
+        raise UserError(f"datasets: {entry.path}: unknown suffix; use one of {', '.join(_FORMATS)}")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UserError(f"datasets: {entry.path} has no rows")
+    try:
+        if not path.is_file():
+            return _read_set(str(path) if path.is_dir() else entry.path, entry)
+        options = {**_EVERY_TEXT, "sep": "\t" if suffix == ".tsv" else ","} if suffix in (".csv", ".tsv") else {}
+        return load_dataset(_FORMATS[suffix], data_files=str(path), split=entry.split, **options)
+    except (DatasetsError, OSError, ValueError) as error:
+        reason = (error.__cause__ or error) if isinstance(error, DatasetGenerationError) else error
+        raise UserError(f"datasets: {entry.path} could not be loaded: {one_line(reason)}") from error
+
+
+def _read_set(path: str, entry: PromptSet) -> Dataset:
+    """The rows of a folder, or of a dataset on the hub; only the builder knows their format."""
+    from datasets import load_dataset, load_dataset_builder
+
+    builder = load_dataset_builder(path, entry.name)
+    options = _EVERY_TEXT if hasattr(builder.config, "keep_default_na") else {}
+    return load_dataset(path, entry.name, split=entry.split, **options)
+
+
+def _check_columns(entry: PromptSet, rows: Dataset) -> None:
+    wanted = {"prompt_column": [entry.prompt_column], "where": list(entry.where or {})}
+    if isinstance(entry.harmful, str):
+        wanted["harmful"] = [entry.harmful]
+    for option, names in wanted.items():
+        for name in names:
+            if name not in rows.column_names:
+                raise UserError(
+                    f"datasets: {entry.path} has no column {name!r} ({option}); it has {', '.join(rows.column_names)}"
+                )
+
+
+def _wanted_rows(entry: PromptSet, rows: Dataset) -> list[int]:
+    """Numbers of the rows that match all of `where`."""
+    wanted = set(range(len(rows)))
+    for name, value in (entry.where or {}).items():
+        allowed = value if isinstance(value, list) else [value]
+        wanted &= {number for number, found in enumerate(rows[name][:]) if found in allowed}
+    return sorted(wanted)
+
+
+def _messages(prompt: Any, entry: PromptSet, number: int) -> list[dict[str, str]]:
+    """The prompt as chat messages, with the set's system prompt if it has none."""
+    where = f"datasets: {entry.path}, row {number} (the first is 0), column {entry.prompt_column!r}"
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if not isinstance(messages, list) or not messages:
+        raise UserError(f"{where}: should be a text or chat messages, found {shortened(prompt)}")
+    for message in messages:
+        if not isinstance(message, Mapping) or message.get("role") not in _ROLES:
+            raise UserError(f"{where}: a message needs a role ({', '.join(_ROLES)}), found {shortened(message)}")
+        if not isinstance(message.get("content"), str) or not message["content"].strip():
+            raise UserError(f"{where}: a message needs a text as its content, found {shortened(message)}")
+    cleaned = [{"role": message["role"], "content": message["content"]} for message in messages]
+    if entry.system_prompt and cleaned[0]["role"] != "system":
+        return [{"role": "system", "content": entry.system_prompt}, *cleaned]
+    return cleaned
+
+
+def _labels(entry: PromptSet, rows: Dataset, numbers: Sequence[int]) -> list[bool]:
+    if isinstance(entry.harmful, bool):
+        return [entry.harmful] * len(numbers)
+    values = rows[entry.harmful][:]
+    return [_label(values[number], entry, number) for number in numbers]
+
+
+def _label(value: Any, entry: PromptSet, number: int) -> bool:
+    where = f"datasets: {entry.path}, row {number} (the first is 0)"
+    try:
+        label = read_label(value, str(entry.harmful))
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+    if label is None:
+        raise UserError(f"{where}: column {entry.harmful!r} is empty; every prompt of the set needs its label")
+    return label
+
+
+def _warn_of_begun_answers(entry: PromptSet, prompts: Sequence[Sequence[Mapping[str, str]]]) -> None:
+    begun = sum(messages[-1]["role"] == "assistant" for messages in prompts)
+    if begun:
+        logger.warning(
+            "%s: %d of %d prompts end with the assistant's turn: the policy continues that turn, and the guard judges "
+            "both as one answer. To have it answer anew, leave that turn out of the data",
+            entry.path,
+            begun,
+            len(prompts),
+        )
