@@ -1,7 +1,6 @@
-"""A scheme's values as YAML files and command lines write them → what its fields take.
+"""A scheme's values from YAML or the command line → values of its fields' types.
 
-YAML reads ``1e1`` and ``2e-2`` as texts, JSON has ``null`` and ``NaN``; each would pass a scheme's construction and end
-the run in its middle.
+YAML reads ``1e1`` and ``2e-2`` as texts, and JSON has ``null`` and ``NaN``.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from guard_reward.errors import UserError
 from guard_reward.guards.specs.qwen3guard import Category
-from guard_reward.schemes import Controversial
+from guard_reward.schemes import Controversial, Scheme, make_scheme
 
 __all__ = ["read_controversial", "read_number", "read_values"]
 
 
 def read_values(make: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` as the fields of the scheme `make` take them: numbers finite, texts that are numbers converted.
+    """`values` in the types of the scheme's fields: finite numbers, a scheme for the name of an inner one.
 
     Raises:
-        UserError: a value that is not of its field's kind; names the field.
+        UserError: a value that does not fit its field; names the field.
 
     >>> from guard_reward.schemes import Hybrid
     >>> read_values(Hybrid, {"unsafe": "-1e1", "controversial": "safe"})
@@ -47,7 +46,7 @@ def read_number(value: Any, name: str) -> float:
 
 
 def read_controversial(value: Any, name: str) -> Controversial:
-    """A word that a scheme knows as it is, anything else as a number."""
+    """``"unsafe"`` or ``"safe"`` as it is, anything else as a number."""
     words = next(get_args(part) for part in get_args(Controversial) if get_origin(part) is Literal)
     if value in words:
         return value
@@ -64,6 +63,8 @@ def _read(hint: Any, value: Any, name: str) -> Any:
         return _whole(value, name)
     if hint == Controversial:
         return read_controversial(value, name)
+    if hint is Scheme:
+        return make_scheme(value)
     if get_origin(hint) is tuple:
         return _numbers(value, len(get_args(hint)), name)
     if get_origin(hint) is Mapping:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -119,37 +119,57 @@ def moderate_file(
     Raises:
         UserError: the files or arguments cannot work; names the field and the fix.
     """
-    source, target = Path(source), Path(target)
-    write = table_writer(source, target)
-    table = open_table(source)
-    columns = _choose(table, prompt_column, response_column, messages_column, judge)
-    fields = _fields(table, prefix)
-    journal_path = target.with_name(f"{target.name}.journal")
-    _check_target(source, target, overwrite or journal_path.exists())
     if chunk_rows < 1:
         raise UserError(f"chunk_rows should be at least 1, found {chunk_rows}")
-    judging = cast("Guard", guard) if hasattr(guard, "moderate") else guard()
-    facts = describe_guard(judging)
-    job = {
-        "input": _sha256(source),
-        **facts,
-        "judged": columns.judged,
-        "chunk_rows": str(chunk_rows),
-        "guard-reward": __version__,
-    }
-    with Journal(journal_path, job, restart=restart) as journal:
+    table_writer(Path(source), Path(target))  # refuses a format that cannot be written
+    table = open_table(Path(source))
+    columns = _choose(table, prompt_column, response_column, messages_column, judge)
+    job = _Job(table, Path(target), columns, _fields(table, prefix), chunk_rows)
+    _check_target(job, overwrite)
+    return _run(job, cast("Guard", guard) if hasattr(guard, "moderate") else guard(), restart, progress)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What to judge, and where to write it."""
+
+    table: Table
+    target: Path
+    columns: TextColumns
+    fields: list[Field]
+    chunk_rows: int
+
+    @property
+    def journal_path(self) -> Path:
+        return self.target.with_name(f"{self.target.name}.journal")
+
+    def describe(self, guard: Mapping[str, str]) -> dict[str, str]:
+        """What the journal of this job must have been written for."""
+        return {
+            "input": _sha256(self.table.path),
+            **guard,
+            "judged": self.columns.judged,
+            "chunk_rows": str(self.chunk_rows),
+            "guard-reward": __version__,
+        }
+
+
+def _run(job: _Job, guard: Guard, restart: bool, progress: bool) -> Summary:
+    facts, table = describe_guard(guard), job.table
+    with Journal(job.journal_path, job.describe(facts), restart=restart) as journal:
         resumed, start = journal.row_count, time.perf_counter()
-        _judge_rows(table, columns, judging, journal, chunk_rows, progress)
+        _judge_rows(table, job.columns, guard, journal, job.chunk_rows, progress)
         seconds = time.perf_counter() - start
         counts = _Counts()
-        with replacing(target) as path:
-            write(path, table, fields, _with_raw(table, counts.counting(journal.results())))
+        with replacing(job.target) as path:
+            write = table_writer(table.path, job.target)
+            write(path, table, job.fields, _with_raw(table, counts.counting(journal.results())))
         journal.remove()
     judged = table.row_count - resumed
     return Summary(
-        source=str(source),
-        target=str(target),
-        judged=columns.judged,
+        source=str(table.path),
+        target=str(job.target),
+        judged=job.columns.judged,
         rows=table.row_count,
         judged_rows=judged,
         resumed_rows=resumed,
@@ -179,14 +199,15 @@ def _fields(table: Table, prefix: str) -> list[Field]:
     return named
 
 
-def _check_target(source: Path, target: Path, may_replace: bool) -> None:
+def _check_target(job: _Job, overwrite: bool) -> None:
+    target = job.target
     if target.is_dir():
         raise UserError(f"output '{target}' is a folder: name a file in it")
     if not target.exists():
         return
-    if target.samefile(source):
+    if target.samefile(job.table.path):
         raise UserError(f"'{target}' is both input and output: write to another file")
-    if not may_replace:
+    if not overwrite and not job.journal_path.exists():
         raise UserError(f"output '{target}' exists: use --overwrite to replace it")
 
 

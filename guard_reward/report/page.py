@@ -10,13 +10,16 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guard_reward.files import replacing
 from guard_reward.report.cells import estimate, is_rate, label, text_of, union_of_keys
 from guard_reward.report.charts import Histories, category_charts, curve_charts, plane_chart, run_colours
 
 __all__ = ["write_report"]
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 # More rollouts than a browser filters at a keystroke are cut, and the page says so.
 MOST_ROLLOUTS = 3000
@@ -50,8 +53,8 @@ def write_report(
     Args:
         path: of the file to write.
         title: of the page.
-        table: the headline results, one row a run: ``{"run": "before", "safety_rate": {"value": 0.5, "low": 0.45,
-            "high": 0.55}, …}``; plain numbers do as well. Keys with ``rate``, ``share`` or ``agreement`` are in [0, 1].
+        table: the headline results, one row per run: ``{"run": "before", "safety_rate": {"value": 0.5, "low": 0.45,
+            "high": 0.55}, …}``; or plain numbers. Keys with ``rate``, ``share`` or ``agreement`` are in [0, 1].
         histories: by run, what the trainer logged (``trainer.state.log_history``).
         rollouts: rows of the rollouts table; any columns, those of TRL's completions table and ``run`` come first.
         facts: what the numbers depend on: guard, revision, scheme, versions.
@@ -59,7 +62,6 @@ def write_report(
     Raises:
         ModuleNotFoundError: without plotly (``pip install 'guard-reward[report]'``).
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
     histories = histories or {}
@@ -69,17 +71,8 @@ def write_report(
         "curves": curve_charts(histories, colours),
         "categories": category_charts(histories),
     }
-    environment = Environment(
-        loader=PackageLoader("guard_reward.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(label=label, text_of=text_of)
-    loader = environment.loader
-    assert loader is not None
-    style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
+    environment = _environment()
+    style, script = (_template(environment, name) for name in ("report.css", "report.js"))
     scripts = [get_plotlyjs(), script]
     page = environment.get_template("report.html.jinja").render(
         title=title,
@@ -87,11 +80,7 @@ def write_report(
         scripts=scripts,
         script_hashes=[_csp_hash(text) for text in scripts],
         charts=charts,
-        figures={
-            f"{section}-{index}": chart.figure
-            for section, members in charts.items()
-            for index, chart in enumerate(members)
-        },
+        figures={f"{name}-{n}": chart.figure for name, members in charts.items() for n, chart in enumerate(members)},
         results=_results(table),
         rollouts=_rollouts(rollouts),
         rollout_count=len(rollouts),
@@ -102,6 +91,25 @@ def write_report(
         # A policy can also write half a surrogate pair, which has no UTF-8.
         part.write_text(page, encoding="utf-8", errors="replace")
     return path
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("guard_reward.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(label=label, text_of=text_of)
+    return environment
+
+
+def _template(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
 
 
 def _csp_hash(script: str) -> str:

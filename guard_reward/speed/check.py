@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -56,45 +57,19 @@ def check_speed(
         >>> check_speed(guard)["variants"][-1]["ratio_to_model_card"]          # doctest: +SKIP
     """
     model, engine = guard.model, guard.engine
-    ends = sorted(engine.end_token_ids)
-    roofline, device, dtype = Roofline.of(model), model.device, model.dtype
-    probe = guard.encode([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
-    preamble = max((len(p) for p in engine.preambles if probe[: len(p)] == p), default=0)
-
-    def work(number: int) -> Rows:
-        rng = Random(f"speed {number}")
-        asked = [_text(guard, rng, 40) for _ in range(prompts)]
-        return [
-            guard.encode(
-                [
-                    {"role": "user", "content": prompt},
-                    {"role": "assistant", "content": _text(guard, rng, completion_tokens)},
-                ]
-            )
-            for _ in range(group_size)
-            for prompt in asked
-        ]
-
-    before = guard.usage
+    work = _MadeUpWork(guard, prompts, group_size, completion_tokens)
+    roofline, preamble = Roofline.of(model), _preamble_tokens(guard)
     results = compare_speeds(
-        [
-            Variant("model_card", lambda rows: model_card(model, rows, ends), most_rows=2),
-            Variant("batched_generate", lambda rows: batched_generate(model, rows, ends, batch_size), batch_size),
-            Variant(
-                engine.runner.name,
-                lambda rows: one_pass(engine, rows, guard.response_grammar),
-                passes=lambda: guard.usage.since(before).passes_per_verdict,
-            ),
-        ],
+        _variants(guard, batch_size),
         work,
         rounds=rounds,
         roofline=roofline,
         preamble=preamble,
-        device=device,
-        dtype=dtype,
+        device=model.device,
+        dtype=model.dtype,
         on_step=on_step,
     )
-    rate = matmul_rate(device, dtype)
+    rate = matmul_rate(model.device, model.dtype)
     sample = work(0)
     operations = roofline.operations(sample, one_pass(engine, sample, guard.response_grammar), preamble)
     return {
@@ -106,6 +81,50 @@ def check_speed(
             for result in results
         ],
     }
+
+
+@dataclass(frozen=True)
+class _MadeUpWork:
+    """Rollouts of common words: round → token ids, groups of completions that share their prompt."""
+
+    guard: TransformersGuard
+    prompts: int
+    group_size: int
+    completion_tokens: int
+
+    def __call__(self, number: int) -> Rows:
+        rng = Random(f"speed {number}")
+        prompts = [_text(self.guard, rng, 40) for _ in range(self.prompts)]
+        return [
+            self.guard.encode(
+                [
+                    {"role": "user", "content": prompt},
+                    {"role": "assistant", "content": _text(self.guard, rng, self.completion_tokens)},
+                ]
+            )
+            for _ in range(self.group_size)
+            for prompt in prompts
+        ]
+
+
+def _variants(guard: TransformersGuard, batch_size: int) -> list[Variant]:
+    model, engine, before = guard.model, guard.engine, guard.usage
+    ends = sorted(engine.end_token_ids)
+    return [
+        Variant("model_card", lambda rows: model_card(model, rows, ends), most_rows=2),
+        Variant("batched_generate", lambda rows: batched_generate(model, rows, ends, batch_size), batch_size),
+        Variant(
+            engine.runner.name,
+            lambda rows: one_pass(engine, rows, guard.response_grammar),
+            passes=lambda: guard.usage.since(before).passes_per_verdict,
+        ),
+    ]
+
+
+def _preamble_tokens(guard: TransformersGuard) -> int:
+    """Tokens with which all inputs of the guard begin."""
+    probe = guard.encode([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
+    return max((len(p) for p in guard.engine.preambles if probe[: len(p)] == p), default=0)
 
 
 def _text(guard: TransformersGuard, rng: Random, tokens: int) -> str:
