@@ -12,14 +12,15 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest-trl check format build clean
+.PHONY: help install demo test test-oldest-trl check format tiny-models build clean
 
 help:
 	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
 	@echo "make test     install, then run every test"
 	@echo "make test-oldest-trl   install, then run the trainers' tests with the oldest supported TRL"
-	@echo "make check    install, then lint, formatting and types"
+	@echo "make check    install, then lint, formatting, types and the direction of imports"
 	@echo "make format   rewrite the code the way 'make check' wants it"
+	@echo "make tiny-models   install, then train the tiny models of the package again (minutes)"
 	@echo "make install  create $(VENV) with the pinned versions of constraints.txt (again only when the pins change)"
 	@echo "make clean    remove $(VENV) and what tools left behind"
 
@@ -39,7 +40,7 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-# PPO builds on methods of TRL's GRPOTrainer that are no public interface: both ends of the supported range are tested.
+# PPO builds on private methods of TRL's GRPOTrainer: both ends of the supported range are tested.
 test-oldest-trl: install
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest-trl trl==$(OLDEST_TRL)
 	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -c 'import trl; assert trl.__version__ == "$(OLDEST_TRL)", trl.__version__'
@@ -49,10 +50,15 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# After a change of the tiny world: train the models that come with the package again.
+tiny-models: install
+	$(BIN)/python -m guard_reward.tiny.shipped
 
 build: install
 	$(BIN)/python -m build

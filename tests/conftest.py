@@ -44,7 +44,7 @@ def qwen_tokenizer(shared_dir: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_guard() -> Any:
-    """A real generative guard of the tiny world: built once, then cached on this machine."""
+    """A real generative guard of the tiny world, as it comes with the package."""
     from guard_reward.tiny import load_tiny_guard
 
     return load_tiny_guard()

@@ -24,7 +24,7 @@ SMALL = [
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as ``guard-reward tiny runs/tiny`` leaves it: the recipes are started here."""
     pytest.importorskip("trl")
-    from guard_reward.tiny.__main__ import write_world
+    from guard_reward.tiny.files import write_world
 
     folder = tmp_path_factory.mktemp("world")
     write_world(folder / "runs" / "tiny")

@@ -31,18 +31,17 @@ def test_the_tiny_world(world: Path) -> None:
     assert not {row["prompt"] for row in train} & {row["prompt"] for row in evaluation}
 
 
-def test_the_tiny_worlds_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    from guard_reward.tiny.__main__ import main
-
-    monkeypatch.setattr(sys, "argv", ["guard_reward.tiny", str(tmp_path / "new" / "world")])
-    main()
+def test_the_old_command_of_the_tiny_world_names_the_new_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "guard_reward.tiny", str(tmp_path / "new" / "world")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    assert "use guard-reward tiny" in done.stderr
+    assert "next: python recipes/grpo.py --config configs/grpo_tiny.yaml" in done.stdout
     assert {path.name for path in (tmp_path / "new" / "world").iterdir()} == {
         "guard",
         "policy",
         "train.jsonl",
         "eval.jsonl",
     }
-    assert "next: python recipes/grpo.py --config configs/grpo_tiny.yaml" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["grpo", "ppo"])

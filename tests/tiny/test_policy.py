@@ -1,4 +1,4 @@
-"""The tiny policy: starts where it says (built once, then from the cache)."""
+"""The tiny policy: it starts with the habits that it is said to have."""
 
 import pytest
 
@@ -11,7 +11,6 @@ def test_unknown_start():
         build_tiny_policy(start="harmless")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("start", list(STARTS))
 def test_starts_with_its_habits(start):
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -168,7 +168,7 @@ def test_rollouts_have_the_advantages_and_returns_of_a_naive_loop(make_trainer):
     with torch.no_grad():
         logps, values = forward(trainer, inputs)
     assert torch.allclose(inputs["old_per_token_logps"], logps, atol=1e-4)
-    scores = trainer._rewards_per_func.nansum(1)
+    scores = trainer._captured.rewards.nansum(1)
     for row, length in enumerate(inputs["completion_mask"].sum(1).tolist()):
         rewards = [-0.5 * (logps[row, t] - inputs["ref_per_token_logps"][row, t]).item() for t in range(length)]
         rewards[-1] += scores[row].item()
@@ -287,7 +287,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(make_trainer, steps_
 def test_rewards_are_brought_to_one_scale(make_trainer):
     trainer = make_trainer(scale_rewards="batch", beta=0.0, gamma=1.0, lam=1.0, whiten_advantages=False)
     inputs = rollouts_of(trainer)
-    scores = trainer._rewards_per_func.nansum(1)
+    scores = trainer._captured.rewards.nansum(1)
     expected = (scores - scores.mean()) / scores.std(unbiased=False)
     assert torch.allclose(inputs["returns"][:, 0], expected, atol=1e-5)
     trainer.model.eval()
