@@ -32,15 +32,15 @@ def load_guard(
 
     Args:
         model: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format.
-        device: where to put it; by default this process's accelerator (the launcher's local rank), else the CPU.
+        device: by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own.
         revision: branch, tag or commit on the hub; pin it, the reward depends on it.
         spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``).
             By default found by the checkpoint's architecture, chat template or name.
-        attn_implementation: passed to transformers (``"sdpa"``, ``"eager"``, …); for `guard.model` itself: scoring
-            brings its own attention.
+        attn_implementation: passed to transformers (``"sdpa"``, ``"eager"``, …); used by `guard.model` itself, not by
+            scoring, which has its own attention.
         quantization_config: passed to transformers (``BitsAndBytesConfig``, ``TorchAoConfig``, …).
-        token_budget: most input tokens in one forward pass, shared beginnings counted once; by default what half of
+        token_budget: maximum number of input tokens per forward pass, shared ones counted once; by default what half of
             the free memory holds, at most 65,536 on an accelerator and 6,144 on a CPU. Halved when memory runs out,
             then grown again.
         compile: let ``torch.compile`` fuse what lies between two attentions. Costs about half a minute, once, and needs
@@ -72,9 +72,7 @@ def load_guard(
             if value is not None
         },
     )
-    return TransformersGuard.from_checkpoint(
-        checkpoint, spec=_named_spec(spec), token_budget=token_budget, compile=compile
-    )
+    return TransformersGuard(checkpoint, spec=_named_spec(spec), token_budget=token_budget, compile=compile)
 
 
 def _named_spec(spec: GuardSpec | str | None) -> GuardSpec | None:

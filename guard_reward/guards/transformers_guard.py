@@ -35,18 +35,19 @@ logger = logging.getLogger(__name__)
 class TransformersGuard:
     """A causal LM that answers in a known format, scored in batches of one-pass drafts.
 
-    Usually made by `guard_reward.load_guard`; directly from a model and its tokenizer for models built in memory. A
-    guard made by `load_guard` pickles as its checkpoint's name and loads again, at first use, wherever it arrives.
+    Usually made by `guard_reward.load_guard`; make it directly for a model that was built in memory. A guard from a
+    checkpoint pickles as the checkpoint's name and loads again, at first use, in the process where it arrives.
 
     Args:
-        model: the causal LM; it is put into eval mode and frozen.
-        tokenizer: with the guard's chat template.
-        spec: what the guard is shown and what its answers mean; by default found by the chat template or the name.
-        token_budget: most tokens in one forward pass (see `load_guard`).
+        model: the causal LM, which is put into eval mode and frozen; or a checkpoint to load it from.
+        tokenizer: of a model built in memory, with the guard's chat template; None for a checkpoint.
+        spec: what the guard is shown and what its answers mean; by default found by the architecture, the chat
+            template or the name.
+        token_budget: maximum number of tokens per forward pass (see `load_guard`).
         compile: see `load_guard`.
 
     Raises:
-        ValueError: weights that ZeRO-3 has partitioned; a tokenizer without chat template or with ambiguous labels.
+        ValueError: weights that ZeRO-3 has partitioned, or a tokenizer without chat template or with ambiguous labels.
 
     Example:
         >>> from guard_reward.tiny import load_tiny_guard
@@ -57,31 +58,24 @@ class TransformersGuard:
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        model: PreTrainedModel | Checkpoint,
+        tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         spec: GuardSpec | None = None,
         token_budget: int | None = None,
         compile: bool = False,
     ):
-        name = getattr(model.config, "_name_or_path", "") or type(model).__name__
-        self._lazy = _lazy((model, tokenizer), _Settings(name, spec, token_budget, compile))
-        self._parts  # noqa: B018  assembled now: what is wrong with the model should be said on the user's own line
-
-    @classmethod
-    def from_checkpoint(
-        cls,
-        checkpoint: Checkpoint,
-        *,
-        spec: GuardSpec | None = None,
-        token_budget: int | None = None,
-        compile: bool = False,
-    ) -> TransformersGuard:
-        """Load a guard that can be pickled by its checkpoint's name; see `load_guard`."""
-        guard = cls.__new__(cls)
-        guard._lazy = _lazy(checkpoint, _Settings(checkpoint.name, spec, token_budget, compile))
-        guard._parts  # noqa: B018  loaded now: a missing checkpoint should fail on the user's own line
-        return guard
+        if isinstance(model, Checkpoint):
+            source: Checkpoint | tuple[PreTrainedModel, PreTrainedTokenizerBase] = model
+            name = model.name
+        else:
+            if tokenizer is None:
+                raise ValueError("tokenizer: a model built in memory needs its tokenizer")
+            source = model, tokenizer
+            name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+        assemble = partial(_assemble, _Settings(name, spec, token_budget, compile))
+        self._lazy = LazyModel(source, "AutoModelForCausalLM", assemble, before_sleep=_drop_prefix_cache)
+        self._lazy.load()  # now: what is wrong with the checkpoint should fail on the user's own line
 
     @property
     def _parts(self) -> _Parts:
@@ -120,12 +114,12 @@ class TransformersGuard:
 
     @property
     def context_length(self) -> int:
-        """Most tokens of input and answer together."""
+        """Maximum number of tokens of input and answer together."""
         return int(self.model.config.get_text_config().max_position_embeddings)
 
     @property
     def usage(self) -> Usage:
-        """What has been scored so far: verdicts, passes, and how many tokens did not have to be computed."""
+        """What has been scored so far: verdicts, passes, and how many tokens were shared."""
         parts = self._lazy.parts
         return Usage() if parts is None else replace(parts.engine.usage)
 
@@ -138,7 +132,7 @@ class TransformersGuard:
         return self._parts.prompter.encode(messages)
 
     def warm_up(self) -> TransformersGuard:
-        """Judge one short conversation, so that kernels are compiled and memory is taken before training starts."""
+        """Judge one short conversation, so that kernels are compiled and memory is allocated before training starts."""
         self.moderate([[{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]])
         return self
 
@@ -194,7 +188,7 @@ class TransformersGuard:
         ]
 
     def _prepare(self, conversation: Conversation) -> list[_Window] | Unjudged:
-        """The guard's input for one conversation: one window, or several where the context is too short for it."""
+        """The guard's input for one conversation: one window, or several if it exceeds the context."""
         prompter, limit = self._parts.prompter, self.context_length - self.spec.max_new_tokens
         try:
             turns = prompter.normalize(conversation)
@@ -225,7 +219,7 @@ class TransformersGuard:
         if len(offsets) <= size:
             return [text]
         starts = range(0, max(len(offsets) - overlap, 1), size - overlap)
-        # Up to the beginning of the next token, so that nothing between two tokens is lost.
+        # Each part ends where the next token starts, so that nothing between two tokens is lost.
         ends = [begin for begin, _ in offsets] + [len(text)] * (size + 1)
         return [text[offsets[start][0] if start else 0 : ends[start + size]] for start in starts]
 
@@ -242,7 +236,7 @@ class TransformersGuard:
 
         with MODEL_LOCK:
             self.wake()
-            generations = parts.runner.run([window.ids for window in distinct], score)
+            generations = parts.batches.run([window.ids for window in distinct], score)
         verdicts = {
             window: self._verdict(generation, is_response=window.is_response)
             for window, generation in zip(distinct, generations, strict=True)
@@ -269,7 +263,7 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """How a guard is run, wherever it is loaded."""
+    """How a guard is run."""
 
     name: str
     spec: GuardSpec | None
@@ -291,16 +285,10 @@ class _Parts:
     prompt_grammar: AnswerGrammar
     response_grammar: AnswerGrammar
     engine: ScoringEngine
-    runner: BatchRunner[Generation]
+    batches: BatchRunner[Generation]
 
     def grammar(self, *, is_response: bool) -> AnswerGrammar:
         return self.response_grammar if is_response else self.prompt_grammar
-
-
-def _lazy(
-    source: Checkpoint | tuple[PreTrainedModel, PreTrainedTokenizerBase], settings: _Settings
-) -> LazyModel[_Parts]:
-    return LazyModel(source, "AutoModelForCausalLM", partial(_assemble, settings), before_sleep=_drop_prefix_cache)
 
 
 def _drop_prefix_cache(parts: _Parts) -> None:
@@ -334,23 +322,23 @@ def _assemble(settings: _Settings, model: PreTrainedModel, tokenizer: PreTrained
             preambles=_preambles(prompter),
             runner=choose_runner(model, compile=settings.compile),
         ),
-        runner=BatchRunner(lambda: settings.token_budget or token_budget(model)),
+        batches=BatchRunner(lambda: settings.token_budget or token_budget(model)),
     )
 
 
 def _preambles(prompter: Prompter) -> list[list[int]]:
-    """How inputs begin, for prompts and for responses; nothing for one that the template does not show."""
+    """How inputs begin, for prompts and for responses, as far as the template can show them."""
     preambles = []
     for is_response in (False, True):
         try:
             preambles.append(prompter.preamble(is_response=is_response))
-        except Exception as error:  # a template may raise anything; conversations it cannot show are named later
+        except Exception as error:  # a template may raise anything; `moderate` names such conversations later
             logger.info("no preamble is kept for %s: %r", "responses" if is_response else "prompts", error)
     return preambles
 
 
 def _end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Where ``generate`` would stop: the generation config's end tokens, else the tokenizer's."""
+    """The ids at which ``generate`` stops: the generation config's end tokens, else the tokenizer's."""
     ids = model.generation_config.eos_token_id if model.generation_config is not None else None
     ids = tokenizer.eos_token_id if ids is None else ids
     if ids is None:

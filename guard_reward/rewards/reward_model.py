@@ -80,7 +80,7 @@ class RewardModel:
         self._token_budget = token_budget
         self._runner: BatchRunner[float] = BatchRunner(self._budget, plan_padded_batches)
         self._lazy = LazyModel(checkpoint, "AutoModelForSequenceClassification", _assemble)
-        self._parts  # noqa: B018  loaded now: a missing checkpoint should fail on the user's own line
+        self._lazy.load()  # now: a missing checkpoint should fail on the user's own line
 
     @property
     def __name__(self) -> str:

@@ -58,7 +58,7 @@ def test_other_options_are_passed_on(checkpoint):
     guard = load_guard(checkpoint, attn_implementation="eager", device="cpu", token_budget=123)
     assert guard.model.config._attn_implementation == "eager"
     assert guard.model.device == torch.device("cpu")
-    assert guard._parts.runner.token_budget == 123
+    assert guard._parts.batches.token_budget == 123
     with pytest.raises(ValueError, match="token_budget must be at least 1, found 0"):
         load_guard(checkpoint, token_budget=0)
 
