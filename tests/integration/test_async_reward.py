@@ -1,4 +1,4 @@
-"""`AsyncGuardReward` in TRL's real trainer: recognised, the same rewards, and what the trainer knows is read from it."""
+"""`AsyncGuardReward` in TRL's real trainer: recognised, the same rewards, and the trainer's facts known."""
 
 from __future__ import annotations
 
