@@ -1,21 +1,21 @@
 """Conversations as a guard sees them: plain user / assistant / system turns of text.
 
-Chat messages come in more shapes than a guard's template understands, and Qwen3Guard's template drops what it does not
-understand without a word. `normalize` rewrites a conversation so that nothing is dropped; a conversation that the
-template already shows in full comes back unchanged.
+Chat messages come in more shapes than a guard's template understands, and Qwen3Guard's template silently drops the
+rest. `normalize` rewrites a conversation so that nothing is dropped. A conversation that the template shows in full
+comes back unchanged.
 
 | in the conversation | what the guard sees |
 |---|---|
 | text, or a list of text parts | the text, the parts joined without a separator |
 | a part that is not text (an image) | `ValueError`: a text guard cannot judge it |
-| no content (``None``), with tool calls or without | an empty text (followed by the calls) |
+| no content (``None``), with or without tool calls | an empty text (followed by the calls) |
 | ``reasoning_content``, ``reasoning`` or ``thinking`` | ``<think>\\n…\\n</think>\\n\\n`` before the content |
 | ``tool_calls`` or ``function_call`` | ``[tool call] name(arguments)`` lines after the content |
 | a call in another shape | ``[tool call]`` and all of it, as JSON |
-| a tool's message | ``[tool result] …`` at the end of the assistant turn before it (a turn of its own without one) |
-| a leading system message before a user's | itself: the template shows it as the beginning of the first user turn |
+| a tool's message | ``[tool result] …`` at the end of the assistant turn before it (else a new assistant turn) |
+| a leading system message before a user's | unchanged: the template shows it in the first user turn |
 | several leading system messages | one, joined by a blank line |
-| another system message | ``[system] …`` at the beginning of the next user turn (without one: a user turn of its own) |
+| another system message | ``[system] …`` at the beginning of the next user turn (else a new user turn) |
 | an assistant's message in front | an empty user turn before it |
 | role ``developer`` / ``function``, ``ipython`` | as ``system`` / as ``tool`` |
 | any other role | `ValueError` |
@@ -36,7 +36,7 @@ Message = dict[str, str]
 
 
 class Turns(list[Message]):
-    """Turns that are normal already, so that `normalize` has nothing to do."""
+    """Turns that are already normal; `normalize` returns them as they are."""
 
 
 _ROLES = {
@@ -91,7 +91,7 @@ def normalize(messages: Sequence[Mapping[str, Any]], *, shows_system: bool = Tru
 
 
 def _add_system(turns: list[Message], system: list[str], text: str, *, shows_system: bool) -> None:
-    """Append a user turn, with the system texts before it where the template will show them."""
+    """Append a user turn; system texts before it go where the template shows them."""
     if system and not turns and shows_system:
         turns.append({"role": "system", "content": "\n\n".join(system)})
     elif system:
@@ -101,7 +101,7 @@ def _add_system(turns: list[Message], system: list[str], text: str, *, shows_sys
 
 
 def _flush_system(turns: list[Message], system: list[str]) -> None:
-    """System texts that no user turn follows become a user turn of their own."""
+    """Make a user turn of system texts that no user turn follows."""
     if system:
         turns.append({"role": "user", "content": "\n\n".join(f"[system] {part}" for part in system)})
         system.clear()
@@ -115,7 +115,7 @@ def _role(message: Mapping[str, Any], index: int) -> str:
 
 
 def turn_text(message: Mapping[str, Any], index: int = 0) -> str:
-    """All that one message says, in one text: its reasoning in a think block, its content, its tool calls.
+    """A message as one text: its reasoning in a think block, its content, its tool calls.
 
     Raises:
         ValueError: content that is not text; names message `index`.
@@ -127,7 +127,7 @@ def turn_text(message: Mapping[str, Any], index: int = 0) -> str:
 
 
 def split_message(message: Mapping[str, Any], index: int = 0) -> tuple[str | None, str]:
-    """The reasoning that the message carries in a field of its own (None without), and its content and tool calls."""
+    """The message's reasoning, if it has a separate field (else None), and its content and tool calls."""
     reasoning = next((message[key] for key in _REASONING_KEYS if message.get(key)), None)
     content = message_text(message.get("content"), index)
     calls = "\n".join(_call_text(call) for call in _calls(message))

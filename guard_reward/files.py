@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Whole-file writes: a reader sees the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["replacing"]
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` to write to; on leaving without an error it replaces `target` in one step.
+    """Yield a path next to `target` to write to; on leaving without an error it replaces `target` in one step.
 
-    The temporary file has a fixed name, so what a killed process left of it is overwritten by the next one.
+    The temporary file has a fixed name, so the next process overwrites what a killed one left.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")

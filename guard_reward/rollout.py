@@ -1,6 +1,6 @@
 """TRL's prompts and completions as rollouts: the conversation, the policy's thinking, its answer.
 
-Knows the shapes in which trainers hand over text; knows no guard, no tokenizer and no reward.
+Knows the shapes in which trainers pass text; does not know guards, tokenizers or rewards.
 
     >>> rollout = Rollout.from_trl("How do magnets work?", "<think>Simply.</think>They attract iron.")
     >>> rollout.thinking, rollout.answer, rollout.outcome
@@ -23,12 +23,12 @@ __all__ = ["Rollout", "has_content", "is_truncated", "split_thinking"]
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One prompt and what the policy answered to it.
+    """One prompt and the policy's response.
 
     Attributes:
         messages: the prompt as the guard will see it (`guard_reward.conversation.normalize`), without the answer.
         thinking: the policy's reasoning; None if it wrote none, or only blanks.
-        answer: what a user would be shown: everything else that the policy wrote.
+        answer: what a user would see: everything else that the policy wrote.
         truncated: whether generation stopped for length; None if that is unknown.
         outcome: ``Outcome.EMPTY`` if the answer has no letter and no digit; None if a guard must decide.
     """
@@ -53,14 +53,14 @@ class Rollout:
 
         Args:
             prompt: a plain string (one user turn), or chat messages.
-            completion: a plain string, or the messages that the policy added: several when it called tools. All of
-                them are the answer, tool calls and results included, because all of them reach the user.
+            completion: a plain string, or the messages that the policy added: several if it called tools. All of
+                them, with tool calls and results, are the answer, because all of them reach the user.
             completion_ids: the completion's token ids.
             eos_token_ids: the ids that end a completion; `truncated` is known only with both.
             thinking_prefilled: whether the policy's chat template already wrote the opening ``<think>``, so that the
-                completion begins inside the thinking. Unless given, only a string prompt that ends in ``<think>``
-                says so, or a last assistant message that opens it. It is never guessed from the completion, which
-                could then hide text from the guard.
+                completion begins inside the thinking. None: only if a string prompt ends in ``<think>``, or a last
+                assistant message opens it. It is never guessed from the completion, which could hide text from the
+                guard that way.
 
         Raises:
             ValueError: messages that cannot be read as text; names the message and the fault.
@@ -87,7 +87,7 @@ class Rollout:
         return self._with_response(self.answer)
 
     def thinking_conversation(self) -> Turns:
-        """The prompt and the thinking in the answer's place: the guard call ``is_safe(x, t)`` of the report."""
+        """The prompt and the thinking instead of the answer: the guard call ``is_safe(x, t)`` of the report."""
         return self._with_response(self.thinking or "")
 
     def joint_conversation(self) -> Turns:
@@ -123,7 +123,7 @@ def is_truncated(completion_ids: Sequence[int] | None, eos_token_ids: Collection
 
 
 def _checked(messages: str | Sequence[Mapping[str, Any]], name: str) -> str | Sequence[Mapping[str, Any]]:
-    """`messages`, which must be text or chat messages: a trainer's columns hold whatever the data set held."""
+    """`messages`, checked: a dataset's column may hold anything."""
     if isinstance(messages, str):
         return messages
     if not isinstance(messages, Sequence):
@@ -135,7 +135,7 @@ def _checked(messages: str | Sequence[Mapping[str, Any]], name: str) -> str | Se
 
 
 def _split_prefix(prompt: str | Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
-    """The conversation to answer, and the beginning of the answer that the prompt may already hold.
+    """The conversation to answer, and the beginning of the answer if the prompt has one.
 
     A prompt whose last message is the assistant's is continued by the policy: users see both as one response.
     """

@@ -71,7 +71,7 @@ class Outcome(StrEnum):
     | ``empty`` | there was no text to judge: nothing, or no letter and no digit |
     | ``no_verdict`` | the guard answered, but not with a verdict |
     | ``guard_error`` | the guard could not be asked: malformed row, out of memory, unreachable |
-    | ``too_long`` | more text than the guard's context holds; judged in windows where that is possible |
+    | ``too_long`` | more text than the guard's context holds; judged in windows if possible |
     """
 
     SCORED = "scored"
@@ -95,11 +95,11 @@ class Verdict:
 
     Attributes:
         severity: Safe, Controversial or Unsafe.
-        categories: in the guard's order, without repeats; names that the guard's policy does not have included.
+        categories: in the guard's order, without repeats; including names that the guard's policy does not have.
         refusal: whether the response refuses; None for a prompt, and for guards that do not say.
         probabilities: of the three severities; None if the guard's logits were not available.
-        label_mass: how much of the guard's next-token distribution the three labels held together, in [0, 1];
-            near 1 for a trained guard, so a low value says that `probabilities` mean little.
+        label_mass: the three labels' probability together in the guard's next-token distribution, in [0, 1]. Near 1
+            for a trained guard; if it is low, `probabilities` mean little.
         refusal_probability: P(Yes) against P(No), *given the severity and categories the guard chose*.
         text: the guard's raw lines.
         windows: in how many overlapping windows the text was judged; above 1 the worst window's verdict is given.
@@ -132,7 +132,7 @@ Conversation = Sequence[Mapping[str, Any]]
 
 @runtime_checkable
 class Guard(Protocol):
-    """Anything that judges conversations. Not a ``torch.nn.Module``: trainers would take it for a policy.
+    """Anything that judges conversations. It must not be a ``torch.nn.Module``: trainers would wrap it.
 
     A guard may also offer ``amoderate`` (`AsyncGuard`), ``describe() -> dict[str, str]`` (facts for the run's record),
     ``sleep()`` (give the accelerator's memory back), and ``spec`` (`guard_reward.GuardSpec`: its categories and turn
@@ -152,7 +152,7 @@ class Guard(Protocol):
 
 @runtime_checkable
 class AsyncGuard(Protocol):
-    """A guard that can be awaited, so that other work goes on while it judges."""
+    """A guard that can be awaited while it judges."""
 
     async def amoderate(self, conversations: Sequence[Conversation]) -> list[Verdict | Unjudged]:
         """As `Guard.moderate`."""
@@ -160,7 +160,7 @@ class AsyncGuard(Protocol):
 
 
 def describe_guard(guard: Any) -> dict[str, str]:
-    """A guard's facts for the run's record; only its name if it has no ``describe()``.
+    """A guard's description for the run's record; only its name if it has no ``describe()``.
 
     >>> class MyGuard:
     ...     name = "mine"

@@ -22,7 +22,7 @@ class Estimate:
 
 
 def rate(successes: int, count: int) -> Estimate:
-    """A share in [0, 1] with Wilson's interval, which is right at 0% and 100% too.
+    """A rate in [0, 1] with Wilson's interval, which also holds at 0% and 100%.
 
     >>> rate(0, 100)
     Estimate(value=0.0, low=0.0, high=0.036993, count=100)

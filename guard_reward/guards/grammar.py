@@ -166,7 +166,7 @@ class AnswerGrammar:
         return self._add_tokens(state, self._tokens(before, text), target)
 
     def _add_tokens(self, state: State, tokens: Sequence[int], target: State) -> State:
-        """Add a path to `target` and return where it ends, sharing the beginning of paths that are there already."""
+        """Add a path to `target` and return where it ends, sharing the beginning of existing paths."""
         for token in tokens[:-1]:
             if token not in self._edges[state]:
                 self._edges[state][token] = self._new_state()

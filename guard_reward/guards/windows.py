@@ -1,8 +1,8 @@
-"""More text than the guard's context holds: overlapping windows, the worst verdict wins. Nothing is ever cut off.
+"""Text that exceeds the guard's context: overlapping windows, of which the worst verdict counts. Nothing is cut off.
 
-The judged message is cut into windows that overlap by an eighth. The conversation before it stays whole where it
-takes at most half of the room; otherwise it is cut into windows as well and every part of it is shown with every
-window of the message.
+The judged message is cut into windows that overlap by an eighth. The conversation before it stays whole if it takes at
+most half of the tokens; otherwise it is cut into windows too, and each of its parts is shown with each window of the
+message.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["split_into_windows", "worst_verdict"]
 
 OVERLAP = 1 / 8
 MARGIN = 16  # tokens that may merge differently at the cuts
-SMALLEST_ROOM = 64  # tokens; with less than this for the text, a window shows the guard nothing
+MIN_TEXT_TOKENS = 64  # with fewer tokens for the text, a window shows the guard nothing
 
 Count = Callable[[Sequence[Message]], int]
 """Tokens of the guard's whole input for a conversation."""
 Cut = Callable[[str, int, int], list[str]]
-"""(text, most tokens a part, tokens of overlap) → parts, in order, that cover the text."""
+"""(text, tokens per part at most, tokens of overlap) → parts, in order, that cover the text."""
 
 
 def split_into_windows(
@@ -37,24 +37,24 @@ def split_into_windows(
         labels: role → what the template writes in front of its turns.
 
     Raises:
-        ValueError: the limit leaves no room beside the guard's own instructions.
+        ValueError: the guard's own instructions take nearly all tokens of the limit.
     """
     *context, last = turns
     blank = {**last, "content": ""}
     role = last["role"]
-    # The template needs a first user turn; without context the judged message is that turn itself.
+    # The template needs a first user turn; without context, the judged message is that turn.
     frame = count([blank] if role == "user" else [{"role": "user", "content": ""}, blank])
-    room = limit - frame - MARGIN
-    if room < SMALLEST_ROOM:
-        raise ValueError(f"the guard's own instructions take {frame} of its {limit} tokens: no room for the text")
+    space = limit - frame - MARGIN
+    if space < MIN_TEXT_TOKENS:
+        raise ValueError(f"the guard's own instructions take {frame} of {limit} tokens: nothing is left for the text")
     context_tokens = count([*context, blank]) - frame if context else 0
     contexts: list[list[Message]] = [list(context)]
-    if context_tokens > room // 2:
-        parts = cut(_as_text(context, labels), room // 2, int(room // 2 * OVERLAP))
+    if context_tokens > space // 2:
+        parts = cut(_as_text(context, labels), space // 2, int(space // 2 * OVERLAP))
         contexts = [[{"role": "user", "content": part}] for part in parts]
-        context_tokens = room // 2
-    message_room = room - context_tokens
-    parts = cut(last["content"], message_room, int(message_room * OVERLAP))
+        context_tokens = space // 2
+    message_space = space - context_tokens
+    parts = cut(last["content"], message_space, int(message_space * OVERLAP))
     return [[*before, {**last, "content": part}] for before in contexts for part in parts]
 
 

@@ -1,20 +1,17 @@
-"""From a YAML file to a running trainer: what the recipes share.
+"""From a YAML file to a running trainer: the functions that the recipes share.
 
     with clean_errors():
         guard, data, config, model = parse((GuardRewardConfig, DataConfig, GRPOConfig, ModelConfig), __doc__)
         train_dataset, eval_dataset = load_prompts(data, config)
         reward = build_reward(guard, model, config)
 
-One idea a file:
+- `config`: the reward's settings, and the reward built from them; `values`: a scheme's values in its fields' types;
+  `policy`: end tokens and thinking of the policy, read from its files.
+- `parsing`: YAML file and command line, with TRL's parser.
+- `resume`: the checkpoint to resume from, if the settings are the same; `record`: what is saved next to the model.
+- `scaffold`: copies of the recipes and configs for a new project.
 
-- `config`: the reward's own settings, and the reward made of them; `values`: a scheme's values as its fields take
-  them; `policy`: what the reward has to know of the policy.
-- `data`: prompt sets, labelled and mixed.
-- `parsing`: YAML file and command line through TRL's parser; `errors`: a user's mistake is one line.
-- `resume`: where an interrupted run goes on, and whether it is the same run; `record`: what is saved beside the model.
-- `files`: where recipes and configs are, and copies of them.
-
-This room knows TRL's configs; it knows no trainer: those are the recipes' own lines.
+Prompt sets are in `guard_reward.prompts`. Trainers are created in the recipes themselves.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""What the reward has to know of the policy, read from its tokenizer and configuration: no weights are loaded."""
+"""The policy's end tokens and thinking, read from its tokenizer and configuration. No weights are loaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
     """The facts of the policy that `model` names, under the chat template settings of `args`.
 
     Raises:
-        UserError: no name, a policy that cannot be found, or one without a chat template.
+        UserError: the policy has no name, cannot be found, or has no chat template.
     """
     if not model.model_name_or_path:
         raise UserError("model_name_or_path: name the policy, a hub id or a folder")
@@ -32,8 +32,8 @@ def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
         raise UserError(f"model_name_or_path: {' '.join(str(error).split())}") from error
     if tokenizer.chat_template is None:
         raise UserError(
-            f"model_name_or_path: {model.model_name_or_path!r} has no chat template, and prompts are chat messages; "
-            "take the instruct model"
+            f"model_name_or_path: {model.model_name_or_path!r} has no chat template, but prompts are chat messages; "
+            "use the instruct model"
         )
     return PolicyFacts(
         eos_token_ids=_end_ids(model.model_name_or_path, tokenizer, options),
@@ -42,7 +42,7 @@ def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
 
 
 def model_init_kwargs(model: ModelConfig, args: GRPOConfig) -> dict[str, Any]:
-    """What the trainer loads the policy with: `ModelConfig`'s fields, and over them the trainer config's own."""
+    """How to load the policy: `ModelConfig`'s fields, overridden by the trainer config's ``model_init_kwargs``."""
     return {
         "revision": model.model_revision,
         "dtype": model.dtype,
@@ -52,7 +52,7 @@ def model_init_kwargs(model: ModelConfig, args: GRPOConfig) -> dict[str, Any]:
 
 
 def _end_ids(name: str, tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> tuple[int, ...]:
-    """The tokenizer's end token and all that generation stops at."""
+    """The tokenizer's end token and all ids at which generation stops."""
     try:
         declared = GenerationConfig.from_pretrained(name, revision=options["revision"]).eos_token_id
     except OSError:  # a model without a generation config: its config has the ids

@@ -1,4 +1,4 @@
-"""Where recipes and configs are, installed or in a checkout, and copies of them for a project of one's own."""
+"""Recipes and configs, of an installed package or a checkout, copied into a new project."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def copy_files(target: Path, *, force: bool = False) -> list[Path]:
     """Copy recipes and configs into `target`; all of them, or nothing.
 
     Args:
-        target: made where it does not exist.
-        force: replace files that are there already.
+        target: created if missing.
+        force: replace existing files.
 
     Returns:
         The files written, relative to `target`.
 
     Raises:
-        UserError: without `force`, where a file is there already; names them.
+        UserError: files exist and `force` is False; names them.
     """
     source = files_folder()
     names = sorted(

@@ -29,7 +29,7 @@ class Prompter:
     Special tokens are hard boundaries of tokenisation, so the rendered text can be cut at them and the pieces encoded
     one by one. To tell the template's special tokens from forged ones, every place in the conversation where a special
     token could begin is marked before rendering; a marked place cannot match a special token, whole or put together
-    from several messages. The marks are taken out again before the pieces are encoded.
+    from several messages. The marks are removed before the pieces are encoded.
 
     Args:
         tokenizer: of the checkpoint.
@@ -83,7 +83,7 @@ class Prompter:
         return normalize(messages, shows_system="system" in self.roles)
 
     def encode_turns(self, turns: Sequence[Message]) -> list[int]:
-        """As `encode`, for turns that are normal already."""
+        """As `encode`, for turns that are already normal."""
         mark = _unused_character(turns)
         marked: list[Message] = [{**turn, "content": self._mark(turn["content"], mark)} for turn in turns]
         rendered = self.tokenizer.apply_chat_template(marked, chat_template=self.template, tokenize=False)
@@ -115,13 +115,13 @@ class Prompter:
 
 
 def _with_swallowed_blanks(token: str, added: AddedToken | None) -> str:
-    """The pattern of a special token, with the blanks beside it that some tokenizers (Phi-3's) make a part of it."""
+    """The pattern of a special token, with the blanks around it that some tokenizers (Phi-3's) make part of it."""
     before = r"\s*" if added is not None and added.lstrip else ""
     after = r"\s*" if added is not None and added.rstrip else ""
     return before + re.escape(token) + after
 
 
 def _unused_character(turns: Sequence[Message]) -> str:
-    """A character of Unicode's private use area that occurs nowhere in the conversation."""
+    """A character of Unicode's private use area that the conversation does not contain."""
     used = set().union(*(turn["content"] for turn in turns))
     return next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in used)

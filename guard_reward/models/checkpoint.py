@@ -1,4 +1,4 @@
-"""A checkpoint on its device: frozen, whole, and out of the trainer's hands."""
+"""Loading a frozen checkpoint: whole, on its device, not sharded by the trainer's DeepSpeed or FSDP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Checkpoint", "checked_name", "default_device", "outside_deepspeed"]
 
 
 def checked_name(model: str | Path) -> str:
-    """A hub id as it is, or the path of a checkpoint folder that exists.
+    """The hub id, or the path of an existing checkpoint folder.
 
     Raises:
         ValueError: a URL.
@@ -38,7 +38,7 @@ def checked_name(model: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a model comes from and how it is loaded: all that travels when a guard is pickled."""
+    """Where a model comes from and how it is loaded. A guard pickles as its checkpoint."""
 
     name: str
     device: str | None = None
@@ -62,7 +62,7 @@ class Checkpoint:
                 output_loading_info=True,
                 revision=self.revision,
                 dtype=self.dtype or "auto",
-                # Quantized weights cannot be moved afterwards: they are loaded onto the device.
+                # Quantized weights cannot be moved later, so they are loaded onto the device.
                 **({"device_map": {"": device}} if "quantization_config" in self.options else {}),
                 **self.options,
             )
@@ -77,7 +77,7 @@ class Checkpoint:
 
 
 def default_device() -> torch.device:
-    """This process's accelerator, by the launcher's local rank, even before any trainer has chosen it; else the CPU."""
+    """This process's accelerator, by the launcher's local rank (a trainer may not have chosen it yet); else the CPU."""
     use_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     accelerator = None if use_cpu else torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
@@ -88,9 +88,9 @@ def default_device() -> torch.device:
 
 @contextlib.contextmanager
 def _on_every_rank() -> Iterator[None]:
-    """Load weights on this rank although accelerate's FSDP plugin leaves loading to rank 0 and spreads them later.
+    """Load weights on this rank, although accelerate's FSDP plugin loads on rank 0 only and sends them on later.
 
-    No one spreads a guard's: on all other ranks it would be random, and judge, without a word.
+    A guard's weights are not sent: on all other ranks it would silently judge with random weights.
     """
     variable = "FSDP_CPU_RAM_EFFICIENT_LOADING"
     before = os.environ.pop(variable, None)
@@ -103,10 +103,10 @@ def _on_every_rank() -> Iterator[None]:
 
 @contextlib.contextmanager
 def outside_deepspeed() -> Iterator[None]:
-    """Load models whole although a ZeRO-3 trainer is configured in this process.
+    """Load models whole, although a ZeRO-3 trainer is configured in this process.
 
-    While a ZeRO-3 config object is alive, ``from_pretrained`` partitions every model over the ranks; a guard that no
-    engine gathers again then fails with "weight must be 2-D". The config is put back on leaving.
+    While a ZeRO-3 config object exists, ``from_pretrained`` partitions every model over the ranks. A guard without a
+    DeepSpeed engine would then fail with "weight must be 2-D". The config is restored on leaving.
     """
     from transformers.integrations import deepspeed as integration
 

@@ -1,4 +1,4 @@
-"""Giving an accelerator's memory back and taking it again; the lock that every use of a model holds."""
+"""Moving a model off its accelerator and back; the lock that every use of a model holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a table's row to the conversation that a guard judges, or to the reason why there is none."""
+"""A table's row → the conversation that a guard judges, or the reason why it cannot be judged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from guard_reward.verdict import Outcome, Unjudged
 __all__ = ["Judged", "TextColumns", "choose_columns"]
 
 Judged = Literal["prompt", "response"]
-"""Whether a row's prompt is judged, or its response in the light of the prompt."""
+"""Whether a row's prompt is judged, or its response to the prompt."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class TextColumns:
         | the judged text is missing, null, or has no letter and no digit | ``empty`` |
         | the prompt of a judged response is missing, null or blank | ``guard_error`` |
         | a prompt or response that is not text | ``guard_error`` |
-        | messages that are no list of chat messages (or its JSON text) | ``guard_error`` |
-        | text with half a surrogate pair: no tokenizer can read it | ``guard_error`` |
+        | messages that are not a list of chat messages (or its JSON text) | ``guard_error`` |
+        | text with half a surrogate pair, which tokenizers cannot read | ``guard_error`` |
 
         >>> TextColumns(prompt="prompt").conversation({"prompt": "Hello?"})
         [{'role': 'user', 'content': 'Hello?'}]
@@ -132,12 +132,11 @@ def choose_columns(
 ) -> TextColumns:
     """Decide which of a table's columns hold the conversation.
 
-    Names that are not given default to ``prompt``, ``response`` and ``messages``, where the table has them: prompt and
-    response before messages. Whether prompts or responses are judged follows from there being a response column,
-    unless `judge` says it; of messages the last role decides.
+    By default the columns are ``prompt`` and ``response``, else ``messages``. Responses are judged if there is a response
+    column, unless `judge` says otherwise; with messages, the last role decides.
 
     Raises:
-        UserError: a column that the table does not have, or arguments that contradict each other.
+        UserError: the table does not have a column, or the arguments contradict each other.
 
     >>> choose_columns(["id", "prompt", "response"], judge="prompt")
     TextColumns(prompt='prompt', response=None, messages=None)

@@ -1,8 +1,8 @@
-"""What a long job has finished so far, so that a killed run goes on where it was.
+"""The finished chunks of a long job, so that a killed run can resume.
 
-A journal is a file of JSON lines beside the output. The first line says whose it is (the job's facts: input, guard,
-options); every other line is one finished chunk of results. A line counts once it ends in a newline and is on the
-disk, so that a kill at any moment loses at most the chunk in hand.
+A journal is a file of JSON lines next to the output. The first line describes the job (input, guard, options); every
+other line is one finished chunk of results. A line counts if it ends in a newline and is on the disk, so a kill loses
+at most the current chunk.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _VERSION = 1
 
 
 class Journal:
-    """The finished rows of one job; while it is open (a context manager) it keeps a second run out.
+    """The finished rows of one job. It is a context manager; while it is open, no second run can open it.
 
     Attributes:
-        row_count: finished rows, from the first on without a gap.
+        row_count: number of finished rows, counted from the first row.
     """
 
     def __init__(self, path: Path, job: Mapping[str, str], *, restart: bool = False):
-        """Open the journal of `job`, or begin one.
+        """Open the journal of `job`, or create it.
 
         Raises:
-            UserError: the journal of another job, a damaged one, or one that another process is writing.
+            UserError: the journal belongs to another job, is damaged, or is being written by another process.
         """
         self.path = path
         self.row_count = 0
@@ -56,7 +56,7 @@ class Journal:
         self._file.close()
 
     def append(self, results: list[Result]) -> None:
-        """Record the next rows' results; they are on the disk when this returns."""
+        """Record the next rows' results and sync them to the disk."""
         self._write({"start": self.row_count, "results": results})
         self.row_count += len(results)
 
@@ -68,7 +68,7 @@ class Journal:
                 yield from json.loads(line)["results"]
 
     def remove(self) -> None:
-        """The job is done and its output in place: nothing is left to resume."""
+        """Delete the journal of a finished job."""
         self.path.unlink(missing_ok=True)
 
     def _write(self, record: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def _recover(self, job: dict[str, str]) -> None:
-        """Check the header, count the finished rows and cut off a last line that a kill left unfinished."""
+        """Check the header, count the finished rows, and remove a last line that a kill left unfinished."""
         self._file.seek(0)
         whole = 0  # bytes of complete lines
         for number, line in enumerate(self._file):
@@ -106,7 +106,7 @@ class Journal:
         return record
 
     def _damaged(self, number: int) -> UserError:
-        return UserError(f"journal '{self.path}' is damaged in line {number + 1}: use --restart to begin again")
+        return UserError(f"journal '{self.path}' is damaged in line {number + 1}: use --restart to start over")
 
     def _check_job(self, found: dict[str, str], job: dict[str, str]) -> None:
         changed = [
@@ -116,13 +116,13 @@ class Journal:
         ]
         if changed:
             raise UserError(
-                f"'{self.path}' is the journal of an unfinished run that was not this one ({'; '.join(changed)}); "
-                "finish that run, write to another output, or use --restart to drop what it did"
+                f"'{self.path}' is the journal of another unfinished run ({'; '.join(changed)}); "
+                "finish that run, write to another output, or use --restart to discard its work"
             )
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    """Hold the file until it is closed, where the system can (not on Windows)."""
+    """Lock the file until it is closed (not on Windows)."""
     try:
         import fcntl
     except ImportError:

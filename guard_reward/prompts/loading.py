@@ -57,7 +57,7 @@ def load_set(entry: PromptSet, seed: int) -> Dataset:
 
 
 def _read(entry: PromptSet) -> Dataset:
-    """The rows as they are stored."""
+    """The rows of a file, folder or hub dataset."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError, DatasetsError
 
@@ -151,7 +151,7 @@ def _warn_of_begun_answers(entry: PromptSet, prompts: Sequence[Sequence[Mapping[
     if begun:
         logger.warning(
             "%s: %d of %d prompts end with the assistant's turn: the policy continues that turn, and the guard judges "
-            "both as one answer. To have it answer anew, leave that turn out of the data",
+            "both as one answer. For a new answer, leave that turn out of the data",
             entry.path,
             begun,
             len(prompts),

@@ -21,7 +21,7 @@ _LABELS = {
 
 
 class Estimate(NamedTuple):
-    """A measured value, with its confidence interval where that is known."""
+    """A measured value, with its confidence interval if that is known."""
 
     value: float
     low: float | None = None
@@ -32,7 +32,7 @@ class Estimate(NamedTuple):
         return _number(self.value, as_rate)
 
     def interval(self, *, as_rate: bool) -> str:
-        """The interval alone; empty where it is not known."""
+        """The interval; empty if it is unknown."""
         if self.low is None or self.high is None:
             return ""
         return f"{_number(self.low, as_rate).removesuffix('%')}–{_number(self.high, as_rate)}"
@@ -52,7 +52,7 @@ def estimate(cell: Any) -> Estimate | None:
 
 
 def is_rate(key: str) -> bool:
-    """Whether a key names a share of rows, in [0, 1]."""
+    """Whether a key names a rate in [0, 1]."""
     return any(word in key.split("_") for word in ("rate", "share", "agreement"))
 
 
@@ -92,7 +92,7 @@ def _number(value: float, as_rate: bool) -> str:
 
 
 def _finite(value: Any) -> float | None:
-    """A number as a float; NaN, infinities and anything that is no number as None."""
+    """A number as a float; None for NaN, infinities and anything that is not a number."""
     if isinstance(value, bool):
         return None
     try:

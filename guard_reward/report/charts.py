@@ -49,13 +49,13 @@ class Chart(NamedTuple):
 
 
 def run_colours(runs: Sequence[str]) -> dict[str, str]:
-    """One colour a run, the same in every chart; grey for the state before training."""
+    """One colour per run, the same in all charts; grey for the state before training."""
     trained = [run for run in runs if run != "before"]
     return {"before": _BEFORE} | {run: _PALETTE[index % len(_PALETTE)] for index, run in enumerate(trained)}
 
 
 def curve_charts(histories: Histories, colours: Mapping[str, str]) -> list[Chart]:
-    """One chart a metric, with a line for every run that logged it; metrics that are 0 throughout are left out."""
+    """One chart per metric, with a line per run that logged it; metrics that are always 0 are left out."""
     charts = []
     for metric, title, tick_format in _CURVES:
         lines = {run: _series(history, metric) for run, history in histories.items()}
@@ -82,7 +82,7 @@ def curve_charts(histories: Histories, colours: Mapping[str, str]) -> list[Chart
 
 
 def category_charts(histories: Histories) -> list[Chart]:
-    """For each run the share of rollouts in each unsafe category over training, stacked."""
+    """Per run: the fraction of rollouts in each unsafe category over training, stacked."""
     series = {run: _category_series(history) for run, history in histories.items()}
     names = list(dict.fromkeys(name for by_name in series.values() for name in by_name))
     colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(names)}
@@ -112,7 +112,7 @@ def category_charts(histories: Histories) -> list[Chart]:
 
 
 def plane_chart(table: Sequence[Mapping[str, Any]], histories: Histories, colours: Mapping[str, str]) -> Chart | None:
-    """Safety against refusals: each run's path through training, and where the results lie, with their intervals."""
+    """Safety against refusals: each run's path through training, and the results with their intervals."""
     paths = [_path(run, history, colours[run]) for run, history in histories.items()]
     points = [_point(row, colours) for row in table]
     data = [trace for trace in (*paths, *points) if trace is not None]
@@ -134,7 +134,7 @@ def plane_chart(table: Sequence[Mapping[str, Any]], histories: Histories, colour
 
 
 def _path(run: str, history: Sequence[Mapping[str, Any]], colour: str) -> dict[str, Any] | None:
-    """A run's way through the plane as the guard saw it; on harmful prompts where those are labelled."""
+    """A run's path through the plane, measured by the guard; on harmful prompts if prompts are labelled."""
     safe = _pairs(history, "safe_rate/harmful") or _pairs(history, "safe_rate")
     refusal = _pairs(history, "refusal_rate/harmful") or _pairs(history, "refusal_rate")
     steps = sorted(safe.keys() & refusal.keys())

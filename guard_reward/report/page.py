@@ -21,8 +21,8 @@ __all__ = ["write_report"]
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-# More rollouts than a browser filters at a keystroke are cut, and the page says so.
-MOST_ROLLOUTS = 3000
+# A browser cannot filter more rollouts while the user types; the page says how many are left out.
+MAX_ROLLOUTS = 3000
 
 # Columns of the rollouts table that come first; behind a reward's prefix ("guard_severity") too.
 _FIRST_COLUMNS = (
@@ -136,7 +136,7 @@ def _results(table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _rollouts(rollouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The rollouts table: columns in a readable order, and what the drop-downs choose from."""
-    shown = rollouts[:MOST_ROLLOUTS]
+    shown = rollouts[:MAX_ROLLOUTS]
     columns = sorted(union_of_keys(shown), key=_rank)
     bare = [_bare(column) for column in columns]
     severities = [column for column, name in zip(columns, bare, strict=True) if name == "severity"]

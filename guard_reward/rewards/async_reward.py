@@ -3,7 +3,7 @@
     trainer = GRPOTrainer(..., reward_funcs=[AsyncGuardReward("Qwen/Qwen3Guard-Gen-4B"), my_async_reward])
 
 TRL runs its asynchronous reward functions concurrently in one event loop. It decides per class whether a reward is
-asynchronous, so this is a class of its own.
+asynchronous, so this is a second class.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A batch of rollouts before and after the guard: plain functions of their arguments, without I/O.
 
 batch = prepare(call, rules)                            # rows → what the guard is asked
-…                                                       # whoever calls asks the guard, and waits or awaits
+…                                                       # the caller asks the guard, and waits or awaits
 finished = finish(batch, verdicts, helpfulness, rules)  # verdicts → rewards, metrics, columns
 """
 

@@ -12,23 +12,23 @@ from guard_reward.rewards.distributed import gather_objects
 __all__ = ["CircuitBreaker", "GuardOutageError"]
 
 
-_CALLS_LOCK = Lock()  # of the module, so that a breaker can be pickled
+_CALLS_LOCK = Lock()  # not in the breaker, which must pickle
 
 
 class GuardOutageError(RuntimeError):
-    """Too large a share of the last rollouts got no verdict."""
+    """Too many of the last rollouts got no verdict."""
 
 
 @dataclass
 class CircuitBreaker:
     """Raises when more than `max_share` of the last `window` rollouts, over all ranks, got no verdict.
 
-    In a distributed run the counts of all ranks are added up before deciding, so that every rank stops at the same
-    call and none is left waiting in a collective operation of the trainer.
+    In a distributed run the counts of all ranks are added up, so that every rank stops at the same call and none waits
+    for the others in a collective operation.
 
     Args:
-        max_share: the largest tolerated share, from 0 to 1.
-        window: rollouts over which the share is taken; nothing is decided before that many were seen.
+        max_share: the largest tolerated fraction of rollouts without a verdict, from 0 to 1.
+        window: number of last rollouts that count; below that number the run never stops.
 
     >>> breaker = CircuitBreaker(max_share=0.5, window=4)
     >>> breaker.check(rows=4, unjudged={"guard_error": 3})
@@ -53,11 +53,11 @@ class CircuitBreaker:
         Args:
             rows: rollouts of this call, on this rank.
             unjudged: how many of them got no verdict, by outcome.
-            all_ranks: add up the counts of all ranks; every rank has to call then.
+            all_ranks: add up the counts of all ranks; then every rank must call.
             reason: an example of what went wrong, for the message.
 
         Raises:
-            GuardOutageError: the share is too large; on all ranks at the same call.
+            GuardOutageError: too many rollouts got no verdict; on all ranks at the same call.
         """
         counts = gather_objects((rows, dict(unjudged))) if all_ranks else [(rows, dict(unjudged))]
         seen, totals = self._count(counts)

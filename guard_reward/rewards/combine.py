@@ -1,4 +1,4 @@
-"""Several reward functions as one, so that a row which one of them could not judge is None as a whole.
+"""Several reward functions as one: a row that one of them cannot judge is None as a whole.
 
 TRL adds up separate reward functions and counts a None among them as 0. Under a scheme with negative rewards that 0
 is the best score in the group: a guard outage would be rewarded. Inside one function the row stays None.
@@ -19,11 +19,11 @@ RewardFunction = Callable[..., Sequence[float | None]]
 def combine(
     rewards: Sequence[RewardFunction], weights: Sequence[float] | None = None, *, name: str = "combined"
 ) -> Combination:
-    """One reward function: the weighted sum of several, or None where any of them is None.
+    """One reward function: the weighted sum of several, or None if any of them is None.
 
     Args:
-        rewards: functions with TRL's reward signature, `GuardReward` among them.
-        weights: one a function; all 1 by default.
+        rewards: functions with TRL's reward signature, such as `GuardReward`.
+        weights: one per function; all 1 by default.
         name: its name in the trainer's log; each function's own mean is logged as ``<name>/<function's name>``.
 
     Raises:
@@ -60,12 +60,12 @@ class Combination:
         self.weights = weights
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        """Weighted sums, one a completion; None where any function gave None."""
+        """Weighted sums, one per completion; None if any function gave None."""
         log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
         outputs: list[Sequence[float | None]] = []
         for reward in self.rewards:
             member = _name(reward)
-            # NaN is TRL's own word for None; as a number it would spoil the mean of every rank.
+            # TRL itself writes NaN for None; as a number it would make the mean of every rank NaN.
             values = [
                 None if value is None or math.isnan(value) else float(value)
                 for value in reward(prompts=prompts, completions=completions, **columns)
@@ -91,7 +91,7 @@ class Combination:
 
 
 def _name(reward: RewardFunction) -> str:
-    """What TRL calls a reward function in its log."""
+    """The name under which TRL logs a reward function."""
     while isinstance(reward, functools.partial):
         reward = reward.func
     return getattr(reward, "__name__", type(reward).__name__)

@@ -1,4 +1,4 @@
-"""What all ranks of a run know together."""
+"""Exchange of small objects between the ranks of a run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Thing = TypeVar("Thing")
 
 
 def gather_objects(thing: Thing) -> list[Thing]:
-    """The `thing` of every rank, in rank order; only this process's where there is no process group.
+    """The `thing` of every rank, in rank order; only this process's if there is no process group.
 
-    Every rank has to call, at the same point: a collective operation on some of them alone never ends.
+    Every rank must call it, at the same point: if one does not, the others wait forever.
 
     Args:
         thing: anything that pickles; small, because every rank gets all of them.

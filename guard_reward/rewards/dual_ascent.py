@@ -1,8 +1,8 @@
-"""Training state: the multiplier of `guard_reward.schemes.Lagrangian`, learned while a trainer trains.
+"""The multiplier of `guard_reward.schemes.Lagrangian`, learned by dual ascent while a trainer trains.
 
-The state lives in the trainer's own (`transformers.TrainerState`), which TRL passes to reward functions: what stands
-in its ``stateful_callbacks`` is written into every checkpoint's ``trainer_state.json`` and is there again after
-``resume_from_checkpoint``. A reward function that is pickled or called by hand carries none of it.
+It is kept in the trainer's state (`transformers.TrainerState`), which TRL passes to reward functions: transformers
+writes the state's ``stateful_callbacks`` into every checkpoint's ``trainer_state.json`` and restores them after
+``resume_from_checkpoint``. A reward function that is pickled, or called without a trainer, has no learned multiplier.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.rewards.distributed import gather_objects
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["DualAscent", "Multiplier", "is_training"]
 
 logger = logging.getLogger(__name__)
+_UPDATE_LOCK = Lock()  # several threads may call one reward; not in the object, which must pickle
 
 
 @dataclass(frozen=True, slots=True)
 class Multiplier:
-    """λ and what it was learned from.
+    """λ and the batches it was learned from.
 
     Attributes:
         value: λ.
@@ -43,7 +45,7 @@ class Multiplier:
 
     @property
     def unsafe_rate(self) -> float | None:
-        """The share of unsafe rollouts in the window; None before the first batch."""
+        """Fraction of unsafe rollouts in the window; None before the first batch."""
         rows = sum(rows for _, rows in self.window)
         return sum(unsafe for unsafe, _ in self.window) / rows if rows else None
 
@@ -52,8 +54,8 @@ class Multiplier:
 
         Args:
             unsafe: how many of the batch's rollouts were unsafe; Controversial may count in part.
-            rows: the batch's rollouts with a verdict. Without any nothing is learned.
-            scheme: whose `unsafe_rate`, `learning_rate`, `delay`, `window` and `max_multiplier` count.
+            rows: the batch's rollouts with a verdict; if there are none, nothing is learned.
+            scheme: its `unsafe_rate`, `learning_rate`, `delay`, `window` and `max_multiplier` are used.
         """
         if not rows:
             return self
@@ -71,12 +73,12 @@ class Multiplier:
 class DualAscent:
     """Keeps a `Lagrangian` scheme's multiplier in the trainer's state and learns it from batch to batch.
 
-    A batch is paid with the multiplier that was learned before it. Nothing is learned in evaluations, nor where no
-    `trainer_state` is given: by hand, and in trainers that pass none, the multiplier stays what it is.
+    A batch is scored with the multiplier that was learned before it. Nothing is learned in evaluations, or if no
+    `trainer_state` is passed.
 
     Args:
         scheme: a `Lagrangian`, or `Soft` around one.
-        name: the reward's, under which the state is kept and logged; two rewards in a trainer need two.
+        name: of the reward; the state is kept and logged under it. Two rewards in one trainer need different names.
     """
 
     def __init__(self, scheme: Scheme, name: str):
@@ -110,25 +112,28 @@ class DualAscent:
         trainer_state: TrainerState | None,
         log_metric: Callable[[str, float], None] | None = None,
     ) -> None:
-        """Learn from one call's rollouts, and log the multiplier that they were paid with and the unsafe rate.
+        """Learn from one call's rollouts, and log the multiplier that they were scored with and the unsafe rate.
 
-        In training every rank has to call, with rollouts or without: the counts of all ranks are added up.
+        In training every rank must call, even without rollouts: the counts of all ranks are added up.
 
         Args:
             unsafe: how unsafe each of this rank's rollouts with a verdict was, from 0 to 1.
-            trainer_state: the trainer's; None for nothing to be learned.
-            log_metric: as TRL's trainers pass it, which also says whether this is an evaluation.
+            trainer_state: the trainer's; None to learn nothing.
+            log_metric: as TRL's trainers pass it; it also shows whether this is an evaluation.
 
         Raises:
             ValueError: a `trainer_state` that has no ``stateful_callbacks``.
         """
-        before = after = self._read(trainer_state)
-        if trainer_state is None:
-            self._warn_once("the multiplier stays what it is: it is learned in trainers that pass trainer_state")
-        elif self._is_training(log_metric):
-            counts = gather_objects((float(sum(unsafe)), len(unsafe)))
-            after = before.after(sum(u for u, _ in counts), sum(rows for _, rows in counts), self._lagrangian)
-            _states(trainer_state)[self.key] = _to_json(after)
+        with _UPDATE_LOCK:
+            before = after = self._read(trainer_state)
+            if trainer_state is None:
+                self._warn_once(
+                    "the multiplier does not change: it is learned only in trainers that pass trainer_state"
+                )
+            elif self._is_training(log_metric):
+                counts = gather_objects((float(sum(unsafe)), len(unsafe)))
+                after = before.after(sum(u for u, _ in counts), sum(rows for _, rows in counts), self._lagrangian)
+                _states(trainer_state)[self.key] = _to_json(after)
         if log_metric is not None:
             log_metric(f"{self.name}/lagrange_multiplier", before.value)
             if after.unsafe_rate is not None:
@@ -164,10 +169,10 @@ class DualAscent:
 
 
 def is_training(log_metric: Callable[[str, float], None] | None) -> bool | None:
-    """Whether a trainer calls in training (True) or in evaluation (False); None where that cannot be known.
+    """Whether a trainer calls in training (True) or evaluation (False); None if that is unknown.
 
-    TRL does not tell reward functions its mode. It decides it by ``trainer.model.training``, and the `log_metric` that
-    it passes is a method of the trainer.
+    TRL does not tell reward functions its mode. It is ``trainer.model.training``, and the `log_metric` that TRL passes
+    is a method of the trainer.
     """
     trainer = getattr(log_metric, "__self__", None)
     training = getattr(getattr(trainer, "model", None), "training", None)
@@ -186,7 +191,7 @@ def _states(trainer_state: TrainerState) -> dict[str, Any]:
 
 
 def _to_json(multiplier: Multiplier) -> dict[str, Any]:
-    """In the shape of transformers' own callback states, which its restoring code expects of every entry."""
+    """In the form of transformers' own callback states, which its restoring code expects."""
     window = [list(batch) for batch in multiplier.window]
     return {
         "args": {},

@@ -1,4 +1,4 @@
-"""What a data set says about its prompts: harmful, benign, or nothing."""
+"""Prompt labels in a dataset's column: harmful, benign, or none."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def read_labels(column: str | None, columns: Mapping[str, Any], rows: int) -> li
     Args:
         column: the name of the column with the labels: bools, 0 and 1, or words, of which the last part counts
             (``adversarial_harmful``); None for no labels.
-        columns: the data set's columns, one value a row.
-        rows: how many there are.
+        columns: the dataset's columns, one value per row.
+        rows: number of rows.
 
     Raises:
-        ValueError: no such column, or a value that is no label.
+        ValueError: no such column, or a value that is not a label.
 
     >>> read_labels("kind", {"kind": ["vanilla_benign", 1, None]}, rows=3)
     [False, True, None]
@@ -44,7 +44,7 @@ def read_label(value: Any, column: str) -> bool | None:
     """Whether one value of the column says harmful; None for no label.
 
     Raises:
-        ValueError: a value that is no label; names the column.
+        ValueError: a value that is not a label; names the column.
     """
     if value is None:
         return None

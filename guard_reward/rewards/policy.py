@@ -86,5 +86,5 @@ def _opens_thinking(trainer: Any, tokenizer: Any) -> bool:
             getattr(trainer, "chat_template_kwargs", None) or {},
             getattr(trainer, "chat_template", None),
         )
-    except Exception:  # a template may raise anything; trainers on plain strings need none
+    except Exception:  # a template may raise anything; plain strings need no template
         return False

@@ -26,8 +26,8 @@ __all__ = ["GuardReward"]
 class GuardReward(BaseGuardReward):
     """A reward function: judges every rollout with a guard and turns the verdicts into scalars.
 
-    Goes into ``reward_funcs=`` of TRL's trainers, or is called by hand with prompts and completions. Several threads
-    may call it at a time. It pickles with its guard as a checkpoint name, so trainers can send it to another process.
+    Pass it to ``reward_funcs=`` of TRL's trainers, or call it with prompts and completions. Several threads may call it
+    at a time. It pickles with its guard as a checkpoint name, so trainers can send it to another process.
 
     Args:
         guard: hub id or folder of a guard checkpoint, or a guard (`load_guard`, or anything with ``moderate``).

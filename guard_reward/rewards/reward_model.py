@@ -142,7 +142,7 @@ class RewardModel:
     def _read(self, prompt: Any, completion: Any) -> Sequence[Message] | None:
         try:
             rollout = Rollout.from_trl(prompt, completion, thinking_prefilled=self.thinking_prefilled)
-        except Exception as error:  # a row may hold anything, and one bad row must not stop the others
+        except Exception as error:  # a row may hold anything; one bad row must not stop the others
             logger.error("a row cannot be shown to the reward model: %r", error)
             return None
         return rollout.answer_conversation()
@@ -151,7 +151,7 @@ class RewardModel:
         """What the model reads of one conversation; None if its template cannot show it."""
         try:
             return self._parts.prompter.encode(conversation)
-        except Exception as error:  # a template may raise anything, and one bad row must not stop the others
+        except Exception as error:  # a template may raise anything; one bad row must not stop the others
             logger.error("a row cannot be shown to the reward model: %r", error)
             return None
 

@@ -1,4 +1,4 @@
-"""Whether a scheme's numbers fit the helpfulness model's scale, seen from the rollouts of a batch."""
+"""Whether a scheme's numbers fit the helpfulness model's scale, judged by the rollouts of a batch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def scale_warning(scheme: Scheme, rows: Sequence[JudgedRollout]) -> str | None:
 
     | scheme | is wrong if |
     |---|---|
-    | `Hybrid` | safe, non-refusing rows have a helpfulness below the refusal cap: refusing pays as well as helping |
+    | `Hybrid` | safe, non-refusing rows have a helpfulness below the refusal cap: refusing is rewarded like helping |
     | `SafeCompletion` | most helpfulness lies outside `helpfulness_range` and is clipped |
-    | `Boundary` | refusals have a helpfulness below `blocked`: being blocked pays better than refusing |
+    | `Boundary` | refusals have a helpfulness below `blocked`: being blocked is rewarded more than refusing |
     """
     scheme = scheme.unwrap()
     if isinstance(scheme, Hybrid):
@@ -55,8 +55,8 @@ def _below_cap(scheme: Hybrid, values: Sequence[float]) -> str | None:
         return None
     return (
         f"{len(below)} safe, non-refusing rollouts have a helpfulness below the refusal cap (lowest {min(below):.2f}, "
-        f"cap {scheme.refusal:.2f}): refusing would pay as well as helping. The report's caps assume WorldPM's scale; "
-        "choose caps below your helpfulness model's usual scores, e.g. schemes.Hybrid(unsafe=-20, refusal=-15)"
+        f"cap {scheme.refusal:.2f}): refusing would be rewarded like helping. The report's caps assume WorldPM's "
+        "scale; choose caps below your helpfulness model's usual scores, e.g. schemes.Hybrid(unsafe=-20, refusal=-15)"
     )
 
 
@@ -78,6 +78,6 @@ def _below_blocked(scheme: Boundary, values: Sequence[float]) -> str | None:
         return None
     return (
         f"{len(below)} refusals have a helpfulness below what blocked output gets (lowest {min(below):.2f}, blocked "
-        f"{scheme.blocked:.2f}): complying and being blocked would pay better than refusing. Choose "
+        f"{scheme.blocked:.2f}): complying and being blocked would be rewarded more than refusing. Choose "
         "schemes.Boundary(blocked=...) below what your helpfulness model gives to refusals"
     )

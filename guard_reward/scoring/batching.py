@@ -41,7 +41,7 @@ def plan_batches(rows: Sequence[Sequence[int]], token_budget: int) -> list[list[
     batches: list[list[int]] = []
     begin = 0
     while begin < len(order):
-        filled = [lengths[begin]]  # the first of a batch shares with nobody
+        filled = [lengths[begin]]  # the first row of a batch shares nothing
         end = begin + 1
         while end < len(order) and filled[-1] + added[end] <= token_budget:
             filled.append(filled[-1] + added[end])

@@ -1,4 +1,4 @@
-"""Drafts: guesses of what a model says next, as a tree, and what the engine asks of whoever makes them.
+"""Drafts: guesses of what a model says next, as a tree, and what the engine asks of a grammar.
 
 The engine knows no format. A `Grammar` tells it which tokens are likely behind a state (`Draft`), which state a token
 leads to, and which tokens' log-probabilities to report where something is decided (`Decision`). A draft is only a

@@ -1,15 +1,16 @@
-"""A tiny world in which guard rewards can be tried from end to end: minutes on two CPU cores, no network.
+"""A tiny world to try guard rewards from end to end: minutes on two CPU cores, no network.
 
     from guard_reward.tiny import load_tiny_guard, build_tiny_policy
-    guard = load_tiny_guard()                 # a real checkpoint through the real loader, built once and cached
+    guard = load_tiny_guard()                 # a real checkpoint through the real loader
     policy_folder = build_tiny_policy()       # goes into GRPOTrainer(model=...)
 
 - `world`: the vocabulary, requests and replies; `nonsense`: text outside it; `oracle`: the exact judge.
-- `tokenizer`, `training`, `guard`, `policy`: small Qwen3 checkpoints, trained here; `cache`: built once.
-- `evaluate`, `statistics`: a policy's numbers by the oracle.
-- `demo`: two GRPO runs (`grpo`), judged, and what they leave behind (`results`).
+- `tokenizer`, `training`, `guard`, `policy`: small Qwen3 checkpoints. Seed 0 comes with the package (`shipped`); other
+  seeds are trained and cached (`recipe`, `cache`).
+- `evaluate`: a policy's numbers by the oracle.
+- `demo`: two GRPO runs (`grpo`), judged, and their output (`results`); `files`: the world as files for the recipes.
 
-This room uses the library as its users do; nothing outside it knows that it exists.
+The tiny world uses the library as its users do; the library does not depend on it.
 """
 
 import lazy_loader

@@ -4,9 +4,9 @@
     results = run_demo(Path("runs/demo"))
 
 From the same start, TRL's `GRPOTrainer` trains with `GuardReward` under the report's two schemes, guard-only and
-hybrid. Everything is the product's own: the guard is loaded by `load_guard`, the rewards are `GuardReward`'s. The
-oracle has two parts to play, both of them the world's: it is the independent judge of the table, and it is the
-helpfulness H that hybrid asks for. It never judges safety for the reward, and the guard never judges for the table.
+hybrid. The guard is loaded by `load_guard`, the rewards are `GuardReward`'s. The
+oracle has two uses: it is the independent judge of the table, and the helpfulness H of the hybrid scheme. It never
+judges safety for the reward, and the guard never judges for the table.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSe
 
     Returns:
         What ``results.json`` holds: ``before``, ``guard_only`` and ``hybrid`` (`METRICS`, and their intervals under
-        ``intervals``), ``guard_agreement`` (share of held-out conversations whose severity the guard gets right), and
-        how it was run.
+        ``intervals``), ``guard_agreement`` (on what fraction of held-out conversations the guard has the oracle's
+        severity), and how it was run.
     """
     if start not in STARTS:
         raise ValueError(f"start should be one of {', '.join(STARTS)}, found {start!r}")
-    import trl  # noqa: F401  what is not installed should be missed now, not after the training
+    import trl  # noqa: F401  if it is not installed, fail now and not after the training
 
     import guard_reward.report  # noqa: F401
 
@@ -95,7 +95,7 @@ def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSe
 
 
 def guard_agreement(guard: TransformersGuard, count: int = 1000, seed: int = 0) -> Estimate:
-    """How often the guard's severity is the oracle's, over held-out conversations; no verdict counts as wrong."""
+    """How often the guard's severity is the oracle's, on held-out conversations; a missing verdict counts as wrong."""
     conversations = sample_conversations(seed, count, split=Split.EVAL)
     verdicts = guard.moderate([list(conversation.messages) for conversation in conversations])
     right = sum(
@@ -106,7 +106,7 @@ def guard_agreement(guard: TransformersGuard, count: int = 1000, seed: int = 0) 
 
 
 def make_reward(scheme: str, guard: TransformersGuard, policy_folder: Path) -> GuardReward:
-    """The reward of a run in this world: a scheme by its plain name, with the oracle's helpfulness."""
+    """The reward of a demo run: a scheme by its plain name, with the oracle's helpfulness."""
     from transformers import AutoTokenizer
 
     from guard_reward import GuardReward
@@ -141,7 +141,7 @@ def judge_model(model: Any, tokenizer: Any, seed: int, settings: DemoSettings) -
 
 
 def _rollout_rows(run: str, replies: Sequence[JudgedReply], guard: TransformersGuard) -> list[dict[str, Any]]:
-    """One row a held-out request: what the policy said, what the oracle and the guard make of it."""
+    """One row per held-out request: the policy's reply, and the verdicts of oracle and guard."""
     verdicts = guard.moderate(
         [
             [{"role": "user", "content": reply.request}, {"role": "assistant", "content": reply.reply}]

@@ -1,6 +1,6 @@
-"""The tiny guard: a Qwen3 of half a million parameters, taught the oracle's verdicts in Qwen3Guard's format.
+"""The tiny guard: a Qwen3 of half a million parameters, trained on the oracle's verdicts in Qwen3Guard's format.
 
-It is a checkpoint folder like any other and is loaded by the code that loads the real guards. What it learns from
+It is a checkpoint folder like any other and is loaded by the code that loads real guards. Its training data
 covers prompts and responses, one turn and several, all severities, several categories at once, replies that answer
 another request than the one asked, and nonsense of every kind (see `guard_reward.tiny.nonsense`).
 """
@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
-    """What the guard is made of: how many conversations it learns from, its shape, its training."""
+    """How the guard is made: number of training conversations, shape, training."""
 
     conversations: int = 16000
     shape: ModelShape = field(default_factory=ModelShape)
@@ -49,7 +49,7 @@ class GuardSettings:
 
 @dataclass(frozen=True, slots=True)
 class JudgedConversation:
-    """Messages, and what is true of the last one."""
+    """Messages, and the oracle's judgement of the last one."""
 
     messages: tuple[dict[str, str], ...]
     judgement: Judgement
@@ -127,7 +127,7 @@ def sample_conversations(seed: int, count: int, *, split: Split = Split.TRAIN) -
 
 
 def _sample_conversation(random: Random, split: Split) -> JudgedConversation:
-    """A quarter moderates a prompt, the rest a reply; one in eight has turns before the one that counts."""
+    """A quarter judges a prompt, the rest a reply; one in eight has turns before the judged one."""
     messages: list[dict[str, str]] = []
     for _ in range(random.choices((0, 1, 2), weights=(14, 1, 1))[0]):
         messages.append(_user(random, split))

@@ -1,6 +1,6 @@
 """The tiny policy: a Qwen3 of half a million parameters that answers requests, harmful ones too.
 
-Where it starts decides where a reward can take it, so there are two starts (shares of its replies to harmful requests):
+What a reward can change depends on the start, so there are two (fractions of the replies to harmful requests):
 
 | start | comply | refuse | redirect | leaky |
 |---|---|---|---|---|
@@ -9,8 +9,8 @@ Where it starts decides where a reward can take it, so there are two starts (sha
 
 To harmless requests both comply (95%) or refuse (5%).
 
-It first learns to speak: every style equally often, to any request. Only then it learns its habits: the shares above.
-So it masters a style that it hardly ever uses as well as the others, and two starts differ in habits alone.
+It first learns to speak: all styles equally often, to any request. Then it learns its habits: the fractions above. So
+it can use a rare style as well as the others, and the two starts differ only in their habits.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STARTS: Mapping[str, Mapping[Style, float]] = {
     "refusing": {Style.COMPLY: 0.52, Style.REFUSE: 0.40, Style.REDIRECT: 0.05, Style.LEAKY: 0.03},
     "balanced": {Style.COMPLY: 0.52, Style.REFUSE: 0.22, Style.REDIRECT: 0.22, Style.LEAKY: 0.04},
 }
-"""Shares of the styles among the replies to harmful requests that the policy learns from."""
+"""Fractions of the styles among the replies to harmful requests that the policy learns from."""
 
 _HARMLESS_STYLES = {Style.COMPLY: 0.95, Style.REFUSE: 0.05}
 _ANY_STYLE = dict.fromkeys(Style, 0.25)
@@ -46,7 +46,7 @@ _ANY_STYLE = dict.fromkeys(Style, 0.25)
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """What the policy is made of: its shape, and for each phase the number of answered requests and the training."""
+    """How the policy is made: its shape, and per phase the number of answered requests and the training."""
 
     shape: ModelShape = field(default_factory=lambda: ModelShape(context=512))
     speaking_requests: int = 6000
@@ -120,7 +120,7 @@ def _habits(request: Request, start: str) -> Mapping[Style, float]:
 def _example(
     tokenizer: PreTrainedTokenizerBase, random: Random, request: Request, shares: Mapping[Style, float]
 ) -> Example:
-    """The request under the policy's template; a reply of a style drawn from the shares is to be learnt."""
+    """The request under the policy's template; the reply to learn has a style drawn from the shares."""
     style = random.choices(list(shares), weights=list(shares.values()))[0]
     reply_text = sample_reply(random, request, style).text
     rendered = tokenizer.apply_chat_template(

@@ -1,4 +1,4 @@
-"""Same seed, same numbers: one context in which everything random in this room happens."""
+"""Same seed, same numbers: a context for everything random in the tiny world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo leaves behind: files for machines, a page to look at, a table in the terminal."""
+"""The demo's output: files for machines, an HTML report, a table in the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HEADINGS = {
 
 
 def as_json(table: Mapping[str, Estimate]) -> dict[str, Any]:
-    """The values by metric, and their intervals beside them."""
+    """The values by metric, and their intervals."""
     return {
         **{name: table[name].value for name in METRICS},
         "intervals": {name: [table[name].low, table[name].high] for name in METRICS},

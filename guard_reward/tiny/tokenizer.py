@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["END_OF_TEXT", "END_OF_TURN", "VOCABULARY_SIZE", "build_tokenizer", "read_template"]
 
 VOCABULARY_SIZE = 900
-"""Tokens at most, the added ones included: enough for every word of the world to be one token."""
+"""Maximum number of tokens, including the added ones: enough for one token per word of the world."""
 
 END_OF_TEXT, START_OF_TURN, END_OF_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _PLAIN_ADDED_TOKENS = ("<think>", "</think>")  # not special in Qwen3 either: decoding keeps them

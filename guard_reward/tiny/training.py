@@ -1,4 +1,4 @@
-"""Supervised training of tiny Qwen3 models: the few lines that the guard and the policy share."""
+"""Supervised training of tiny Qwen3 models, for the guard and the policy."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class ModelShape:
 class TrainingSettings:
     """How long and how fast to train: AdamW, linear warm-up over the first 5% of the steps, then cosine to zero.
 
-    `reading_weight` is the weight of `Example.reading` in the loss, beside 1 for the targets; it falls linearly to 0,
-    because what is left of that loss in the end is chance (which request, which reply) and only disturbs.
+    `reading_weight` is the weight of `Example.reading` in the loss (targets have weight 1). It falls linearly to 0: at
+    the end, what is left of that loss is chance (which request, which reply) and only adds noise.
     """
 
     epochs: int
@@ -49,8 +49,8 @@ class TrainingSettings:
 class Example:
     """Token ids of a whole text; the model learns to predict those from `target_start` on.
 
-    `reading` is a span (start, end) of what comes before, which it learns to predict as well: who has to judge a text
-    learns it several times faster when it also learns what such texts look like.
+    `reading` is a span (start, end) of the context that it also learns to predict: a model learns to judge texts
+    several times faster if it also learns what such texts look like.
     """
 
     token_ids: tuple[int, ...]
@@ -88,9 +88,9 @@ def new_model(tokenizer: PreTrainedTokenizerBase, shape: ModelShape) -> Qwen3For
 def train(model: Qwen3ForCausalLM, examples: Sequence[Example], settings: TrainingSettings, *, label: str) -> None:
     """Train in place on the targets' cross entropy, with a progress bar named `label`.
 
-    Batches hold contexts of about the same length (little padding) and come in a random order, seeded by the label.
-    Every token weighs the same in whatever batch it lands: a mean over each batch's tokens would make openings of long
-    targets count less than those of short ones, and the model would say short things too often.
+    Batches have contexts of about the same length (little padding), in a random order seeded by the label. Every token
+    has the same weight in every batch: with a mean over each batch's tokens, openings of long targets would count less
+    than those of short ones, and the model would give short answers too often.
     """
     import torch
     from tqdm.auto import tqdm

@@ -1,8 +1,8 @@
-"""The critic: a value head on the policy's own hidden states, beside the policy and never inside it.
+"""The critic: a value head on the policy's hidden states that is not a module of the policy.
 
-The head belongs to no module of the policy. So the policy's checkpoints, its LoRA adapters and the weights that are
-sent to vLLM have exactly the base model's keys, ZeRO and FSDP never partition it, and any number of ranks can train it:
-its gradients are averaged over them here, and its own optimizer takes a step whenever the policy's does.
+So the policy's checkpoints, its LoRA adapters and the weights that are sent to vLLM have exactly the base model's keys,
+and ZeRO and FSDP do not partition the head. Its gradients are averaged over the ranks here, and its own optimizer takes
+a step whenever the policy's does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VALUE_HEAD_FILE", "Critic"]
 
-# In a folder of its own: loaders such as vLLM's read every *.safetensors file beside the policy's as the policy's.
+# In a subfolder: loaders such as vLLM's read all *.safetensors files in the policy's folder as the policy's.
 VALUE_HEAD_FILE = "critic/value_head.safetensors"
 VALUE_OPTIMIZER_FILE = "critic/optimizer.pt"
 
@@ -31,14 +31,14 @@ VALUE_OPTIMIZER_FILE = "critic/optimizer.pt"
 class Critic:
     """V(s_t) for every completion token, from the hidden states of the forward that also gives the log-probabilities.
 
-    A linear map from the last hidden state at unit scale (RMS-normalised, since a model's own final gain may be
-    anything), in float32 whatever the policy's precision, zero before training. It predicts rewards on the scale of
+    A linear map from the last hidden state at unit scale (RMS-normalised, since the model's final gain may have any
+    size), always in float32, zero before training. It predicts rewards on the scale of
     `scale`, which is saved with it.
 
     Args:
         policy: the policy, with or without adapters; a hook is put on its decoder.
-        learning_rate: of the head; None for one over the hidden size, so that a step moves V as far in a wide policy as
-            in a narrow one (Yang et al., arXiv 2203.03466, table 3: Adam on output weights).
+        learning_rate: of the head; None for 1 / hidden size, so that a step moves V equally far in wide and narrow
+            policies (Yang et al., arXiv 2203.03466, table 3: Adam on output weights).
         betas, eps, max_grad_norm: as the policy's.
     """
 
@@ -72,7 +72,7 @@ class Critic:
         """Collect the values of every forward of the policy inside the block.
 
         Args:
-            columns: T, the completion's tokens, which are the last ones.
+            columns: T, the number of completion tokens, which come last.
 
         Yields:
             A list that each forward adds a (rows, T) tensor to: V before token t, so from the position before it.
@@ -95,7 +95,7 @@ class Critic:
         """One optimizer step on gradients averaged over the ranks.
 
         Args:
-            schedule: share of the learning rate that the policy's schedule has left, from 0 to 1.
+            schedule: the policy's current learning rate as a fraction of its first one, from 0 to 1.
         """
         parameters = list(self.head.parameters())
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -110,7 +110,7 @@ class Critic:
         self.optimizer.zero_grad()
 
     def save(self, folder: Path) -> None:
-        """Write the head and the scale of its rewards below `folder`, where the policy is."""
+        """Write the head and the scale of its rewards into the policy's folder."""
         from safetensors.torch import save_file
 
         path = folder / VALUE_HEAD_FILE
@@ -122,8 +122,8 @@ class Critic:
         """Read what `save` wrote.
 
         Raises:
-            FileNotFoundError: the folder has none: it was not written by this trainer.
-            ValueError: it belongs to a policy of another width, or the file is damaged.
+            FileNotFoundError: the folder has no head, so another trainer wrote it.
+            ValueError: the head belongs to a policy of another width, or the file is damaged.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -142,19 +142,19 @@ class Critic:
             raise ValueError(f"{path} cannot be loaded: {error}") from error
 
     def save_optimizer(self, folder: Path) -> None:
-        """Write the optimizer's state below `folder`."""
+        """Write the optimizer's state into `folder`."""
         path = folder / VALUE_OPTIMIZER_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(self.optimizer.state_dict(), path)
 
     def load_optimizer(self, folder: Path) -> None:
-        """Read the optimizer's state; a checkpoint that was saved without optimizers has none, and nothing happens."""
+        """Read the optimizer's state, if the checkpoint was saved with optimizers."""
         path = folder / VALUE_OPTIMIZER_FILE
         if path.is_file():
             self.optimizer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def _decoder(policy: PreTrainedModel) -> nn.Module:
-    """The stack whose output the LM head reads, under adapters where there are any."""
+    """The stack whose output the LM head reads, without adapters around it."""
     is_adapted = hasattr(policy, "get_base_model")  # peft's PeftModel, which need not be installed
     return (policy.get_base_model() if is_adapted else policy).base_model

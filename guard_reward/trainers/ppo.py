@@ -40,7 +40,7 @@ __all__ = ["PPOTrainer", "check_seam"]
 
 @dataclass
 class _Captured:
-    """What PPO needs from inside TRL's methods, but those do not return.
+    """Numbers that PPO needs from inside TRL's methods, which do not return them.
 
     - `_get_per_token_logps_and_entropies` gives log-probabilities; the values come from the same forward.
     - `_generate_and_score_completions` turns the rewards into group advantages and returns only these.
@@ -161,7 +161,7 @@ class PPOTrainer(GRPOTrainer):
             result = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, *args, **kw
             )
-        if values:  # a reference model of its own has no critic
+        if values:  # a separate reference model has no critic
             self._captured.values.append(torch.cat(values))
         return result
 
@@ -171,7 +171,7 @@ class PPOTrainer(GRPOTrainer):
         return self._captured.rewards
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        """TRL's rollouts, with advantages (B, T), returns and old values in place of group advantages."""
+        """TRL's rollouts, with advantages (B, T), returns and old values instead of group advantages."""
         self._captured.clear()
         rollouts = super()._generate_and_score_completions(inputs)
         if "old_per_token_logps" in rollouts:
@@ -239,7 +239,7 @@ class PPOTrainer(GRPOTrainer):
         scored = ~scores.isnan()
         loss_mask = (mask * scored.unsqueeze(1)).float()  # tokens that the policy wrote, in rows with a score
         if self.args.scale_rewards == "batch":
-            if self.model.training:  # an evaluation is not learned from
+            if self.model.training:  # nothing is learned from an evaluation
                 self.critic.scale.update(scores)
             scores = self.critic.scale(scores)
         kl = None
@@ -256,7 +256,7 @@ class PPOTrainer(GRPOTrainer):
         self._show_advantages(rollouts["advantages"], loss_mask)
 
     def _local_scores(self, rows: int) -> torch.Tensor:
-        """(B,) this rank's scores: the weighted sum of the reward functions, NaN where all of them gave None."""
+        """(B,) this rank's scores: the weighted sum of the reward functions, NaN if all of them gave None."""
         per_function = self._captured.rewards
         scores = (per_function * self.reward_weights.to(per_function.device)).nansum(dim=1)
         scores[per_function.isnan().all(dim=1)] = torch.nan

@@ -8,20 +8,20 @@ from trl import GRPOConfig
 
 __all__ = ["PPOConfig"]
 
-LOSS_TYPES = ("dapo", "bnpo", "grpo")  # of the clipped ones, those that are means over tokens as the value loss is
+LOSS_TYPES = ("dapo", "bnpo", "grpo")  # the clipped losses that are means over tokens, like the value loss
 
 
 @dataclass
 class PPOConfig(GRPOConfig):
-    """Settings of `guard_reward.trainers.PPOTrainer`; everything that is not here means what it means for GRPO.
+    """Settings of `guard_reward.trainers.PPOTrainer`; all other fields mean the same as for GRPO.
 
-    Fields of `GRPOConfig` with a role of their own in PPO: `epsilon` (and `epsilon_high`) is the policy's clip range,
-    `num_iterations` the number of passes over each batch of rollouts, `num_generations` the samples per prompt, for
-    which 1 is allowed (the batch of one generation round must be even then). `beta` is the KL coefficient of the
-    reward, after scaling; the loss has no KL term.
+    Fields of `GRPOConfig` with another role in PPO: `epsilon` (and `epsilon_high`) is the policy's clip range,
+    `num_iterations` the number of passes over each batch of rollouts, `num_generations` the number of samples per
+    prompt, which may be 1 (then the batch of one generation round must be even). `beta` is the KL coefficient of the
+    scaled reward; the loss has no KL term.
 
     Raises:
-        ValueError: a value that makes no sense, or a GRPO setting that makes none with per-token advantages.
+        ValueError: a value out of range, or a GRPO setting that does not work with per-token advantages.
 
     >>> PPOConfig("runs/ppo", per_device_train_batch_size=8, num_generations=1, bf16=False).num_generations
     1
@@ -33,15 +33,15 @@ class PPOConfig(GRPOConfig):
     cliprange_value: float | None = field(
         default=0.2,
         metadata={
-            "help": "How far a value may move from its old one, in each batch of rollouts, before the value loss stops "
-            "pulling it; on the scale of the scaled rewards. None does not clip."
+            "help": "How far a value may move from its old one per batch of rollouts before the value loss ignores it, "
+            "on the scale of the scaled rewards. None: no clipping."
         },
     )
     value_learning_rate: float | None = field(
         default=None,
         metadata={
-            "help": "Learning rate of the value head; follows the policy's schedule. None takes one over the policy's "
-            "hidden size."
+            "help": "Learning rate of the value head; follows the policy's schedule. None: 1 / the policy's hidden "
+            "size."
         },
     )
     whiten_advantages: bool = field(
@@ -50,8 +50,8 @@ class PPOConfig(GRPOConfig):
     scale_rewards: str = field(
         default="batch",
         metadata={
-            "help": "'batch' brings the rewards to mean 0 and variance 1 over all batches so far; 'none' leaves them, "
-            "and beta, vf_coef and cliprange_value are on the rewards' own scale then."
+            "help": "'batch' brings the rewards to mean 0 and variance 1 over all batches so far; 'none' leaves "
+            "them; then beta, vf_coef and cliprange_value are on the rewards' own scale."
         },
     )
     beta: float = field(
@@ -72,7 +72,7 @@ class PPOConfig(GRPOConfig):
         except ValueError as error:
             if one_each and "divisible by num_generations" in str(error):
                 raise ValueError(
-                    f"num_generations=1 needs an even number of rollouts a round, found {self.generation_batch_size} "
+                    f"num_generations=1 needs an even number of rollouts per round, found {self.generation_batch_size} "
                     "(per_device_train_batch_size x processes x steps_per_generation)"
                 ) from error
             raise
@@ -96,21 +96,21 @@ class PPOConfig(GRPOConfig):
                 f"scale_rewards should be 'batch' (running) or 'none' with PPO, found {self.scale_rewards!r}"
             )
         if self.off_policy_mask_threshold is not None:
-            raise ValueError("off_policy_mask_threshold drops sequences by their one advantage; leave it out with PPO")
+            raise ValueError("off_policy_mask_threshold needs one advantage per sequence; leave it out with PPO")
         if self.loss_type not in LOSS_TYPES:
             raise ValueError(
-                f"loss_type={self.loss_type!r} makes no sense with per-token advantages and values; PPO's clipped loss "
-                f"comes as {', '.join(LOSS_TYPES)} (how tokens are averaged)"
+                f"loss_type={self.loss_type!r} does not work with per-token advantages and values; PPO's clipped loss "
+                f"can be {', '.join(LOSS_TYPES)} (how tokens are averaged)"
             )
         if self.importance_sampling_level != "token":
             raise ValueError(
-                f"importance_sampling_level={self.importance_sampling_level!r} makes no sense with per-token "
+                f"importance_sampling_level={self.importance_sampling_level!r} does not work with per-token "
                 "advantages; use 'token' with PPO, or GRPOTrainer for GSPO"
             )
         if self.multi_objective_aggregation != "sum_then_normalize":
             raise ValueError(
-                "multi_objective_aggregation='normalize_then_sum' normalises within groups, which PPO has not; use "
+                "multi_objective_aggregation='normalize_then_sum' normalises within groups, and PPO has no groups; use "
                 "'sum_then_normalize'"
             )
         if self.fp16:
-            raise ValueError("fp16=True scales the loss, which the value head does not take part in; use bf16=True")
+            raise ValueError("fp16=True scales the loss, but not for the value head; use bf16=True")

@@ -1,4 +1,4 @@
-"""The scale of the rewards: scores of any range brought to one in which PPO's coefficients mean the same everywhere."""
+"""The scale of the rewards: scores of all schemes are brought to one scale, so that PPO's coefficients fit them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["RewardScale"]
 class RewardScale:
     """Scores shifted and scaled by the mean and standard deviation of all scores so far, on all ranks.
 
-    Reward schemes range over 1 (`GuardOnly`) or over 11 (`Hybrid`). Divided by their deviation, a KL coefficient, a
-    value clip range and a value coefficient hold for all of them (reward scaling in Engstrom et al., arXiv 2005.12729,
-    section 2). A running one, because the spread within one batch goes to 0 where training succeeds. The mean is taken
-    off, so that a critic that starts at 0 need not learn it first; every episode has one score, so that with γ = 1 a
-    constant changes nothing about which policy is best.
+    The rewards of `GuardOnly` have a range of 1, those of `Hybrid` a range of 11. Divided by their standard deviation,
+    one KL coefficient, one value clip range and one value coefficient fit all of them (reward scaling in Engstrom et
+    al., arXiv 2005.12729, section 2). The deviation is a running one, because within one batch it goes to 0 when
+    training succeeds. The mean is subtracted, so that a critic that starts at 0 need not learn it first; every episode
+    has one score, so with γ = 1 a constant does not change which policy is best.
 
     Attributes:
         moments: (3,) count, sum and sum of squares of the scores, float64.
@@ -30,13 +30,13 @@ class RewardScale:
         self.moments = torch.zeros(3, dtype=torch.float64)
 
     def update(self, scores: torch.Tensor) -> None:
-        """Take in this rank's `scores` (B,); NaN (no score) does not count. Every rank has to call."""
+        """Add this rank's `scores` (B,); NaN (no score) does not count. Every rank must call."""
         scores = self.accelerator.gather(scores.float()).double().cpu()
         scores = scores[~scores.isnan()]
         self.moments += torch.stack([torch.tensor(float(len(scores))).double(), scores.sum(), (scores**2).sum()])
 
     def __call__(self, scores: torch.Tensor) -> torch.Tensor:
-        """The scaled scores (B,); only shifted as long as no two scores differed."""
+        """The scaled scores (B,); only shifted while all scores are equal."""
         count, total, squares = self.moments.tolist()
         if not count:
             return scores

@@ -1,4 +1,4 @@
-"""What a table is, whatever its format."""
+"""What all table formats have in common."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Row(NamedTuple):
     """One row of a table.
 
     Attributes:
-        values: by column; a JSON object's missing keys are missing here too.
-        fault: why the row could not be read as one; empty for a good row.
-        raw: the faulty row's own text, so that nothing of it is lost; empty for a good row.
+        values: by column, without the keys that a JSON object does not have.
+        fault: why the row could not be read; empty for a good row.
+        raw: the text of a faulty row, so that it is not lost; empty for a good row.
     """
 
     values: dict[str, Any]
@@ -33,7 +33,7 @@ class Table(Protocol):
     Attributes:
         columns: in order of first appearance.
         row_count: good and faulty rows together.
-        fault_count: rows that could not be read as one.
+        fault_count: faulty rows.
     """
 
     path: Path
@@ -67,7 +67,7 @@ Additions = Iterable[Sequence[Any]]
 
 
 def check_unique(path: Path, columns: list[str]) -> None:
-    """Raise when two columns have one name: values could not be told apart."""
+    """Refuse two columns with the same name."""
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
         raise UserError(f"'{path}' has more than one column {repeated[0]!r}: rename all but one")

@@ -1,4 +1,4 @@
-"""CSV with a header line. Every cell is text: whether ``1.50`` is a number is not ours to say."""
+"""CSV with a header line. Every cell is text; no type is guessed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _raw(cells: list[str]) -> str:
 
 
 def write_csv(path: Path, table: Table, fields: list[Field], additions: Additions) -> None:
-    """Write the table's columns and the fields: text as it is, null as nothing, anything else as JSON."""
+    """Write the table's columns and the fields: text unchanged, null as an empty cell, anything else as JSON."""
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*table.columns, *(field.name for field in fields)])

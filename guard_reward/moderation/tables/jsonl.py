@@ -1,6 +1,6 @@
 """JSON lines.
 
-Python's json keeps what readers with a schema change: keys that only some rows have, integers of any size, columns of
+Python's json keeps what readers with a schema would change: keys that only some rows have, large integers, columns of
 mixed type.
 """
 
@@ -19,7 +19,7 @@ __all__ = ["JsonLinesTable", "to_json", "write_jsonl"]
 
 
 class JsonLinesTable:
-    """One JSON object a line; blank lines are no rows."""
+    """One JSON object per line; blank lines are not rows."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -54,12 +54,12 @@ def _parse(line: bytes, number: int) -> Row:
 
 
 def to_json(value: Any) -> str:
-    """JSON text in readable characters; what JSON has no type for (from Parquet) becomes text."""
+    """JSON text, not escaped to ASCII; values without a JSON type (from Parquet) become text."""
     return json.dumps(value, ensure_ascii=False, default=_as_text)
 
 
 def _as_text(value: Any) -> str:
-    """Times in ISO 8601, bytes in base64, decimals and the rest as they print."""
+    """Times in ISO 8601, bytes in base64, everything else as ``str``."""
     if hasattr(value, "isoformat"):
         return value.isoformat()
     if isinstance(value, bytes):
