@@ -7,7 +7,7 @@ import pytest
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
-    "docs/design.md",
+    "docs/architecture.md",
     "docs/rewards.md",
     "docs/scoring.md",
     "docs/tiny-world.md",

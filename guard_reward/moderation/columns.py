@@ -132,8 +132,8 @@ def choose_columns(
 ) -> TextColumns:
     """Decide which of a table's columns hold the conversation.
 
-    By default the columns are ``prompt`` and ``response``, else ``messages``. Responses are judged if there is a response
-    column, unless `judge` says otherwise; with messages, the last role decides.
+    By default the columns are ``prompt`` and ``response``, else ``messages``. Responses are judged if there is a
+    response column, unless `judge` says otherwise; with messages, the last role decides.
 
     Raises:
         UserError: the table does not have a column, or the arguments contradict each other.

@@ -238,4 +238,4 @@ def test_the_real_model_judges_windows_too(small_context):
 def test_a_context_without_any_room(small_context):
     [result] = small_context(200).moderate([[{"role": "user", "content": "bake a cake. " * 200}]])
     assert result.outcome == Outcome.TOO_LONG
-    assert "no room" in result.reason
+    assert "nothing is left for the text" in result.reason

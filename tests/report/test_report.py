@@ -15,7 +15,7 @@ pytest.importorskip("plotly")
 from guard_reward.report import write_report
 from guard_reward.report.cells import Estimate, estimate, is_rate, label, text_of
 from guard_reward.report.charts import category_charts, curve_charts, plane_chart, run_colours
-from guard_reward.report.page import MOST_ROLLOUTS
+from guard_reward.report.page import MAX_ROLLOUTS
 
 ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)>\" autofocus onfocus=alert(2) x=\"{{ 7*7 }}"
 
@@ -151,9 +151,9 @@ def test_a_prefix_is_shown_only_where_it_tells_columns_apart(tmp_path: Path) -> 
 
 
 def test_too_many_rollouts_are_cut_and_counted(tmp_path: Path) -> None:
-    rollouts = [{"completion": str(index)} for index in range(MOST_ROLLOUTS + 1)]
+    rollouts = [{"completion": str(index)} for index in range(MAX_ROLLOUTS + 1)]
     text = "".join(Page(write_report(tmp_path / "report.html", title="Many", rollouts=rollouts)).text)
-    assert f"The first {MOST_ROLLOUTS} of {MOST_ROLLOUTS + 1} rollouts are shown." in text
+    assert f"The first {MAX_ROLLOUTS} of {MAX_ROLLOUTS + 1} rollouts are shown." in text
 
 
 def test_half_a_surrogate_pair_does_not_stop_the_report(tmp_path: Path) -> None:
