@@ -49,7 +49,24 @@ _NEW_NAMES = {
     "speed.racing": "speed.compare",
     "tiny.statistics": "evaluation.statistics",
 }
-_ERRORS = ("LaunchError", "PipelineError")  # both are `guard_reward.errors.UserError` now
+# Names inside these modules that have changed too.
+_NEW_ATTRIBUTES = {
+    "Disagreement": "speed.compare.OutputMismatch",
+    "FastRoad": "scoring.model_runner.FastRunner",
+    "Findings": "rewards.judge.RolloutVerdicts",
+    "Floor": "speed.roofline.Roofline",
+    "GenericRoad": "scoring.model_runner.GenericRunner",
+    "KeyValueStore": "scoring.kv_cache.KVCache",
+    "LaunchError": "errors.UserError",
+    "Layout": "scoring.packing.PackedPass",
+    "ONE_AT_A_TIME": "models.sleep.MODEL_LOCK",
+    "PipelineError": "errors.UserError",
+    "Road": "scoring.model_runner.ModelRunner",
+    "choose_road": "scoring.choose_runner.choose_runner",
+    "lay_out": "scoring.packing.pack",
+    "misfit": "rewards.scale_check.scale_warning",
+    "race": "speed.compare.compare_speeds",
+}
 
 
 class _RenamedModules(MetaPathFinder, Loader):
@@ -70,10 +87,9 @@ class _RenamedModules(MetaPathFinder, Loader):
         new = importlib.import_module(new_name)
 
         def __getattr__(name: str) -> Any:
-            if name in _ERRORS:
-                from guard_reward.errors import UserError
-
-                return UserError
+            if name in _NEW_ATTRIBUTES:
+                home, _, new_attribute = f"guard_reward.{_NEW_ATTRIBUTES[name]}".rpartition(".")
+                return getattr(importlib.import_module(home), new_attribute)
             return getattr(new, name)
 
         module.__dict__["__getattr__"] = __getattr__

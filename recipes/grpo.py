@@ -1,14 +1,14 @@
 """GRPO, and its relatives (GSPO, DAPO, Dr. GRPO), with a guard model as the reward.
 
-One YAML file describes a run: the guard and what its verdicts pay, the prompts, and every option of TRL's GRPOConfig
-and ModelConfig. Options behind it on the command line have the last word.
+One YAML file describes a run: the guard and the reward scheme, the prompts, and every option of TRL's GRPOConfig
+and ModelConfig. Options on the command line override the file.
 
 examples:
   a laptop, minutes, no GPU and no download:
     guard-reward tiny runs/tiny
     python recipes/grpo.py --config configs/grpo_tiny.yaml
 
-  a policy of your own, without a file:
+  your own policy, without a file:
     python recipes/grpo.py --model_name_or_path Qwen/Qwen3-0.6B --guard Qwen/Qwen3Guard-Gen-0.6B \\
         --dataset_name prompts.jsonl --harmful is_harmful --output_dir runs/first
 
@@ -16,8 +16,8 @@ examples:
     accelerate launch --config_file configs/accelerate/zero3.yaml recipes/grpo.py \\
         --config configs/gspo_hybrid.yaml --seed 1 --output_dir runs/gspo_hybrid_seed1
 
-  an interrupted run goes on from its last checkpoint (what the files in configs/ ask for by themselves), with the
-  settings that it was started with; others need an --output_dir of their own:
+  resume an interrupted run from its last checkpoint (the files in configs/ do this by default); its settings must be
+  the same, other settings need another --output_dir:
     python recipes/grpo.py --config mine.yaml --resume_from_checkpoint auto
 """
 

@@ -1,7 +1,7 @@
 """PPO with a guard model as the reward: a critic, per-token advantages, and a KL penalty inside the reward.
 
-One YAML file describes a run: the guard and what its verdicts pay, the prompts, and every option of PPOConfig (TRL's
-GRPOConfig and what a critic adds) and of TRL's ModelConfig. Options behind it on the command line have the last word.
+One YAML file describes a run: the guard and the reward scheme, the prompts, and every option of PPOConfig (TRL's
+GRPOConfig and what a critic adds) and of TRL's ModelConfig. Options on the command line override the file.
 
 examples:
   a laptop, minutes, no GPU and no download:
@@ -11,8 +11,8 @@ examples:
   eight GPUs:
     accelerate launch --config_file configs/accelerate/zero3.yaml recipes/ppo.py --config configs/ppo_hybrid.yaml
 
-  an interrupted run goes on from its last checkpoint (what the files in configs/ ask for by themselves), with the
-  settings that it was started with; others need an --output_dir of their own:
+  resume an interrupted run from its last checkpoint (the files in configs/ do this by default); its settings must be
+  the same, other settings need another --output_dir:
     python recipes/ppo.py --config mine.yaml --resume_from_checkpoint auto
 """
 

@@ -118,7 +118,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
     """The reward function of a run, its guard loaded.
 
     Args:
-        config: what to load and what to pay.
+        config: what to load, and the reward scheme.
         policy: which ids end a completion, and whether its chat template opens the thinking.
         labelled: whether the prompts have the column ``harmful``; metrics are then split by it.
 

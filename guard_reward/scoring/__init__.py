@@ -14,6 +14,7 @@ knows text, conversations or rewards. A batch runs through these modules in this
 - `guard_reward.scoring.choose_runner`: which of them a model gets.
 """
 
+from guard_reward._renamed import renamed_names
 from guard_reward.scoring.batching import BatchRunner, plan_batches, plan_padded_batches
 from guard_reward.scoring.choose_runner import choose_runner
 from guard_reward.scoring.draft import Decision, Draft, Grammar
@@ -37,3 +38,15 @@ __all__ = [
     "plan_padded_batches",
     "token_budget",
 ]
+
+__getattr__ = renamed_names(
+    __name__,
+    {
+        "FastRoad": "guard_reward.scoring.FastRunner",
+        "GenericRoad": "guard_reward.scoring.GenericRunner",
+        "ONE_AT_A_TIME": "guard_reward.models.sleep.MODEL_LOCK",
+        "Road": "guard_reward.scoring.ModelRunner",
+        "VerdictEngine": "guard_reward.scoring.ScoringEngine",
+        "choose_road": "guard_reward.scoring.choose_runner",
+    },
+)

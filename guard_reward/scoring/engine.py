@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -154,6 +155,11 @@ class ScoringEngine:
     def reset_prefix_cache(self) -> None:
         """Free the kept preambles; the next batch computes them again."""
         self._kept.clear()
+
+    def forget(self) -> None:
+        """Old name of `reset_prefix_cache`, for one more version."""
+        warnings.warn("forget() is now called reset_prefix_cache()", DeprecationWarning, stacklevel=2)
+        self.reset_prefix_cache()
 
     @torch.inference_mode()
     def generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[Grammar]) -> list[Generation]:

@@ -10,6 +10,7 @@ answers.
 - `guard_reward.speed.check`: the short form for a user's own guard.
 """
 
+from guard_reward._renamed import renamed_names
 from guard_reward.speed.compare import OutputMismatch, Result, Variant, compare_speeds
 from guard_reward.speed.roofline import Roofline
 from guard_reward.speed.variants import batched_generate, model_card, one_pass
@@ -24,3 +25,12 @@ __all__ = [
     "model_card",
     "one_pass",
 ]
+
+__getattr__ = renamed_names(
+    __name__,
+    {
+        "Disagreement": "guard_reward.speed.OutputMismatch",
+        "Floor": "guard_reward.speed.Roofline",
+        "race": "guard_reward.speed.compare_speeds",
+    },
+)
