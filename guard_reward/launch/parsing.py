@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]
 from transformers import TrainingArguments
 from trl import TrlParser
 
-from guard_reward.errors import UserError
+from guard_reward.errors import UserError, one_line
 
 __all__ = ["make_parser", "parse"]
 
@@ -96,7 +96,7 @@ def _config_apart(arguments: Sequence[str]) -> list[str]:
 def _explained(error: BaseException) -> str:
     if isinstance(error, IndexError):
         return "--config needs the path of a YAML file"
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if unknown := re.match(
         r"(Unknown arguments from config file|Some specified arguments are not used)[^\[]*(\[.*?\])", text
     ):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-from guard_reward.errors import UserError
+from guard_reward.errors import UserError, one_line
 from guard_reward.rewards.policy import PolicyFacts, opens_thinking
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, **options)
     except (OSError, ValueError) as error:
-        raise UserError(f"model_name_or_path: {' '.join(str(error).split())}") from error
+        raise UserError(f"model_name_or_path: {one_line(error)}") from error
     if tokenizer.chat_template is None:
         raise UserError(
             f"model_name_or_path: {model.model_name_or_path!r} has no chat template, but prompts are chat messages; "
