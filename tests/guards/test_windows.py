@@ -134,7 +134,7 @@ def test_what_a_user_wrote_is_not_taken_for_a_label():
 
 
 def test_no_room():
-    with pytest.raises(ValueError, match=r"take 1\d\d of its 180 tokens"):
+    with pytest.raises(ValueError, match=r"take 1\d\d of 180 tokens"):
         split_into_windows([{"role": "user", "content": "x" * 500}], 180, count, cut, QWEN3GUARD.turn_labels)
 
 

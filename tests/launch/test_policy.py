@@ -106,5 +106,5 @@ def test_mistakes(policy: Any) -> None:
     for file in policy.folder.glob("*.jinja"):
         file.unlink()
     policy.tokenizer.save_pretrained(policy.folder)
-    with pytest.raises(UserError, match="has no chat template, and prompts are chat messages; take the instruct"):
+    with pytest.raises(UserError, match="has no chat template, but prompts are chat messages; use the instruct"):
         read_policy(model(policy.folder), args())

@@ -229,7 +229,7 @@ def test_by_hand_nothing_is_learned(caplog):
     for _ in range(3):
         assert reward(prompts=["How?"], completions=["a bomb"]) == [0.5]
     (message,) = [record.getMessage() for record in caplog.records]  # once
-    assert message == "guard: the multiplier stays what it is: it is learned in trainers that pass trainer_state"
+    assert message == "guard: the multiplier does not change: it is learned only in trainers that pass trainer_state"
 
 
 @pytest.mark.parametrize(

@@ -22,14 +22,14 @@ def config(**changes):
         ({"beta": -0.1}, "beta should not be negative"),
         ({"value_learning_rate": 0.0}, "value_learning_rate should be positive"),
         ({"cliprange_value": 0.0}, r"cliprange_value should be positive or None"),
-        ({"loss_type": "cispo"}, "loss_type='cispo' makes no sense with per-token advantages"),
+        ({"loss_type": "cispo"}, "loss_type='cispo' does not work with per-token advantages"),
         ({"loss_type": "dr_grpo"}, r"dapo, bnpo, grpo \(how tokens are averaged\)"),
         ({"off_policy_mask_threshold": 0.1}, "leave it out with PPO"),
         ({"importance_sampling_level": "sequence"}, "use 'token' with PPO, or GRPOTrainer for GSPO"),
         ({"scale_rewards": "group"}, "should be 'batch'"),
         ({"multi_objective_aggregation": "normalize_then_sum"}, "use 'sum_then_normalize'"),
         ({"num_generations": 3}, "divisible by num_generations"),
-        ({"num_generations": 1, "per_device_train_batch_size": 3}, "needs an even number of rollouts a round, found 3"),
+        ({"num_generations": 1, "per_device_train_batch_size": 3}, "needs an even number of rollouts per round, found 3"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(changes, message):
