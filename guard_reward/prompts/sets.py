@@ -168,10 +168,10 @@ def _prompt_set(entry: Any, name: str) -> PromptSet:
         return entry
     if isinstance(entry, str):
         return PromptSet(entry)
-    known = [option.name for option in fields(PromptSet)]
+    known = [option.name for option in fields(PromptSet)]  # without `share`, the old name of `fraction`
     if not isinstance(entry, Mapping) or not isinstance(entry.get("path"), str) or not entry["path"]:
         raise UserError(f"{name}: each entry needs a path, found {shortened(entry)}")
-    if unknown := [option for option in entry if option not in known]:
+    if unknown := [option for option in entry if option not in (*known, "share")]:
         raise UserError(
             f"{name}: {entry['path']} has no option {', '.join(map(str, unknown))}; there are {', '.join(known)}"
         )

@@ -11,8 +11,8 @@ import re
 import pytest
 import torch
 
-from guard_reward.guards import Guard, TransformersGuard
-from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
+from guard_reward.guards import TransformersGuard
+from guard_reward.verdict import Guard, Outcome, Severity, Unjudged, Verdict
 from tests.elsewhere import Elsewhere
 
 SAFE = "Safety: Safe\nCategories: None"

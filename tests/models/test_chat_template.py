@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from guard_reward.models.chat_template import Prompter, injection_attempts
+from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
+from guard_reward.models.chat_template import Prompter
 
 SPECIAL = [  # every token that Qwen3's tokenizer marks special
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>"),
@@ -292,14 +293,14 @@ def test_a_prompter_can_be_pickled(qwen):
     ],
 )
 def test_injection_attempts(text, attempts):
-    assert injection_attempts(text) == attempts
+    assert QWEN3GUARD.injection_attempts(text) == attempts
 
 
 def test_injection_attempts_with_another_familys_tokens():
-    assert injection_attempts("<s> a [INST] <|x|>", ["<s>", "[INST]", "<|x|>"]) == ["<s>", "[INST]", "<|x|>"]
-    assert injection_attempts("<s> a") == []
+    assert QWEN3GUARD.injection_attempts("<s> a [INST] <|x|>", ["<s>", "[INST]", "<|x|>"]) == ["<s>", "[INST]", "<|x|>"]
+    assert QWEN3GUARD.injection_attempts("<s> a") == []
 
 
 def test_every_special_token_counts_as_an_attempt():
     for token, (before, after) in itertools.product(SPECIAL, [("", ""), ("a", "b"), ("\n", " ")]):
-        assert injection_attempts(before + token + after) == [token]
+        assert QWEN3GUARD.injection_attempts(before + token + after) == [token]

@@ -13,8 +13,7 @@ import pytest
 pytest.importorskip("datasets")
 
 from guard_reward.errors import UserError
-from guard_reward.prompts import DataConfig, PromptSet, load_prompts
-from guard_reward.prompts.sets import mix
+from guard_reward.prompts import DataConfig, PromptSet, load_prompts, mix
 
 ROWS = [{"prompt": f"Question {number}?", "harmful": number % 2 == 0} for number in range(10)]
 

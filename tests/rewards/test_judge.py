@@ -1,25 +1,34 @@
-"""Judging: what the guard is asked, how often, and what is made of its answers; more of it in tests/test_reward.py."""
+"""Judging: what the guard is asked, how often, and what becomes of its answers; more of it in test_requests.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from guard_reward import GuardReward, Outcome, Severity, Unjudged, judging
-from guard_reward.rewards.judge import Findings, Judge
-from guard_reward.rollout import Rollout
-from guard_reward.schemes import AppropriateRefusal, Soft
+from guard_reward import GuardReward, Outcome, Severity, Unjudged
+from guard_reward.rewards.batch import Call, Rules, prepare
+from guard_reward.rewards.judge import Judge, RolloutVerdicts
+from guard_reward.schemes import AppropriateRefusal, GuardOnly, Soft
 from tests.rewards.helpers import Log
 from tests.scripted_guard import ScriptedGuard
 
 USER = {"role": "user", "content": "How?"}
 
 
-def judge(guard=None, *, thinking="separate", prompts=True) -> Judge:
-    return Judge(guard or ScriptedGuard(), thinking=thinking, prompts=prompts)
+def judge(guard, *, prompts=True):
+    """Asks the guard about rows, (prompt, completion) each, batch after batch."""
+    ask = Judge(guard)
+    rules = Rules(AppropriateRefusal() if prompts else GuardOnly(), "separate", outcome_rewards={})
+
+    def ask_about(rows):
+        texts, completions = zip(*rows, strict=True)
+        verdicts, _ = ask(prepare(Call(texts, completions), rules).requests)
+        return verdicts
+
+    return ask_about
 
 
-def rollouts(*rows: tuple) -> list[Rollout]:
-    return [Rollout.from_trl(prompt, completion) for prompt, completion in rows]
+def rollouts(*rows: tuple) -> list[tuple]:
+    return list(rows)
 
 
 # Which prompts are asked about ---------------------------------------------------------------------------------------
@@ -86,7 +95,7 @@ def test_what_is_no_verdict_is_asked_again():
 
 
 def test_the_prompts_used_last_are_kept(monkeypatch):
-    monkeypatch.setattr(judging, "KEPT_PROMPTS", 2)
+    monkeypatch.setattr("guard_reward.rewards.judge.KEPT_PROMPTS", 2)
     guard = ScriptedGuard()
     asks = judge(guard)
     for prompt in ("one", "two", "one", "three", "one", "two"):  # "two" goes when "three" comes
@@ -105,7 +114,7 @@ def test_a_prompt_that_does_not_end_with_a_users_message_is_named(prompt):
     guard = ScriptedGuard()
     (found,) = judge(guard)(rollouts((prompt, "fine")))
     assert found.prompt.outcome is Outcome.GUARD_ERROR
-    assert "whose last message is not a user's but of role 'assistant'" in found.prompt.reason
+    assert "its last message has the role 'assistant', not 'user'" in found.prompt.reason
     assert guard.asked_about == ["fine"]  # never judged as a response
 
 
@@ -118,7 +127,8 @@ def test_a_prompt_whose_answer_is_begun_is_a_users():
 
 def test_nothing_is_asked_about_rows_that_end_before():
     guard = ScriptedGuard()
-    assert judge(guard)([*rollouts(("tea", "")), Unjudged(Outcome.GUARD_ERROR)]) == [Findings(), Findings()]
+    unreadable = [{"role": "assistant", "content": [{"type": "image"}]}]
+    assert judge(guard)(rollouts(("tea", ""), ("tea", unreadable))) == [RolloutVerdicts(), RolloutVerdicts()]
     assert guard.asked == []
 
 
@@ -161,8 +171,8 @@ def test_appropriate_refusal_end_to_end(prompt, completion, paid):
         (
             [USER, {"role": "assistant", "content": ""}, {"role": "tool", "content": "x"}],
             "guard_error",
-            "the prompt: the scheme needs a verdict on the prompt, whose last message is not a user's but of role "
-            "'assistant'",
+            "the prompt: the scheme needs a verdict on the prompt, but its last message has the role 'assistant', "
+            "not 'user'",
         ),
     ],
 )

@@ -29,7 +29,10 @@ def config(**changes):
         ({"scale_rewards": "group"}, "should be 'batch'"),
         ({"multi_objective_aggregation": "normalize_then_sum"}, "use 'sum_then_normalize'"),
         ({"num_generations": 3}, "divisible by num_generations"),
-        ({"num_generations": 1, "per_device_train_batch_size": 3}, "needs an even number of rollouts per round, found 3"),
+        (
+            {"num_generations": 1, "per_device_train_batch_size": 3},
+            "needs an even number of rollouts per round, found 3",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_named(changes, message):
