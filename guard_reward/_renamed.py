@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -42,6 +42,7 @@ _NEW_NAMES = {
     "scales": "rewards.scale_check",
     "schemes.assessment": "schemes.base",
     "schemes.report": "schemes.qwen3guard_report",
+    "scoring.grammar": "scoring.draft",
     "scoring.layout": "scoring.packing",
     "scoring.roads": "scoring.model_runner",
     "scoring.store": "scoring.kv_cache",
@@ -62,11 +63,25 @@ _NEW_ATTRIBUTES = {
     "ONE_AT_A_TIME": "models.sleep.MODEL_LOCK",
     "PipelineError": "errors.UserError",
     "Road": "scoring.model_runner.ModelRunner",
+    "VerdictGrammar": "_renamed.verdict_grammar",
+    "check_controversial": "schemes.values.check_controversial",
     "choose_road": "scoring.choose_runner.choose_runner",
+    "injection_attempts": "_renamed.injection_attempts",
     "lay_out": "scoring.packing.pack",
     "misfit": "rewards.scale_check.scale_warning",
     "race": "speed.compare.compare_speeds",
+    "safeness": "schemes.values.safety",
+    "worth": "schemes.values.controversial_value",
 }
+
+
+def _new_name(old: str) -> str | None:
+    """The new name of an old module, or of a submodule of a renamed package; None for other modules."""
+    if old in _NEW_NAMES:
+        return _NEW_NAMES[old]
+    package, _, submodule = old.rpartition(".")
+    new_package = _new_name(package) if package else None
+    return new_package and f"{new_package}.{submodule}"
 
 
 class _RenamedModules(MetaPathFinder, Loader):
@@ -76,12 +91,13 @@ class _RenamedModules(MetaPathFinder, Loader):
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         package, _, rest = name.partition(".")
-        if package != "guard_reward" or rest not in _NEW_NAMES:
+        if package != "guard_reward" or _new_name(rest) is None:
             return None
-        return ModuleSpec(name, self, is_package=any(old.startswith(f"{rest}.") for old in _NEW_NAMES))
+        # As a package without a path: so its submodules are found here too, and not loaded a second time.
+        return ModuleSpec(name, self, is_package=True)
 
     def exec_module(self, module: ModuleType) -> None:
-        new_name = f"guard_reward.{_NEW_NAMES[module.__name__.removeprefix('guard_reward.')]}"
+        new_name = f"guard_reward.{_new_name(module.__name__.removeprefix('guard_reward.'))}"
         # At the line that imports the old name: the frames between are importlib's own, which warnings skip.
         warnings.warn(f"{module.__name__} has moved: use {new_name}", DeprecationWarning, stacklevel=2)
         new = importlib.import_module(new_name)
@@ -116,6 +132,21 @@ def renamed_names(
         return getattr(importlib.import_module(module), new_name)
 
     return __getattr__
+
+
+def verdict_grammar(encode: Callable[[str], Sequence[int]], *, with_refusal: bool) -> Any:
+    """What ``VerdictGrammar`` was: the grammar of Qwen3Guard's answers."""
+    return _qwen3guard().grammar(encode, is_response=with_refusal)
+
+
+def injection_attempts(text: str, special_tokens: Collection[str] = ()) -> list[str]:
+    """What the function of this name was: attempts to imitate Qwen3Guard's prompt and answer."""
+    found: list[str] = _qwen3guard().injection_attempts(text, special_tokens)
+    return found
+
+
+def _qwen3guard() -> Any:
+    return importlib.import_module("guard_reward.guards.specs.qwen3guard").QWEN3GUARD
 
 
 sys.meta_path.append(_RenamedModules())

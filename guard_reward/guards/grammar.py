@@ -8,7 +8,7 @@ pass, one category two passes, and each further category one more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from guard_reward.guards.answer import AnswerFormat, Labels, Names
 from guard_reward.scoring.draft import ROOT, Decision, Draft, State
@@ -40,6 +40,7 @@ class AnswerGrammar:
         self._first_optional = len(answer.required)
         self._edges: list[dict[int, State]] = [{}]
         self._decisions: dict[State, Decision] = {}
+        self._labels: dict[str, tuple[str, ...]] = {}  # slot → the labels of its decision's tokens
         # Which of several next tokens are guessed; in other states only the first is.
         self._guessed: dict[State, list[int]] = {}
         self._targets: dict[tuple[int, bool], State] = {}
@@ -55,8 +56,15 @@ class AnswerGrammar:
         return OFF_GRAMMAR if self._after_name is None else self._edges[self._after_name].get(token, OFF_GRAMMAR)
 
     def decision(self, state: State) -> Decision | None:
-        """The slot whose label the next token decides, with the first token of each label."""
+        """The slot whose label the next token decides, with the distinct first tokens of its labels."""
         return self._decisions.get(state)
+
+    def by_label(self, log_probs: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+        """Slot → label → log-probability, from those of the decisions' tokens.
+
+        Of labels that share their first token only the first one is there.
+        """
+        return {slot: dict(zip(self._labels[slot], values, strict=True)) for slot, values in log_probs.items()}
 
     def draft(self, state: State, max_tokens: int) -> Draft:
         """Likely answers from `state` on, each at most `max_tokens` long; only the root if nothing can be foreseen.
@@ -110,7 +118,6 @@ class AnswerGrammar:
         self._guessed[state] = list(self._edges[state])
         name = self._parts[index].name
         assert name is not None
-        self._decisions[state] = Decision(name, tuple(first_tokens.values()))
         for label, token in first_tokens.items():
             twin = next(other for other, its in first_tokens.items() if its == token)
             if slot.meanings[twin] != slot.meanings[label]:
@@ -118,6 +125,12 @@ class AnswerGrammar:
                     f"the tokenizer begins {blanks + twin!r} and {blanks + label!r} with the same token ({token}), so "
                     f"their probabilities cannot be read from one position (tokens of {name}: {first_tokens})"
                 )
+        # Labels of one meaning may share their first token, which must not count twice.
+        distinct: dict[int, str] = {}
+        for label, token in first_tokens.items():
+            distinct.setdefault(token, label)
+        self._decisions[state] = Decision(name, tuple(distinct))
+        self._labels[name] = tuple(distinct.values())
 
     def _fill_names(self, state: State, index: int, slot: Names, blanks: str, *, is_safe: bool, before: str) -> None:
         name = blanks + next(iter(slot.known), "")  # any of them

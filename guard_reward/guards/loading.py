@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from guard_reward._renamed import renamed_names
 from guard_reward.models.checkpoint import Checkpoint, checked_name
 
 if TYPE_CHECKING:
@@ -83,3 +84,12 @@ def _named_spec(spec: GuardSpec | str | None) -> GuardSpec | None:
     if spec not in SPECS:
         raise ValueError(f"spec: there is no guard family {spec!r}; there are {', '.join(SPECS)}, or pass a GuardSpec")
     return SPECS[spec]
+
+
+__getattr__ = renamed_names(
+    __name__,
+    {
+        "default_device": "guard_reward.models.checkpoint.default_device",
+        "outside_deepspeed": "guard_reward.models.checkpoint.outside_deepspeed",
+    },
+)

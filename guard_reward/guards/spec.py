@@ -94,13 +94,13 @@ class GuardSpec:
         return verdict
 
     def with_probabilities(
-        self, verdict: Verdict, log_probs: Mapping[str, Sequence[float]], *, is_response: bool
+        self, verdict: Verdict, log_probs: Mapping[str, Mapping[str, float]], *, is_response: bool
     ) -> Verdict:
         """The verdict with P(Safe), P(Controversial), P(Unsafe) and P(refusal), as the model decided its labels.
 
         Args:
             verdict: what was parsed.
-            log_probs: slot → log-probability per label, in the format's order (`guard_reward.scoring.Decision`).
+            log_probs: slot → label → log-probability (`guard_reward.guards.grammar.AnswerGrammar.by_label`).
             is_response: whether a response was judged.
         """
         slots = self.answer_format(is_response=is_response).slots
@@ -151,10 +151,11 @@ class GuardSpec:
         return re.compile("|".join(patterns), re.MULTILINE)
 
 
-def _masses(slot: object, log_probs: Sequence[float] | None) -> dict[object, float]:
+def _masses(slot: object, log_probs: Mapping[str, float] | None) -> dict[object, float]:
     """Meaning → the probability that its labels have together."""
     masses: dict[object, float] = {}
     if isinstance(slot, Labels) and log_probs is not None:
-        for meaning, value in zip(slot.meanings.values(), log_probs, strict=True):
+        for label, value in log_probs.items():
+            meaning = slot.meanings[label]
             masses[meaning] = masses.get(meaning, 0.0) + math.exp(value)
     return masses

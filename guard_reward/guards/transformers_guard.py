@@ -17,7 +17,7 @@ from guard_reward.guards.grammar import AnswerGrammar
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs import find_spec
 from guard_reward.guards.windows import split_into_windows, worst_verdict
-from guard_reward.models.chat_template import Prompter
+from guard_reward.models.chat_template import Prompter, own_template
 from guard_reward.models.checkpoint import Checkpoint
 from guard_reward.models.lazy import LazyModel
 from guard_reward.models.sleep import MODEL_LOCK
@@ -51,9 +51,9 @@ class TransformersGuard:
 
     Example:
         >>> from guard_reward.tiny import load_tiny_guard
-        >>> guard = load_tiny_guard()                                                   # doctest: +SKIP
-        >>> guard.moderate([[{"role": "user", "content": "bake a cake"}]])[0].severity  # doctest: +SKIP
-        <Severity.SAFE: 'Safe'>
+        >>> guard = load_tiny_guard(device="cpu")
+        >>> guard.moderate([[{"role": "user", "content": "How do I use a blue gravok?"}]])[0].severity
+        <Severity.UNSAFE: 'Unsafe'>
     """
 
     def __init__(
@@ -250,7 +250,8 @@ class TransformersGuard:
         verdict = self.spec.parse(text, is_response=is_response)
         if isinstance(verdict, Unjudged):
             return verdict
-        return self.spec.with_probabilities(verdict, generation.log_probs, is_response=is_response)
+        log_probs = self._parts.grammar(is_response=is_response).by_label(generation.log_probs)
+        return self.spec.with_probabilities(verdict, log_probs, is_response=is_response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +304,7 @@ def _assemble(settings: _Settings, model: PreTrainedModel, tokenizer: PreTrained
         )
     model = model.eval().requires_grad_(False)
     architectures = getattr(model.config, "architectures", None) or [type(model).__name__]
-    spec = settings.spec or find_spec(settings.name, tokenizer.chat_template, architectures)
+    spec = settings.spec or find_spec(settings.name, own_template(tokenizer), architectures)
     prompter = Prompter(tokenizer, template=spec.chat_template, roles=spec.roles)
 
     def encode(text: str) -> list[int]:

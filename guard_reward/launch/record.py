@@ -129,24 +129,18 @@ def _without_tokens(arguments: Sequence[str]) -> list[str]:
     ['grpo.py', '--dataset_name=https://me:HIDDEN@host']
     """
     kept: list[str] = []
-    is_hidden = False  # whether the next argument is the value of a secret option
+    is_hidden = False  # whether this argument is the value of a secret option
     for argument in arguments:
-        option, value = _option_and_value(argument)
-        if is_hidden or (option and value and _is_secret(option)):
+        if is_hidden:
+            kept.append(_HIDDEN)
+            is_hidden = False
+            continue
+        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        if equals and _is_secret(option):
             value = _HIDDEN
-        elif value:
-            value = _hidden_in_json(value)
-        is_hidden = not is_hidden and value == "" and _is_secret(option)
-        kept.append(_HUB_TOKEN.sub(_HIDDEN, f"{option}={value}" if option and value else option or value))
+        is_hidden = bool(option) and not equals and _is_secret(option)
+        kept.append(_HUB_TOKEN.sub(_HIDDEN, f"{option}{equals}{_hidden_in_json(value)}"))
     return kept
-
-
-def _option_and_value(argument: str) -> tuple[str, str]:
-    """``--name=value`` and ``--name`` as name and value, anything else as a value; a part that is missing is empty."""
-    if not argument.startswith("--"):
-        return "", argument
-    option, _, value = argument.partition("=")
-    return option, value
 
 
 def _hidden_in_json(text: str) -> str:

@@ -39,6 +39,7 @@ _SETTINGS = {
     "DataConfig": ("datasets",),
 }
 _NEW_NAMES = {"scheme_values": "scheme_kwargs", "share": "fraction"}
+_NEW_VALUES = {"guard_reward.tiny.grpo.oracle_helpfulness": "guard_reward.tiny.oracle.oracle_helpfulness"}
 
 
 def find_checkpoint(args: TrainingArguments, configs: Sequence[Any] = ()) -> str | None:
@@ -98,7 +99,7 @@ def _changes(before: Mapping[str, Any], configs: Sequence[Any], trainer: str) ->
             changes["algorithm"] = (next((other for other in before if other not in _SETTINGS), None), name)
         if not isinstance(before.get(name), dict):
             continue
-        old, new = _with_new_names(before[name]), recorded(config)
+        old, new = _with_new_names(before[name]), _with_new_names(recorded(config))
         for setting in ("seed",) if name == trainer else _SETTINGS.get(name, ()):
             # Unset, null and {} are alike, so that records of older versions compare equal.
             if (old.get(setting) or None) != (new.get(setting) or None):
@@ -116,7 +117,10 @@ def _with_new_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
     old = {_NEW_NAMES[name]: value for name, value in settings.items() if name in _NEW_NAMES}
-    return {**old, **{name: value for name, value in settings.items() if name not in _NEW_NAMES}}
+    settings = {**old, **{name: value for name, value in settings.items() if name not in _NEW_NAMES}}
+    return {
+        name: _NEW_VALUES.get(value, value) if isinstance(value, str) else value for name, value in settings.items()
+    }
 
 
 def _log_resume(args: TrainingArguments, found: Path) -> None:

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Prompter"]
+__all__ = ["Prompter", "own_template"]
+
+
+def own_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The tokenizer's chat template; of several, the one named ``default``. None if it has none.
+
+    Raises:
+        ValueError: several templates, but none is named ``default``.
+    """
+    return tokenizer.get_chat_template() if tokenizer.chat_template else None
 
 
 class Prompter:
@@ -48,13 +57,14 @@ class Prompter:
         roles: Collection[str] = ("system", "user", "assistant"),
     ):
         self.tokenizer = tokenizer
-        self.template = template or tokenizer.chat_template
+        found = template or own_template(tokenizer)
         self.roles = tuple(roles)
-        if not self.template:
+        if not found:
             raise ValueError(
                 "the tokenizer has no chat template; a guard checkpoint such as Qwen3Guard-Gen brings its own "
                 "(chat_template.jinja next to tokenizer.json), and other guards need GuardSpec(chat_template=...)"
             )
+        self.template: str = found
         if not tokenizer.all_special_tokens:
             raise ValueError("the tokenizer has no special tokens: is it a chat model's tokenizer?")
         added = {token.content: token for token in tokenizer.added_tokens_decoder.values() if token.special}
@@ -68,7 +78,7 @@ class Prompter:
     @property
     def template_hash(self) -> str:
         """The first 16 hex digits of the template's SHA-256: for the run's record."""
-        return hashlib.sha256(str(self.template).encode()).hexdigest()[:16]
+        return hashlib.sha256(self.template.encode()).hexdigest()[:16]
 
     def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Token ids of the model's whole input for one conversation, ready for its answer.

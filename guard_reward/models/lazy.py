@@ -72,6 +72,8 @@ class LazyModel(Generic[Parts]):
         Raises:
             OSError, ValueError: as `Checkpoint.load` and `assemble`.
         """
+        if (parts := self.parts) is not None:  # without the lock, which another thread may hold while it judges
+            return parts
         with MODEL_LOCK:
             if self.parts is None:
                 if isinstance(self.source, Checkpoint):

@@ -21,6 +21,8 @@ Result = list[Any]
 """The values of the added columns for one row."""
 
 _VERSION = 1
+# What journals of version 0.1 do not say.
+_NOT_IN_OLD_JOURNALS = {"spec": "qwen3guard"}
 
 
 class Journal:
@@ -109,6 +111,7 @@ class Journal:
         return UserError(f"journal '{self.path}' is damaged in line {number + 1}: use --restart to start over")
 
     def _check_job(self, found: dict[str, str], job: dict[str, str]) -> None:
+        found = {**{key: value for key, value in _NOT_IN_OLD_JOURNALS.items() if key in job}, **found}
         changed = [
             f"{key} was {found.get(key)!r}, now {job.get(key)!r}"
             for key in {**found, **job}

@@ -9,17 +9,17 @@ asynchronous, so this is a second class.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from guard_reward.rewards.base import BaseGuardReward, answers
 from guard_reward.rewards.batch import Batch, Call, prepare
 from guard_reward.rewards.judge import RolloutVerdicts
-from guard_reward.rewards.reward_model import ScoresConversations
+from guard_reward.rewards.reward_model import is_asynchronous, scores_conversations
 
 __all__ = ["AsyncGuardReward"]
 
@@ -59,7 +59,7 @@ class AsyncGuardReward(BaseGuardReward):
     async def _ask_guard(self, batch: Batch) -> tuple[list[RolloutVerdicts], Any, float]:
         started = time.perf_counter()
         verdicts, usage = await self._judge.judge_async(batch.requests)
-        self._put_to_sleep(self.guard)
+        await self._put_to_sleep_in_a_thread(self.guard)
         return verdicts, usage, time.perf_counter() - started
 
     async def _score_helpfulness(self, call: Call, batch: Batch) -> list[float | None]:
@@ -67,17 +67,25 @@ class AsyncGuardReward(BaseGuardReward):
         helpfulness: Any = self.helpfulness
         if helpfulness is None:
             return [None] * rows
-        if isinstance(helpfulness, ScoresConversations):
+        if scores_conversations(helpfulness, thinking_prefilled=self.thinking_prefilled):
             values: Any = await asyncio.to_thread(helpfulness.score, answers(batch))
-        elif inspect.iscoroutinefunction(helpfulness) or inspect.iscoroutinefunction(type(helpfulness).__call__):
+        elif is_asynchronous(helpfulness):
             values = await helpfulness(**call.arguments())
         else:
             values = await asyncio.to_thread(lambda: list(helpfulness(**call.arguments())))
-        self._put_to_sleep(helpfulness)
+        await self._put_to_sleep_in_a_thread(helpfulness)
         return self._checked_helpfulness(list(values), rows)
 
+    async def _put_to_sleep_in_a_thread(self, model: Any) -> None:
+        """Not in the event loop: it waits until no other call uses the model."""
+        if self._sleep:
+            await asyncio.to_thread(self._put_to_sleep, model)
 
-_last_started: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Event] = WeakKeyDictionary()
+
+_last_started: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[None]] = WeakKeyDictionary()
+_waiting_calls: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references to tasks
+# The turn of the reward that is calling, so that a reward inside another one does not wait for it.
+_turn: ContextVar[tuple[asyncio.AbstractEventLoop, Callable[[], Any]] | None] = ContextVar("turn", default=None)
 
 
 @asynccontextmanager
@@ -93,13 +101,32 @@ async def _in_order_of_start(*, in_trainer: bool) -> AsyncIterator[Callable[[], 
     if not in_trainer:  # nothing is exchanged
         yield _no_wait
         return
-    loop = asyncio.get_running_loop()
-    earlier, finished = _last_started.get(loop), asyncio.Event()
+    loop, outer = asyncio.get_running_loop(), _turn.get()
+    if outer is not None and outer[0] is loop:  # the helpfulness of another reward: it has that reward's turn
+        yield outer[1]
+        return
+    earlier, finished = _last_started.get(loop), loop.create_future()
     _last_started[loop] = finished
+
+    async def turn_comes() -> None:
+        if earlier is not None:
+            await asyncio.shield(earlier)
+
+    token = _turn.set((loop, turn_comes))
     try:
-        yield earlier.wait if earlier is not None else _no_wait
+        yield turn_comes
     finally:
-        finished.set()
+        _turn.reset(token)
+        # A reward that fails early has not waited: those behind it must still wait for those before it.
+        after = loop.create_task(_finish_after(earlier, finished))
+        _waiting_calls.add(after)
+        after.add_done_callback(_waiting_calls.discard)
+
+
+async def _finish_after(earlier: asyncio.Future[None] | None, finished: asyncio.Future[None]) -> None:
+    if earlier is not None:
+        await earlier
+    finished.set_result(None)
 
 
 async def _no_wait() -> None:

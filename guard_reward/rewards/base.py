@@ -18,6 +18,7 @@ from guard_reward.rewards.dual_ascent import DualAscent
 from guard_reward.rewards.judge import Judge, RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
+from guard_reward.rewards.reward_model import is_asynchronous, make_helpfulness
 from guard_reward.rewards.scale_check import scale_warning
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Controversial, Scheme, SchemeFunction, SeverityTable, make_scheme
@@ -69,6 +70,8 @@ class BaseGuardReward:
                 f"{made.name} needs helpfulness: pass helpfulness= a reward model's hub id or folder, or a callable "
                 "with TRL's reward signature"
             )
+        if is_asynchronous(helpfulness) and not is_asynchronous(self):
+            raise ValueError("helpfulness is asynchronous, and GuardReward does not await it: use AsyncGuardReward")
         self.breaker = replace(breaker) if breaker else None
         self._helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
         self._judge = Judge(_load_guard(guard))
@@ -260,6 +263,4 @@ def _load_guard(guard: str | Path | Guard) -> Guard:
 def _load_helpfulness(source: str | Path | Helpfulness | None, thinking_prefilled: bool | None) -> Helpfulness | None:
     if source is None:
         return None
-    from guard_reward.rewards.reward_model import make_helpfulness
-
     return make_helpfulness(source, thinking_prefilled=thinking_prefilled)

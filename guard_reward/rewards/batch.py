@@ -179,8 +179,7 @@ def _read(
     eos_token_ids, prefilled = rules.eos_token_ids, rules.thinking_prefilled
     if policy is not None:
         eos_token_ids = policy.eos_token_ids if eos_token_ids is None else eos_token_ids
-        # A plain string says itself whether it opens the thinking: no chat template is applied to it.
-        if prefilled is None and not isinstance(prompt, str):
+        if prefilled is None and _gets_a_new_turn(prompt):
             prefilled = policy.thinking_prefilled
     try:
         return Rollout.from_trl(
@@ -188,6 +187,21 @@ def _read(
         )
     except (ValueError, TypeError, AttributeError) as error:
         return Unjudged(Outcome.GUARD_ERROR, reason=f"the row cannot be read: {error}")
+
+
+def _gets_a_new_turn(prompt: Any) -> bool:
+    """Whether the chat template opens the policy's turn.
+
+    It does not for a plain string, nor if a trainer lets the policy continue the prompt's last turn. Then text in front
+    of a ``</think>`` must not count as thinking, which a scheme may leave unjudged.
+    """
+    return (
+        isinstance(prompt, Sequence)
+        and not isinstance(prompt, str)
+        and bool(prompt)
+        and isinstance(prompt[-1], Mapping)
+        and prompt[-1].get("role") != "assistant"
+    )
 
 
 def _requests(rollout: Rollout | Unjudged, rules: Rules) -> RolloutRequests:

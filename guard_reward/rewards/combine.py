@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from guard_reward.rewards.reward_model import is_asynchronous
+
 __all__ = ["Combination", "combine"]
 
 RewardFunction = Callable[..., Sequence[float | None]]
@@ -49,6 +51,8 @@ class Combination:
         if len(weights) != len(rewards):
             raise ValueError(f"combine got {len(rewards)} reward functions and {len(weights)} weights")
         members = [_name(reward) for reward in rewards]
+        if awaited := [name for name, reward in zip(members, rewards, strict=True) if is_asynchronous(reward)]:
+            raise ValueError(f"combine calls functions and does not await them: {', '.join(awaited)} is asynchronous")
         if len(set(members)) < len(members):
             raise ValueError(
                 f"combine got functions of the same name ({', '.join(members)}), whose logs could not be told apart: "

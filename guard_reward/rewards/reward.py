@@ -18,7 +18,7 @@ from typing import Any
 
 from guard_reward.rewards.base import BaseGuardReward, answers
 from guard_reward.rewards.batch import Batch, Call, prepare
-from guard_reward.rewards.reward_model import ScoresConversations
+from guard_reward.rewards.reward_model import scores_conversations
 
 __all__ = ["GuardReward"]
 
@@ -107,6 +107,6 @@ class GuardReward(BaseGuardReward):
         helpfulness: Any = self.helpfulness
         if helpfulness is None:
             return [None] * rows
-        if isinstance(helpfulness, ScoresConversations):  # the rows are read already
+        if scores_conversations(helpfulness, thinking_prefilled=self.thinking_prefilled):
             return self._checked_helpfulness(helpfulness.score(answers(batch)), rows)
         return self._checked_helpfulness(list(helpfulness(**call.arguments())), rows)

@@ -8,11 +8,13 @@ TRL's reward signature.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from guard_reward.conversation import Message
 from guard_reward.rollout import Rollout
@@ -23,21 +25,12 @@ if TYPE_CHECKING:
 
     from guard_reward.models.chat_template import Prompter
 
-__all__ = ["Helpfulness", "RewardModel", "ScoresConversations", "make_helpfulness"]
+__all__ = ["Helpfulness", "RewardModel", "is_asynchronous", "make_helpfulness", "scores_conversations"]
 
 logger = logging.getLogger(__name__)
 
 Helpfulness = Callable[..., Sequence[float | None]]
 """``f(prompts=, completions=, **columns)`` → one number per completion, or None if it has no opinion."""
-
-
-@runtime_checkable
-class ScoresConversations(Protocol):
-    """A helpfulness model that takes conversations which somebody else has read."""
-
-    def score(self, conversations: Sequence[Sequence[Message] | None]) -> list[float | None]:
-        """H of each conversation's last message; None for a conversation that is None or cannot be scored."""
-        ...
 
 
 class RewardModel:
@@ -191,3 +184,22 @@ def make_helpfulness(source: str | Path | Helpfulness, *, thinking_prefilled: bo
             f"found {type(source).__name__}"
         )
     return source
+
+
+def scores_conversations(helpfulness: Helpfulness, *, thinking_prefilled: bool | None) -> TypeGuard[RewardModel]:
+    """Whether `RewardModel.score` on the rows that a `GuardReward` has read gives what calling `helpfulness` gives.
+
+    Not so for a subclass that changes what a call does, or for a model that was told another `thinking_prefilled`.
+    """
+    return (
+        isinstance(helpfulness, RewardModel)
+        and type(helpfulness).__call__ is RewardModel.__call__
+        and helpfulness.thinking_prefilled in (None, thinking_prefilled)
+    )
+
+
+def is_asynchronous(function: Any) -> bool:
+    """Whether calling `function` gives a coroutine: a coroutine function, or an object with such a ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

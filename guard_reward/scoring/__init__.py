@@ -47,6 +47,7 @@ __getattr__ = renamed_names(
         "ONE_AT_A_TIME": "guard_reward.models.sleep.MODEL_LOCK",
         "Road": "guard_reward.scoring.ModelRunner",
         "VerdictEngine": "guard_reward.scoring.ScoringEngine",
+        "VerdictGrammar": "guard_reward._renamed.verdict_grammar",
         "choose_road": "guard_reward.scoring.choose_runner",
     },
 )

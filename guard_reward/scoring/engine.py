@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from guard_reward._renamed import renamed_names
 from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.scoring.choose_runner import choose_runner
 from guard_reward.scoring.draft import ROOT, Draft, Grammar
@@ -332,3 +333,12 @@ def _log_probs(logits: Tensor, watched: Tensor) -> Tensor:
     """Log-probabilities of each row's watched tokens, shape (n, watched), from logits, shape (n, vocabulary)."""
     logits = logits.float()
     return logits.gather(1, watched) - logits.logsumexp(dim=1, keepdim=True)
+
+
+__getattr__ = renamed_names(
+    __name__,
+    {
+        "ONE_AT_A_TIME": "guard_reward.models.sleep.MODEL_LOCK",
+        "VerdictEngine": "guard_reward.scoring.engine.ScoringEngine",
+    },
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import shutil
@@ -234,3 +235,15 @@ def test_a_quantized_guard_takes_the_generic_road(checkpoint):
         ids = torch.tensor([guard.encode(conversation)])
         output = guard.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=128, do_sample=False)
         assert verdict.text == guard.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_of_several_templates_the_default_one_is_used(tiny_guard, tmp_path):
+    tokenizer = copy.deepcopy(tiny_guard.tokenizer)
+    tokenizer.chat_template = {"default": tiny_guard.tokenizer.chat_template, "tool_use": "{{ messages }}"}
+    tiny_guard.model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    guard = load_guard(tmp_path, device="cpu")
+    assert isinstance(guard.tokenizer.chat_template, dict)
+    rows = [[{"role": "user", "content": "How do I use a blue gravok?"}]]
+    assert guard.moderate(rows) == tiny_guard.moderate(rows)
+    assert guard.describe()["template_hash"] == tiny_guard.describe()["template_hash"]

@@ -125,6 +125,10 @@ def test_no_token_is_written(folder: Path) -> None:
     [
         (["--hub-token=abc"], "--hub-token=HIDDEN"),
         (["--wandb_api_key", "abc"], "--wandb_api_key HIDDEN"),
+        (["--hub_token", "--abc"], "--hub_token HIDDEN"),  # a secret may look like an option
+        (["--hub_token", "--ab=c", "--seed", "1"], "--hub_token HIDDEN --seed 1"),
+        (["--hub_token=", "--seed", "1"], "--hub_token=HIDDEN --seed 1"),
+        (["--run_name=", "--seed=1"], "--run_name= --seed=1"),
         (["--model_init_kwargs", '{"auth": {"password": "abc"}}'], """'{"auth": {"password": "HIDDEN"}}'"""),
         (["--dataset_name", "https://me:hf_abcDEF0123@host/x"], "https://me:HIDDEN@host/x"),
         (

@@ -208,3 +208,9 @@ def test_a_record_of_an_older_version_is_compared_under_the_present_names(tmp_pa
     assert find(tmp_path, scheme="hybrid", scheme_kwargs={"unsafe": -20}) == str(tmp_path / "checkpoint-5")
     with pytest.raises(UserError, match=r"was made with scheme_kwargs=\{'unsafe': -20\}, now scheme_kwargs=None"):
         find(tmp_path, scheme="hybrid")
+
+
+def test_a_callable_that_has_moved_is_the_same_one(tmp_path: Path) -> None:
+    made(tmp_path, helpfulness="guard_reward.tiny.grpo.oracle_helpfulness")
+    assert find(tmp_path, helpfulness="guard_reward.tiny.oracle.oracle_helpfulness") is not None
+    assert find(tmp_path, helpfulness="guard_reward.tiny.grpo.oracle_helpfulness") is not None

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from guard_reward.errors import UserError
+from guard_reward.moderation.journal import Journal
 from tests.moderation.files import moderate, read_jsonl, write_any, write_jsonl
 from tests.scripted_guard import ScriptedGuard
 
@@ -217,3 +218,14 @@ def test_the_journal_is_on_the_disk_before_the_next_chunk(tmp_path: Path, many: 
     monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), fsync(descriptor))[1])
     moderate(many, tmp_path / "out.jsonl", chunk_rows=10)
     assert len(synced) == 1 + 10 + 1  # header, chunks, output
+
+
+def test_a_journal_of_version_0_1_is_resumed(tmp_path: Path) -> None:
+    """It does not name the guard's specification, which was Qwen3Guard's."""
+    job = {"guard": "some/guard", "judged": "'prompt'"}
+    with Journal(tmp_path / "journal", job) as old:
+        old.append([["scored"]])
+    with Journal(tmp_path / "journal", {**job, "spec": "qwen3guard"}) as journal:
+        assert journal.row_count == 1
+    with pytest.raises(UserError, match="spec was 'qwen3guard', now 'other'"):
+        Journal(tmp_path / "journal", {**job, "spec": "other"})

@@ -259,8 +259,11 @@ def test_labels_in_training_and_evaluation_or_in_neither(train: Any, evaluation:
     ("config", "message"),
     [
         ({}, "datasets: name at least one prompt set"),
-        ({"datasets": ["ten.jsonl"], "prompt_column": "text"}, "prompt_column: goes with dataset_name; each entry of"),
-        ({"datasets": ["ten.jsonl"], "harmful": "true"}, "harmful: goes with dataset_name"),
+        (
+            {"datasets": ["ten.jsonl"], "prompt_column": "text"},
+            "prompt_column: only with dataset_name; in datasets",
+        ),
+        ({"datasets": ["ten.jsonl"], "harmful": "true"}, "harmful: only with dataset_name"),
         ({"datasets": [{"name": "x"}]}, "datasets: each entry needs a path, found {'name': 'x'}"),
         ({"datasets": None}, "datasets: name at least one prompt set"),
         ({"datasets": {"path": "ten.jsonl"}}, "datasets: should be a list, found a mapping; begin each prompt set"),
@@ -283,7 +286,7 @@ def test_labels_in_training_and_evaluation_or_in_neither(train: Any, evaluation:
         ({"datasets": [{"path": "ten.jsonl", "limit": "few"}]}, "ten.jsonl: limit should be above 0, found 'few'"),
         ({"datasets": ["none.jsonl"]}, "the file 'none.jsonl' does not exist"),
         ({"datasets": ["./none"]}, "'./none' does not exist"),
-        ({"datasets": ["notes.txt"]}, "notes.txt: the suffix says no format; use one of .jsonl, .json"),
+        ({"datasets": ["notes.txt"]}, "notes.txt: unknown suffix; use one of .jsonl, .json"),
         ({"datasets": ["no/such-dataset"]}, "datasets: no/such-dataset could not be loaded: "),
         ({"datasets": ["broken.jsonl"]}, "datasets: broken.jsonl could not be loaded: "),
         ({"datasets": [{"path": "ten.jsonl", "split": "test"}]}, "datasets: ten.jsonl could not be loaded: "),

@@ -120,3 +120,11 @@ def test_picklable():
     copy = pickle.loads(pickle.dumps(reward))
     assert score(copy, ["fine", "mumble"]) == score(reward, ["fine", "mumble"]) == [7.0, None]
     assert copy.__name__ == "total"
+
+
+def test_a_function_that_must_be_awaited_is_refused():
+    async def later(prompts, completions, **columns):
+        return [1.0] * len(completions)
+
+    with pytest.raises(ValueError, match="later is asynchronous"):
+        combine([later])

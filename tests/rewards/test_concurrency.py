@@ -172,3 +172,67 @@ def test_in_a_trainer_rewards_finish_in_the_order_in_which_they_started():
 
     assert asyncio.run(both()) == [[1.0], [1.0]]
     assert order == ["slow", "fast"]
+
+
+def test_a_reward_inside_another_one_does_not_wait_for_it():
+    inner = AsyncGuardReward(ScriptedGuard(), name="inner")
+    outer = AsyncGuardReward(ScriptedGuard(), "hybrid", helpfulness=inner)
+
+    async def call():
+        arguments = {"prompts": ["How?"], "completions": ["fine"], "trainer_state": object()}
+        return await asyncio.wait_for(outer(**arguments), timeout=20)
+
+    assert asyncio.run(call()) == [1.0]
+
+
+def test_a_reward_that_fails_early_does_not_let_later_ones_pass_earlier_ones():
+    order = []
+
+    class Slow(ScriptedGuard):
+        async def amoderate(self, conversations):
+            await asyncio.sleep(0.1)
+            return self.moderate(conversations)
+
+    def reward_named(name, guard, **options):
+        reward = AsyncGuardReward(guard, name=name, **options)
+        finish = reward._finish
+        reward._finish = lambda *args, **kwargs: order.append(name) or finish(*args, **kwargs)
+        return reward
+
+    async def all_three():
+        arguments = {"prompts": ["How?"], "completions": ["fine"], "trainer_state": object()}
+        fails = reward_named("fails", ScriptedGuard(), prompt_label_column="missing")
+        rewards = [reward_named("slow", Slow()), fails, reward_named("fast", ScriptedGuard())]
+        return await asyncio.gather(*(reward(**arguments) for reward in rewards), return_exceptions=True)
+
+    first, second, third = asyncio.run(all_three())
+    assert (first, third) == ([1.0], [1.0])
+    assert isinstance(second, ValueError)
+    assert order == ["slow", "fast"]
+
+
+def test_the_event_loop_goes_on_while_a_local_guard_judges(tiny_guard, monkeypatch):
+    """Two rewards with one guard: what the first one needs of it must not wait for the second one's judging."""
+    generate = tiny_guard.engine.generate
+
+    def slow(*args):
+        time.sleep(0.3)  # with the model lock, as a large guard
+        return generate(*args)
+
+    monkeypatch.setattr(tiny_guard.engine, "generate", slow)
+    gaps = []
+
+    async def heartbeat():
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.01)
+            gaps.append(time.perf_counter() - before)
+
+    async def both():
+        beat = asyncio.create_task(heartbeat())
+        rewards = [AsyncGuardReward(tiny_guard, name=name) for name in ("one", "other")]
+        await asyncio.gather(*(reward(prompts=["How?"], completions=["fine"]) for reward in rewards))
+        beat.cancel()
+
+    asyncio.run(both())
+    assert max(gaps) < 0.25

@@ -67,6 +67,13 @@ def test_a_log_that_is_not_a_trainers_tells_nothing(log_metric):
     assert policy_of_trainer(log_metric) is None
 
 
+CHAT = [{"role": "user", "content": "How?"}]
+
+
+def reply(text):
+    return [{"role": "assistant", "content": text}]
+
+
 def run(reward, *, prompt, completion, ids, trainer):
     columns = {}
     reward(
@@ -77,13 +84,6 @@ def run(reward, *, prompt, completion, ids, trainer):
         log_extra=lambda name, values: columns.update({name: values[0]}),
     )
     return columns
-
-
-CHAT = [{"role": "user", "content": "How?"}]
-
-
-def reply(text):
-    return [{"role": "assistant", "content": text}]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,14 @@ def test_truncation_is_known_by_default(options, ids, truncated):
         ({"thinking_prefilled": False}, CHAT, reply("a plan</think>fine"), ["a plan</think>fine"]),
         ({"eos_token_ids": [2]}, CHAT, reply("a plan</think>fine"), ["fine", "a plan"]),  # each is read alone
         ({}, "How?", "a plan</think>fine", ["a plan</think>fine"]),  # no template is applied to plain strings
+        # A turn that the policy continues was not opened by the template: nothing in it may count as thinking.
+        (
+            {},
+            [*CHAT, {"role": "assistant", "content": "Well, "}],
+            reply("bomb</think>fine"),
+            ["Well, bomb</think>fine"],
+        ),
+        ({"thinking": "ignore"}, [*CHAT, *reply("Well, ")], reply("bomb</think>fine"), ["Well, bomb</think>fine"]),
     ],
 )
 def test_prefilled_thinking_is_known_by_default(options, prompt, completion, asked):

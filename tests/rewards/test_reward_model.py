@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 
-from guard_reward import GuardReward
+from guard_reward import AsyncGuardReward, GuardReward
 from guard_reward.rewards.reward_model import RewardModel, make_helpfulness
 from tests.elsewhere import Elsewhere
 from tests.scripted_guard import ScriptedGuard
@@ -202,6 +202,46 @@ def test_hybrid_with_a_real_reward_model(folder, model):
     assert reward(prompts=["How?"] * 4, completions=completions) == pytest.approx(
         [h[0], min(-10.0, h[1]), min(-5.0, h[2]), None], abs=1e-4
     )
+
+
+def test_a_subclass_that_changes_the_call_is_called(folder):
+    class Constant(RewardModel):
+        def __call__(self, prompts, completions, **columns):
+            return [100.0] * len(completions)
+
+    assert GuardReward(ScriptedGuard(), "hybrid", helpfulness=Constant(folder))(["How?"], ["So."]) == [100.0]
+
+
+def test_an_attribute_of_that_name_does_not_make_a_reward_model():
+    class Mine:
+        def __call__(self, prompts, completions, **columns):
+            return [self.score(*row) for row in zip(prompts, completions, strict=True)]
+
+        def score(self, prompt, completion):
+            return 5.0
+
+    assert GuardReward(ScriptedGuard(), "hybrid", helpfulness=Mine())(["How?"], ["So."]) == [5.0]
+
+
+def test_a_model_that_was_told_about_thinking_keeps_to_it(folder, model):
+    reward = GuardReward(ScriptedGuard(), "hybrid", helpfulness=RewardModel(folder, thinking_prefilled=True))
+    assert reward(["How?"], ["Let me see.</think>So."]) == pytest.approx(model(["How?"], ["So."]), abs=1e-5)
+
+
+def test_an_asynchronous_helpfulness_needs_the_asynchronous_reward():
+    async def later(prompts, completions, **columns):
+        return [1.0] * len(completions)
+
+    with pytest.raises(ValueError, match=r"helpfulness is asynchronous.*use AsyncGuardReward"):
+        GuardReward(ScriptedGuard(), "hybrid", helpfulness=later)
+    AsyncGuardReward(ScriptedGuard(), "hybrid", helpfulness=later)
+
+
+def test_a_model_with_several_templates_uses_the_default_one(tmp_path, tokenizer, model):
+    several = pickle.loads(pickle.dumps(tokenizer))
+    several.chat_template = {"default": tokenizer.chat_template, "tool_use": "{{ messages }}"}
+    other = RewardModel(save_model(tmp_path, several))
+    assert other(prompts=["How?"], completions=["So."]) == pytest.approx(model(["How?"], ["So."]), abs=1e-4)
 
 
 def test_a_prefilled_thinking_is_kept_from_the_reward_model_too(folder, model):

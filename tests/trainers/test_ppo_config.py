@@ -31,7 +31,7 @@ def config(**changes):
         ({"num_generations": 3}, "divisible by num_generations"),
         (
             {"num_generations": 1, "per_device_train_batch_size": 3},
-            "needs an even number of rollouts per round, found 3",
+            "an even number of rollouts per round, found 3",
         ),
     ],
 )

@@ -1,0 +1,36 @@
+"""`GuardSpec`: probabilities from the labels' log-probabilities."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from guard_reward import GuardSpec, Severity
+from guard_reward.guards.answer import AnswerFormat, Labels
+
+
+def test_labels_that_share_their_first_token_count_once():
+    """Two words for one meaning: their common token has its probability once."""
+    answer = AnswerFormat(
+        "Verdict: <severity>",
+        severity=Labels({"bad": Severity.UNSAFE, "bad, very": Severity.UNSAFE, "good": Severity.SAFE}),
+    )
+    spec = GuardSpec("shared", answer)
+    vocabulary: dict[str, int] = {}
+
+    def encode(text):
+        pieces = re.findall(r" ?[a-zA-Z]+|[:,]| ", text)
+        return [vocabulary.setdefault(piece, len(vocabulary)) for piece in pieces]
+
+    grammar = spec.grammar(encode, is_response=True)
+    state = grammar.start
+    for token in encode("Verdict:"):
+        state = grammar.step(state, token)
+    decision = grammar.decision(state)
+    assert [list(vocabulary)[token] for token in decision.token_ids] == [" bad", " good"]
+    by_label = grammar.by_label({"severity": [math.log(0.4), math.log(0.6)]})
+    verdict = spec.with_probabilities(answer.parse("Verdict: good"), by_label, is_response=True)
+    assert verdict.probabilities == pytest.approx((0.6, 0.0, 0.4))
+    assert verdict.label_mass == pytest.approx(1.0)
