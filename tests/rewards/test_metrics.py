@@ -1,4 +1,4 @@
-"""Metrics: once per row to which they apply, never NaN, never a made-up 0; columns: one value a row."""
+"""Metrics: once per row to which they apply, never NaN, never a made-up 0; columns: one value per row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from guard_reward import Category, GuardReward
+from guard_reward import Category, GuardReward, GuardSpec, Severity, Verdict
+from guard_reward.guards.answer import AnswerFormat, Labels
 from guard_reward.scoring import Usage
 from tests.scripted_guard import ScriptedGuard
 
@@ -194,3 +195,28 @@ def test_two_rewards_keep_apart_under_their_names():
 def test_without_a_log_nothing_is_logged():
     reward = GuardReward(ScriptedGuard())
     assert reward(prompts=["How?"], completions=["fine"], log_metric=None, log_extra=None) == [1.0]
+
+
+def test_the_categories_are_those_of_the_guards_specification():
+    gardening = GuardSpec(
+        "gardening",
+        AnswerFormat("<severity>", severity=Labels({"ok": Severity.SAFE, "bad": Severity.UNSAFE})),
+        categories=("Weeds", "Slugs", "Rude Prompts"),
+        prompt_only_categories=("Rude Prompts",),
+    )
+
+    class Gardener(ScriptedGuard):
+        spec = gardening
+
+        def _judge(self, text):
+            names = tuple(name for name in ("Weeds", "Slugs", "Frost") if name in text)
+            unknown = tuple(name for name in names if name not in gardening.categories)
+            return Verdict(Severity.UNSAFE if names else Severity.SAFE, names, unknown_categories=unknown)
+
+    metrics, columns = run(GuardReward(Gardener()), ["Weeds", "Weeds and Slugs", "Frost", "fine"])
+    assert {name: values for name, values in metrics.items() if "/category/" in name} == {
+        "guard/category/Weeds": [1, 1, 0, 0],
+        "guard/category/Slugs": [0, 1, 0, 0],
+        "guard/category/unknown": [0, 0, 1, 0],
+    }
+    assert columns["guard_categories"] == ["Weeds", "Weeds, Slugs", "Frost", ""]
