@@ -18,7 +18,7 @@ from guard_reward.rewards.dual_ascent import DualAscent
 from guard_reward.rewards.judge import Judge, RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
-from guard_reward.rewards.reward_model import is_asynchronous, make_helpfulness
+from guard_reward.rewards.reward_model import is_asynchronous
 from guard_reward.rewards.scale_check import scale_warning
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Controversial, Scheme, SchemeFunction, SeverityTable, make_scheme
@@ -263,4 +263,6 @@ def _load_guard(guard: str | Path | Guard) -> Guard:
 def _load_helpfulness(source: str | Path | Helpfulness | None, thinking_prefilled: bool | None) -> Helpfulness | None:
     if source is None:
         return None
+    from guard_reward.rewards.reward_model import make_helpfulness
+
     return make_helpfulness(source, thinking_prefilled=thinking_prefilled)
