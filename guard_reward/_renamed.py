@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -50,26 +50,37 @@ _NEW_NAMES = {
     "speed.racing": "speed.compare",
     "tiny.statistics": "evaluation.statistics",
 }
-# Names inside these modules that have changed too.
-_NEW_ATTRIBUTES = {
-    "Disagreement": "speed.compare.OutputMismatch",
-    "FastRoad": "scoring.model_runner.FastRunner",
+# Names inside modules: where each of them is now.
+_NEW_HOMES = {
+    "Category": "guards.specs.qwen3guard.Category",
+    "DataConfig": "prompts.DataConfig",
+    "Disagreement": "speed.OutputMismatch",
+    "FastRoad": "scoring.FastRunner",
     "Findings": "rewards.judge.RolloutVerdicts",
-    "Floor": "speed.roofline.Roofline",
-    "GenericRoad": "scoring.model_runner.GenericRunner",
+    "Floor": "speed.Roofline",
+    "GenericRoad": "scoring.GenericRunner",
+    "Guard": "verdict.Guard",
     "KeyValueStore": "scoring.kv_cache.KVCache",
     "LaunchError": "errors.UserError",
     "Layout": "scoring.packing.PackedPass",
     "ONE_AT_A_TIME": "models.sleep.MODEL_LOCK",
     "PipelineError": "errors.UserError",
-    "Road": "scoring.model_runner.ModelRunner",
+    "PolicyFacts": "rewards.policy.PolicyFacts",
+    "PromptSet": "prompts.PromptSet",
+    "Road": "scoring.ModelRunner",
+    "VerdictEngine": "scoring.ScoringEngine",
     "VerdictGrammar": "_renamed.verdict_grammar",
     "check_controversial": "schemes.values.check_controversial",
-    "choose_road": "scoring.choose_runner.choose_runner",
+    "choose_road": "scoring.choose_runner",
+    "clean_errors": "errors.clean_errors",
+    "default_device": "models.checkpoint.default_device",
     "injection_attempts": "_renamed.injection_attempts",
     "lay_out": "scoring.packing.pack",
+    "load_prompts": "prompts.load_prompts",
     "misfit": "rewards.scale_check.scale_warning",
-    "race": "speed.compare.compare_speeds",
+    "outside_deepspeed": "models.checkpoint.outside_deepspeed",
+    "parse_verdict": "guards.specs.qwen3guard.parse_verdict",
+    "race": "speed.compare_speeds",
     "safeness": "schemes.values.safety",
     "worth": "schemes.values.controversial_value",
 }
@@ -103,35 +114,38 @@ class _RenamedModules(MetaPathFinder, Loader):
         new = importlib.import_module(new_name)
 
         def __getattr__(name: str) -> Any:
-            if name in _NEW_ATTRIBUTES:
-                home, _, new_attribute = f"guard_reward.{_NEW_ATTRIBUTES[name]}".rpartition(".")
-                return getattr(importlib.import_module(home), new_attribute)
+            if name in _NEW_HOMES:
+                return _at_home(name)
             return getattr(new, name)
 
         module.__dict__["__getattr__"] = __getattr__
 
 
-def renamed_names(
-    package: str, new_homes: Mapping[str, str], current: Callable[[str], Any] | None = None
-) -> Callable[[str], Any]:
+def renamed_names(package: str, *old_names: str, current: Callable[[str], Any] | None = None) -> Callable[[str], Any]:
     """A module's ``__getattr__`` that also finds names which have moved, with a warning that gives the new one.
 
     Args:
         package: its name.
-        new_homes: old name → where it is now, ``"module.name"``.
+        old_names: which of the names that have moved it had.
         current: the ``__getattr__`` of the names that have not moved, if there is one.
     """
 
     def __getattr__(name: str) -> Any:
-        if name not in new_homes:
+        if name not in old_names:
             if current is not None:
                 return current(name)
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module, _, new_name = new_homes[name].rpartition(".")
-        warnings.warn(f"{package}.{name} has moved: use {new_homes[name]}", DeprecationWarning, stacklevel=2)
-        return getattr(importlib.import_module(module), new_name)
+        new = f"guard_reward.{_NEW_HOMES[name]}"
+        warnings.warn(f"{package}.{name} has moved: use {new}", DeprecationWarning, stacklevel=2)
+        return _at_home(name)
 
     return __getattr__
+
+
+def _at_home(old_name: str) -> Any:
+    """What a name that has moved stood for."""
+    module, _, new_name = f"guard_reward.{_NEW_HOMES[old_name]}".rpartition(".")
+    return getattr(importlib.import_module(module), new_name)
 
 
 def verdict_grammar(encode: Callable[[str], Sequence[int]], *, with_refusal: bool) -> Any:

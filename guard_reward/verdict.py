@@ -174,10 +174,4 @@ def describe_guard(guard: Any) -> dict[str, str]:
 
 
 # The names of version 0.1, which belong to one guard family.
-__getattr__ = renamed_names(
-    __name__,
-    {
-        "Category": "guard_reward.guards.specs.qwen3guard.Category",
-        "parse_verdict": "guard_reward.guards.specs.qwen3guard.parse_verdict",
-    },
-)
+__getattr__ = renamed_names(__name__, "Category", "parse_verdict")

@@ -14,4 +14,4 @@ import lazy_loader
 from guard_reward._renamed import renamed_names
 
 _getattr, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__getattr__ = renamed_names(__name__, {"Guard": "guard_reward.verdict.Guard"}, _getattr)
+__getattr__ = renamed_names(__name__, "Guard", current=_getattr)

@@ -86,10 +86,4 @@ def _named_spec(spec: GuardSpec | str | None) -> GuardSpec | None:
     return SPECS[spec]
 
 
-__getattr__ = renamed_names(
-    __name__,
-    {
-        "default_device": "guard_reward.models.checkpoint.default_device",
-        "outside_deepspeed": "guard_reward.models.checkpoint.outside_deepspeed",
-    },
-)
+__getattr__ = renamed_names(__name__, "default_device", "outside_deepspeed")

@@ -20,14 +20,5 @@ from guard_reward._renamed import renamed_names
 
 _getattr, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __getattr__ = renamed_names(
-    __name__,
-    {
-        "DataConfig": "guard_reward.prompts.DataConfig",
-        "LaunchError": "guard_reward.errors.UserError",
-        "PolicyFacts": "guard_reward.rewards.policy.PolicyFacts",
-        "PromptSet": "guard_reward.prompts.PromptSet",
-        "clean_errors": "guard_reward.errors.clean_errors",
-        "load_prompts": "guard_reward.prompts.load_prompts",
-    },
-    _getattr,
+    __name__, "DataConfig", "LaunchError", "PolicyFacts", "PromptSet", "clean_errors", "load_prompts", current=_getattr
 )

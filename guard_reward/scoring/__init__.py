@@ -40,14 +40,5 @@ __all__ = [
 ]
 
 __getattr__ = renamed_names(
-    __name__,
-    {
-        "FastRoad": "guard_reward.scoring.FastRunner",
-        "GenericRoad": "guard_reward.scoring.GenericRunner",
-        "ONE_AT_A_TIME": "guard_reward.models.sleep.MODEL_LOCK",
-        "Road": "guard_reward.scoring.ModelRunner",
-        "VerdictEngine": "guard_reward.scoring.ScoringEngine",
-        "VerdictGrammar": "guard_reward._renamed.verdict_grammar",
-        "choose_road": "guard_reward.scoring.choose_runner",
-    },
+    __name__, "FastRoad", "GenericRoad", "ONE_AT_A_TIME", "Road", "VerdictEngine", "VerdictGrammar", "choose_road"
 )

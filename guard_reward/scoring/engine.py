@@ -335,10 +335,4 @@ def _log_probs(logits: Tensor, watched: Tensor) -> Tensor:
     return logits.gather(1, watched) - logits.logsumexp(dim=1, keepdim=True)
 
 
-__getattr__ = renamed_names(
-    __name__,
-    {
-        "ONE_AT_A_TIME": "guard_reward.models.sleep.MODEL_LOCK",
-        "VerdictEngine": "guard_reward.scoring.engine.ScoringEngine",
-    },
-)
+__getattr__ = renamed_names(__name__, "ONE_AT_A_TIME", "VerdictEngine")

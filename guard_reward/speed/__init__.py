@@ -26,11 +26,4 @@ __all__ = [
     "one_pass",
 ]
 
-__getattr__ = renamed_names(
-    __name__,
-    {
-        "Disagreement": "guard_reward.speed.OutputMismatch",
-        "Floor": "guard_reward.speed.Roofline",
-        "race": "guard_reward.speed.compare_speeds",
-    },
-)
+__getattr__ = renamed_names(__name__, "Disagreement", "Floor", "race")
