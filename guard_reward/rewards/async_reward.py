@@ -18,8 +18,9 @@ from weakref import WeakKeyDictionary
 
 from guard_reward.rewards.base import BaseGuardReward, answers
 from guard_reward.rewards.batch import Batch, Call, prepare
+from guard_reward.rewards.functions import is_asynchronous
 from guard_reward.rewards.judge import RolloutVerdicts
-from guard_reward.rewards.reward_model import is_asynchronous, scores_conversations
+from guard_reward.rewards.reward_model import scores_conversations
 
 __all__ = ["AsyncGuardReward"]
 

@@ -15,10 +15,10 @@ from guard_reward._version import __version__
 from guard_reward.rewards.batch import Batch, Call, FinishedBatch, Rules, ThinkingMode, finish
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.dual_ascent import DualAscent
+from guard_reward.rewards.functions import is_asynchronous
 from guard_reward.rewards.judge import Judge, RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
-from guard_reward.rewards.reward_model import is_asynchronous
 from guard_reward.rewards.scale_check import scale_warning
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Controversial, Scheme, SchemeFunction, SeverityTable, make_scheme

@@ -6,16 +6,13 @@ is the best score in the group: a guard outage would be rewarded. Inside one fun
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from guard_reward.rewards.reward_model import is_asynchronous
+from guard_reward.rewards.functions import RewardFunction, function_name, is_asynchronous
 
 __all__ = ["Combination", "combine"]
-
-RewardFunction = Callable[..., Sequence[float | None]]
 
 
 def combine(
@@ -50,7 +47,7 @@ class Combination:
         weights = [1.0] * len(rewards) if weights is None else list(weights)
         if len(weights) != len(rewards):
             raise ValueError(f"combine got {len(rewards)} reward functions and {len(weights)} weights")
-        members = [_name(reward) for reward in rewards]
+        members = [function_name(reward) for reward in rewards]
         if awaited := [name for name, reward in zip(members, rewards, strict=True) if is_asynchronous(reward)]:
             raise ValueError(f"combine calls functions and does not await them: {', '.join(awaited)} is asynchronous")
         if len(set(members)) < len(members):
@@ -68,7 +65,7 @@ class Combination:
         log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
         outputs: list[Sequence[float | None]] = []
         for reward in self.rewards:
-            member = _name(reward)
+            member = function_name(reward)
             # TRL itself writes NaN for None; as a number it would make the mean of every rank NaN.
             values = [
                 None if value is None or math.isnan(value) else float(value)
@@ -92,10 +89,3 @@ class Combination:
                 return None
             total += weight * value
         return total
-
-
-def _name(reward: RewardFunction) -> str:
-    """The name under which TRL logs a reward function."""
-    while isinstance(reward, functools.partial):
-        reward = reward.func
-    return getattr(reward, "__name__", type(reward).__name__)

@@ -8,8 +8,6 @@ TRL's reward signature.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
     from guard_reward.models.chat_template import Prompter
 
-__all__ = ["Helpfulness", "RewardModel", "is_asynchronous", "make_helpfulness", "scores_conversations"]
+__all__ = ["Helpfulness", "RewardModel", "make_helpfulness", "scores_conversations"]
 
 logger = logging.getLogger(__name__)
 
@@ -196,10 +194,3 @@ def scores_conversations(helpfulness: Helpfulness, *, thinking_prefilled: bool |
         and type(helpfulness).__call__ is RewardModel.__call__
         and helpfulness.thinking_prefilled in (None, thinking_prefilled)
     )
-
-
-def is_asynchronous(function: Any) -> bool:
-    """Whether calling `function` gives a coroutine: a coroutine function, or an object with such a ``__call__``."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
