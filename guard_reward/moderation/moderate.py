@@ -24,7 +24,7 @@ from guard_reward.errors import UserError
 from guard_reward.files import replacing
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
 from guard_reward.moderation.journal import Journal, Result
-from guard_reward.moderation.tables import Field, Kind, Row, Table, open_table, table_writer
+from guard_reward.moderation.tables import Additions, Field, Kind, Row, Table, open_table, table_writer
 from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict, describe_guard
 
 if TYPE_CHECKING:
@@ -121,10 +121,10 @@ def moderate_file(
     """
     if chunk_rows < 1:
         raise UserError(f"chunk_rows should be at least 1, found {chunk_rows}")
-    table_writer(Path(source), Path(target))  # refuses a format that cannot be written
+    write = table_writer(Path(source), Path(target))
     table = open_table(Path(source))
     columns = _choose(table, prompt_column, response_column, messages_column, judge)
-    job = _Job(table, Path(target), columns, _fields(table, prefix), chunk_rows)
+    job = _Job(table, Path(target), write, columns, _fields(table, prefix), chunk_rows)
     _check_target(job, overwrite)
     return _run(job, cast("Guard", guard) if hasattr(guard, "moderate") else guard(), restart, progress)
 
@@ -135,6 +135,7 @@ class _Job:
 
     table: Table
     target: Path
+    write: Callable[[Path, Table, list[Field], Additions], None]
     columns: TextColumns
     fields: list[Field]
     chunk_rows: int
@@ -162,8 +163,7 @@ def _run(job: _Job, guard: Guard, restart: bool, progress: bool) -> Summary:
         seconds = time.perf_counter() - start
         counts = _Counts()
         with replacing(job.target) as path:
-            write = table_writer(table.path, job.target)
-            write(path, table, job.fields, _with_raw(table, counts.counting(journal.results())))
+            job.write(path, table, job.fields, _with_raw(table, counts.counting(journal.results())))
         journal.remove()
     judged = table.row_count - resumed
     return Summary(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from guard_reward.tiny.cache import MANIFEST
 from guard_reward.tiny.grpo import DemoSettings
 from guard_reward.tiny.guard import build_tiny_guard
 from guard_reward.tiny.policy import build_tiny_policy
+from guard_reward.tiny.results import write_lines
 from guard_reward.tiny.world import Split, sample_requests
 
 __all__ = ["write_world"]
@@ -38,14 +38,12 @@ def write_world(folder: Path, seed: int = 0, start: str = "refusing", *, rebuild
     """
     settings = DemoSettings()
     train_prompts = settings.steps * settings.batch_size // settings.num_generations
-    folder.mkdir(parents=True, exist_ok=True)
     _copy(build_tiny_guard(seed, rebuild=rebuild), folder / "guard")
     _copy(build_tiny_policy(seed, start, rebuild=rebuild), folder / "policy")
     for split, count in ((Split.TRAIN, train_prompts), (Split.EVAL, EVAL_PROMPTS)):
         requests = sample_requests(seed, count, harmful_share=settings.harmful_share, split=split)
         rows = [{"prompt": request.text, "harmful": request.harmful} for request in requests]
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (folder / f"{split}.jsonl").write_text(text, encoding="utf-8")
+        write_lines(folder / f"{split}.jsonl", rows)
     return ["guard", "policy", f"{Split.TRAIN}.jsonl", f"{Split.EVAL}.jsonl"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from guard_reward.evaluation.statistics import Estimate
 from guard_reward.tiny.evaluate import METRICS, JudgedReply, style_shares
 
-__all__ = ["RUNS", "as_json", "print_start", "print_table", "write_report_page", "write_results"]
+__all__ = ["RUNS", "as_json", "print_start", "print_table", "write_lines", "write_report_page", "write_results"]
 
 RUNS = {"guard_only": "Guard-only", "hybrid": "Hybrid"}
 _HEADINGS = {
@@ -39,13 +39,14 @@ def write_results(
     rollouts: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> None:
     for run, rows in rollouts.items():
-        _write_lines(out / run / "rollouts.jsonl", rows)
+        write_lines(out / run / "rollouts.jsonl", rows)
     for run, entries in histories.items():
-        _write_lines(out / run / "history.jsonl", entries)
+        write_lines(out / run / "history.jsonl", entries)
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
