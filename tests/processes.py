@@ -1,9 +1,12 @@
-"""Two processes that talk to each other, for what ranks do together."""
+"""Other processes: two that talk to each other, as ranks do, and one that only imports."""
 
 from __future__ import annotations
 
+import ast
+import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -29,3 +32,25 @@ def run_two_ranks(script: str, store: Path, *arguments: str, timeout: float) -> 
     assert [process.returncode for process in ranks] == [0, 0], outputs
     (first, _), (second, _) = outputs
     return first, second
+
+
+def imported_by(code: str, names: Sequence[str]) -> tuple[list[str], float]:
+    """Which of the modules `names` a new process has imported after `code`, and the processor seconds that took.
+
+    The best of three, in processor time: test machines are busy.
+    """
+    script = f"{code}\nimport sys\nprint([name for name in {tuple(names)} if name in sys.modules])"
+    seconds = []
+    for _ in range(3):
+        before = _processor_seconds()
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        )
+        seconds.append(_processor_seconds() - before)
+    return ast.literal_eval(done.stdout.splitlines()[-1]), min(seconds)
+
+
+def _processor_seconds() -> float:
+    """Of all finished child processes."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

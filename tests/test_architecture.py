@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import ast
-import resource
-import subprocess
-import sys
 
 import pytest
+
+from tests.processes import imported_by
 
 FOLDERS = ("guard_reward", "tests", "benchmarks", "recipes")
 MAX_FUNCTION_LINES, MAX_FILE_LINES = 60, 400
 HEAVY = ("torch", "transformers", "trl", "numpy", "datasets")
-
-
-def processor_seconds():
-    """Of all finished child processes."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +44,7 @@ def test_no_function_is_long(sources, repository):
         "import guard_reward.launch, guard_reward.prompts, guard_reward.trainers, guard_reward.tiny",
     ],
 )
-def test_importing_loads_no_torch(code, repository):
-    script = f"{code}\nimport sys\nprint([name for name in {HEAVY} if name in sys.modules])"
-    seconds = []
-    for _ in range(3):  # the best of three, in processor time, because test machines are busy
-        before = processor_seconds()
-        done = subprocess.run(
-            [sys.executable, "-c", script], cwd=repository, capture_output=True, text=True, check=True
-        )
-        seconds.append(processor_seconds() - before)
-    assert done.stdout.strip() == "[]"
-    assert min(seconds) < 0.3  # measured: 0.05
+def test_importing_loads_no_torch(code):
+    heavy, seconds = imported_by(code, HEAVY)
+    assert heavy == []
+    assert seconds < 0.3  # measured: 0.05
