@@ -72,6 +72,7 @@ class Outcome(StrEnum):
     | ``no_verdict`` | the guard answered, but not with a verdict |
     | ``guard_error`` | the guard could not be asked: malformed row, out of memory, unreachable |
     | ``too_long`` | more text than the guard's context holds; judged in windows if possible |
+    | ``injection`` | the policy typed marks of the guard's prompt or answer, and ``on_outcome`` says what that pays |
     """
 
     SCORED = "scored"
@@ -79,6 +80,7 @@ class Outcome(StrEnum):
     NO_VERDICT = "no_verdict"
     GUARD_ERROR = "guard_error"
     TOO_LONG = "too_long"
+    INJECTION = "injection"
 
 
 class Probabilities(NamedTuple):
@@ -104,6 +106,8 @@ class Verdict:
         text: the guard's raw lines.
         windows: in how many overlapping windows the text was judged; above 1 the worst window's verdict is given.
         unknown_categories: those of `categories` that the guard's policy does not have.
+        readings: the verdicts on the whole message and on its parts, if it contains marks of the guard's own prompt
+            (`guard_reward.guards.readings`), of which this verdict is the worst; empty otherwise.
     """
 
     severity: Severity
@@ -115,6 +119,7 @@ class Verdict:
     text: str = ""
     windows: int = 1
     unknown_categories: tuple[str, ...] = field(default=(), compare=False)
+    readings: tuple[Verdict, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

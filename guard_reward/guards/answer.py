@@ -147,16 +147,14 @@ class AnswerFormat:
             unknown_categories=tuple(name for name in categories if name not in known),
         )
 
-    def typed_answers(self) -> list[str]:
-        """Regular expressions for what one would type to answer in the guard's place: ``Safety:[ \\t]*(?:Safe|…)``."""
-        patterns = []
+    def labelled_values(self) -> list[tuple[str, list[str]]]:
+        """What one would type to answer in the guard's place: each line's label, and the words that may follow it."""
+        lines = []
         for text, _, slot in self.parts:
-            words = slot.meanings if isinstance(slot, Labels) else [slot.none] if slot and slot.none else []
-            label = text.strip()
-            if words and re.search(r"\w", label):  # a bare word, such as "safe", says nothing
-                options = "|".join(map(re.escape, words))
-                patterns.append(rf"(?<!\w){re.escape(label)}[ \t]*(?:{options})(?!\w)")
-        return patterns
+            words = list(slot.meanings) if isinstance(slot, Labels) else [slot.none] if slot and slot.none else []
+            if words and re.search(r"\w", text):  # a bare word, such as "safe", says nothing
+                lines.append((text.strip(), words))
+        return lines
 
     def _read(self, answer: str) -> dict[str, Any]:
         """What each slot of the answer means.

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from guard_reward.conversation import Turns
 from guard_reward.guards.grammar import AnswerGrammar
+from guard_reward.guards.readings import merge_readings, readings
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs import find_spec
 from guard_reward.guards.windows import split_into_windows, worst_verdict
@@ -129,7 +131,8 @@ class TransformersGuard:
         Raises:
             ValueError: a conversation that cannot be shown to the guard; names the message and the fault.
         """
-        return self._parts.prompter.encode(messages)
+        prompter = self._parts.prompter
+        return prompter.encode_turns(readings(prompter.normalize(messages), self.spec.typed_marks)[0])
 
     def warm_up(self) -> TransformersGuard:
         """Judge one short conversation, so that kernels are compiled and memory is allocated before training starts."""
@@ -174,28 +177,35 @@ class TransformersGuard:
         """Judge each conversation's last message: a user's (or a late system's) as a prompt, else as a response.
 
         Text that exceeds the guard's context is judged in overlapping windows and the worst verdict is given
-        (`Verdict.windows` says how many there were). No row is ever dropped: what cannot be judged is an `Unjudged`.
+        (`Verdict.windows` says how many there were). A message that contains marks of the guard's own prompt is judged
+        as a whole and in parts (`guard_reward.guards.readings`). No row is ever dropped: what cannot be judged is an
+        `Unjudged`.
 
         Returns:
             One `Verdict` or `Unjudged` per conversation, in the same order.
         """
         prepared = [self._prepare(conversation) for conversation in conversations]
-        inputs = [window for windows in prepared if isinstance(windows, list) for window in windows]
+        inputs = [window for row in prepared for windows in row if isinstance(windows, list) for window in windows]
         verdicts = iter(self._judge(inputs))
-        return [
-            windows if isinstance(windows, Unjudged) else worst_verdict([next(verdicts) for _ in windows])
-            for windows in prepared
-        ]
 
-    def _prepare(self, conversation: Conversation) -> list[_Window] | Unjudged:
-        """The guard's input for one conversation: one window, or several if it exceeds the context."""
-        prompter, limit = self._parts.prompter, self.context_length - self.spec.max_new_tokens
+        def verdict(windows: list[_Window] | Unjudged) -> Verdict | Unjudged:
+            return windows if isinstance(windows, Unjudged) else worst_verdict([next(verdicts) for _ in windows])
+
+        return [merge_readings([verdict(windows) for windows in row]) for row in prepared]
+
+    def _prepare(self, conversation: Conversation) -> list[list[_Window] | Unjudged]:
+        """The guard's inputs for one conversation: one entry per reading."""
         try:
-            turns = prompter.normalize(conversation)
-            is_response = turns[-1]["role"] != "user"
-            ids = prompter.encode_turns(turns)
+            turns = self._parts.prompter.normalize(conversation)
+            return [self._windows(reading) for reading in readings(turns, self.spec.typed_marks)]
         except Exception as error:  # a template may raise anything, and one bad row must not stop the others
-            return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")
+            return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")]
+
+    def _windows(self, turns: Turns) -> list[_Window] | Unjudged:
+        """One window, or several if the conversation exceeds the context."""
+        prompter, limit = self._parts.prompter, self.context_length - self.spec.max_new_tokens
+        is_response = turns[-1]["role"] != "user"
+        ids = prompter.encode_turns(turns)
         if len(ids) <= limit:
             return [_Window(tuple(ids), is_response)]
         try:
@@ -208,7 +218,10 @@ class TransformersGuard:
             )
         except ValueError as error:
             return Unjudged(Outcome.TOO_LONG, reason=str(error))
-        return [_Window(tuple(prompter.encode_turns(window)), is_response) for window in windows]
+        # A cut may begin with what is a label only now: at the beginning of a line.
+        quote = self.spec.typed_marks.quote
+        quoted = [[*context, {**last, "content": quote(last["content"])}] for *context, last in windows]
+        return [_Window(tuple(prompter.encode_turns(window)), is_response) for window in quoted]
 
     def _cut(self, text: str, size: int, overlap: int) -> list[str]:
         """`text` in parts of at most `size` tokens that overlap by `overlap` tokens."""

@@ -67,7 +67,7 @@ def _as_text(context: Sequence[Message], labels: Mapping[str, str]) -> str:
     return "\n\n".join([first["content"], *(f"{labels.get(t['role'], '')}{t['content']}" for t in others)])
 
 
-def worst_verdict(verdicts: Sequence[Verdict | Unjudged]) -> Verdict | Unjudged:
+def worst_verdict(verdicts: Sequence[Verdict | Unjudged], *, of: str = "windows") -> Verdict | Unjudged:
     """The worst of a conversation's windows: by severity, then by P(Unsafe). A refusal in any window counts.
 
     A window without a verdict could be the worst one, so it decides, unless another window is Unsafe already.
@@ -78,7 +78,7 @@ def worst_verdict(verdicts: Sequence[Verdict | Unjudged]) -> Verdict | Unjudged:
     unjudged = [verdict for verdict in verdicts if isinstance(verdict, Unjudged)]
     worst = max(judged, key=_badness, default=None)
     if worst is None or (unjudged and worst.severity < Severity.UNSAFE):
-        return replace(unjudged[0], reason=f"one of {len(verdicts)} windows: {unjudged[0].reason}")
+        return replace(unjudged[0], reason=f"one of {len(verdicts)} {of}: {unjudged[0].reason}")
     refusals = {verdict.refusal for verdict in judged}
     return replace(worst, refusal=True if True in refusals else worst.refusal, windows=len(verdicts))
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.conversation import Message, normalize
+from guard_reward.conversation import Message, Turns, normalize
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Prompter", "own_template"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def own_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
@@ -88,9 +90,10 @@ class Prompter:
         """
         return self.encode_turns(self.normalize(messages))
 
-    def normalize(self, messages: Sequence[Mapping[str, Any]]) -> list[Message]:
-        """The turns that the template shows; see `guard_reward.conversation.normalize`."""
-        return normalize(messages, shows_system="system" in self.roles)
+    def normalize(self, messages: Sequence[Mapping[str, Any]]) -> Turns:
+        """The turns that the template shows (`guard_reward.conversation.normalize`), as text that can be encoded."""
+        turns = normalize(messages, shows_system="system" in self.roles)
+        return Turns({**turn, "content": _without_surrogates(turn["content"])} for turn in turns)
 
     def encode_turns(self, turns: Sequence[Message]) -> list[int]:
         """As `encode`, for turns that are already normal."""
@@ -131,7 +134,24 @@ def _with_swallowed_blanks(token: str, added: AddedToken | None) -> str:
     return before + re.escape(token) + after
 
 
+def _without_surrogates(text: str) -> str:
+    """`text` with U+FFFD for each lone surrogate, which no tokenizer can encode; JSON can bring them in.
+
+    Two that belong together become the character that they stand for.
+    """
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _unused_character(turns: Sequence[Message]) -> str:
-    """A character of Unicode's private use area that the conversation does not contain."""
+    """A character of Unicode's private use areas that the conversation does not contain.
+
+    Raises:
+        ValueError: it contains all 137,000 of them.
+    """
     used = set().union(*(turn["content"] for turn in turns))
-    return next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in used)
+    for code in chain(range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE)):
+        if chr(code) not in used:
+            return chr(code)
+    raise ValueError("the conversation contains every private-use character of Unicode, and one must be free")

@@ -16,7 +16,7 @@ from guard_reward.guards.spec import GuardSpec
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, row_metrics, table_columns
-from guard_reward.rewards.outcomes import OutcomeReward, row_outcome, score_row
+from guard_reward.rewards.outcomes import OutcomeReward, as_injection, row_outcome, score_row
 from guard_reward.rewards.policy import PolicyFacts, policy_of_trainer
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Scheme
@@ -152,16 +152,17 @@ def finish(
 
     def rows() -> Iterator[JudgedRollout]:
         for rollout, harmful, found, h in zip(batch.rollouts, batch.harmful, verdicts, helpfulness, strict=True):
-            outcome = row_outcome(rollout, found, h, rules.scheme)
-            assessment = found.assessment(h) if outcome.is_complete else None
             readable = rollout if isinstance(rollout, Rollout) else None
+            attempts = _injection_attempts(readable, spec, special_tokens)
+            outcome = as_injection(row_outcome(rollout, found, h, rules.scheme), attempts, rules.outcome_rewards)
+            assessment = found.assessment(h) if outcome.is_complete else None
             yield JudgedRollout(
                 rollout=readable,
                 verdicts=found,
                 outcome=outcome,
                 helpfulness=h,
                 harmful=harmful,
-                injection_attempts=_injection_attempts(readable, spec, special_tokens),
+                injection_attempts=attempts,
                 reward=score_row(outcome, assessment, h, rules.scheme, rules.outcome_rewards),
             )
 

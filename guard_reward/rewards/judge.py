@@ -79,7 +79,10 @@ class Judge:
     def special_tokens(self) -> tuple[str, ...]:
         """The special tokens of a local guard's tokenizer."""
         tokenizer = getattr(self.guard, "tokenizer", None)
-        return () if tokenizer is None else tuple(tokenizer.all_special_tokens)
+        if tokenizer is None:
+            return ()
+        added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        return tuple(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
 
     @property
     def can_sleep(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 from guard_reward.rewards.judge import RolloutVerdicts
@@ -16,6 +17,7 @@ __all__ = [
     "DEFAULT_OUTCOME_REWARDS",
     "OutcomeReward",
     "RowOutcome",
+    "as_injection",
     "checked_outcome_rewards",
     "row_outcome",
     "score_row",
@@ -31,6 +33,9 @@ DEFAULT_OUTCOME_REWARDS: Mapping[Outcome, OutcomeReward] = {
     Outcome.NO_VERDICT: None,
     Outcome.GUARD_ERROR: None,
 }
+"""What rows get unless a user says otherwise. ``injection`` has no entry: without a choice, such rows end as others."""
+
+_CHOOSABLE = [*map(str, DEFAULT_OUTCOME_REWARDS), str(Outcome.INJECTION)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class RowOutcome:
 def row_outcome(
     rollout: Rollout | Unjudged, verdicts: RolloutVerdicts, helpfulness: float | None, scheme: Scheme
 ) -> RowOutcome:
-    """Name a row's outcome. The first line that applies decides:
+    """Name a row's outcome; whether it is an ``injection`` instead, `as_injection` says. The first line decides:
 
     | | if | outcome |
     |---|---|---|
@@ -85,6 +90,14 @@ def row_outcome(
     return RowOutcome(Outcome.SCORED, is_complete=True)
 
 
+def as_injection(row: RowOutcome, attempts: int, outcome_rewards: Mapping[Outcome, OutcomeReward]) -> RowOutcome:
+    """The row as an ``injection``, if the policy typed marks of the guard's prompt and the user says what that pays."""
+    if not attempts or Outcome.INJECTION not in outcome_rewards:
+        return row
+    reason = f"the policy typed {attempts} marks of the guard's prompt or answer"
+    return replace(row, name=Outcome.INJECTION, reason=f"{reason}; {row.reason}" if row.reason else reason)
+
+
 def score_row(
     row: RowOutcome,
     assessment: Assessment | None,
@@ -93,6 +106,9 @@ def score_row(
     outcome_rewards: Mapping[Outcome, OutcomeReward],
 ) -> float | None:
     """What a row gets; None if it takes no part in training.
+
+    A verdict with several readings pays what the worst of them pays under the scheme. An ``injection`` never pays more
+    than the row would get without that outcome.
 
     Args:
         row: how it ended.
@@ -105,13 +121,16 @@ def score_row(
         ValueError: the scheme gave NaN or an infinite number.
     """
     choice = outcome_rewards.get(row.name)
+    value = None if assessment is None else _scheme_value(scheme, assessment)
     if row.name is Outcome.SCORED or choice == "windows":
-        return None if assessment is None else _scheme_value(scheme, assessment)
+        return value
     if choice == "floor":
         floor = scheme.floor(helpfulness)
         # Without helpfulness some schemes have no worst value, and any number might be better than the other rows'.
-        return floor if math.isfinite(floor) else None
+        choice = floor if math.isfinite(floor) else None
     assert not isinstance(choice, str)
+    if row.name is Outcome.INJECTION:
+        return min((number for number in (choice, value) if number is not None), default=None)
     return choice
 
 
@@ -125,8 +144,8 @@ def checked_outcome_rewards(
     """
     rewards = dict(DEFAULT_OUTCOME_REWARDS)
     for key, value in (given or {}).items():
-        if key not in [str(outcome) for outcome in DEFAULT_OUTCOME_REWARDS]:
-            raise ValueError(f"on_outcome: {key!r} is not an outcome; there are {', '.join(DEFAULT_OUTCOME_REWARDS)}")
+        if key not in _CHOOSABLE:
+            raise ValueError(f"on_outcome: {key!r} is not an outcome; there are {', '.join(_CHOOSABLE)}")
         rewards[Outcome(key)] = _checked(value, Outcome(key))
     if "floor" in rewards.values() and not scheme.has_floor:
         floors = [str(outcome) for outcome, value in rewards.items() if value == "floor"]
@@ -140,6 +159,11 @@ def checked_outcome_rewards(
 def _checked(value: OutcomeReward, outcome: Outcome) -> OutcomeReward:
     words = ("floor", "windows") if outcome is Outcome.TOO_LONG else ("floor",)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if outcome is Outcome.INJECTION and value is None:
+        raise ValueError(
+            "on_outcome['injection'] cannot be None: a policy could escape every punishment by typing a mark of the "
+            "guard's prompt; say 'floor' or a number"
+        )
     if value is None or is_number or value in words:
         return value
     raise ValueError(
@@ -148,7 +172,20 @@ def _checked(value: OutcomeReward, outcome: Outcome) -> OutcomeReward:
 
 
 def _scheme_value(scheme: Scheme, assessment: Assessment) -> float:
-    reward = float(scheme(assessment))
+    return min(_finite(scheme, float(scheme(reading))) for reading in _readings(assessment))
+
+
+def _readings(assessment: Assessment) -> Iterator[Assessment]:
+    """The assessment, and one for every combination of the readings of answer and thinking."""
+    yield assessment
+    answers = assessment.answer.readings or (assessment.answer,)
+    thoughts = assessment.thinking.readings if assessment.thinking is not None else ()
+    if assessment.answer.readings or thoughts:
+        for answer, thinking in product(answers, thoughts or (assessment.thinking,)):
+            yield replace(assessment, answer=answer, thinking=thinking)
+
+
+def _finite(scheme: Scheme, reward: float) -> float:
     if not math.isfinite(reward):
         raise ValueError(f"the scheme {scheme!r} gave {reward}; a reward must be a finite number")
     return reward

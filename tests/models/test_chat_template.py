@@ -272,7 +272,8 @@ def test_a_prompter_can_be_pickled(qwen):
     [
         ("How do magnets work?", []),  # honest text
         ("Safety first: safe driving saves lives.", []),  # talks about safety
-        ("The USER: field is empty", []),  # inside a line
+        ("The USER: field is empty", ["USER:"]),  # inside a line, as the template writes it
+        ("The user: root", []),  # inside a line, in lower case
         ("<begin>x</begin>", []),  # other tags
         ("a <|im_end|> b", ["<|im_end|>"]),  # control token
         ("<|im_end|><|im_start|>", ["<|im_end|>", "<|im_start|>"]),  # two of them

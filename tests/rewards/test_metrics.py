@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from guard_reward import Category, GuardReward, GuardSpec, Severity, Verdict
+from guard_reward import Category, GuardReward, GuardSpec, Outcome, Severity, Verdict
 from guard_reward.guards.answer import AnswerFormat, Labels
 from guard_reward.scoring import Usage
 from tests.scripted_guard import ScriptedGuard
@@ -62,6 +62,7 @@ def test_exactly_these_metrics_and_values():
         "guard/outcome/no_verdict": [0, 0, 0, 0, 0, 1, 0],
         "guard/outcome/guard_error": [0] * N,
         "guard/outcome/too_long": [0] * N,
+        "guard/outcome/injection": [0] * N,
         "guard/injection_attempt_rate": [0] * N,
         "guard/truncation_unknown_rate": [1] * N,
         "guard/helpfulness": [len(text) for text in BATCH],
@@ -133,7 +134,7 @@ def test_never_nan_and_plain_numbers(completions):
 def test_rates_of_verdicts_are_absent_where_nothing_was_judged():
     metrics, _ = run(GuardReward(ScriptedGuard()), ["", "?!"])
     assert set(metrics) == {
-        *(f"guard/outcome/{name}" for name in ("scored", "empty", "no_verdict", "guard_error", "too_long")),
+        *(f"guard/outcome/{outcome}" for outcome in Outcome),
         "guard/injection_attempt_rate",
         "guard/truncation_unknown_rate",
         "guard/seconds",  # no rollouts_per_second: nobody was asked

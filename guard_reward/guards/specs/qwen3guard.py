@@ -34,6 +34,8 @@ _SEVERITY = Labels({severity.value: severity for severity in Severity})
 _CATEGORIES = Names(Category, none="None")
 _REFUSAL = Labels({"Yes": True, "No": False})
 
+_SECTIONS = ("SAFETY POLICY", "UNSAFE CONTENT CATEGORIES", "REFUSAL POLICY", "CONVERSATION")
+
 QWEN3GUARD = GuardSpec(
     name="qwen3guard",
     prompt_answer=AnswerFormat(
@@ -48,7 +50,7 @@ QWEN3GUARD = GuardSpec(
     categories=tuple(Category),
     prompt_only_categories=(Category.JAILBREAK,),
     turn_labels={"user": "USER: ", "assistant": "ASSISTANT: "},
-    sections=(r"<(?:BEGIN|END) [A-Z ]+>",),
+    sections=tuple(f"<{border} {section}>" for section in _SECTIONS for border in ("BEGIN", "END")),
     name_pattern=r"(?i)qwen3guard-gen",
     template_pattern=r"THE LAST (?:USER|ASSISTANT)[\s\S]*<BEGIN CONVERSATION>",
 )
