@@ -80,7 +80,7 @@ def _fold(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Zs" or character == "\t":
         return " "
-    if character in _INLINE_MARKUP or character in _INVISIBLE_LETTERS:
+    if character in _INLINE_MARKUP or character in _INVISIBLE_LETTERS or category == "Cf":
         return NOTHING
     for candidate in _look_alikes(character):
         if candidate in _PUNCTUATION:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from guard_reward.rollout import has_content
@@ -105,8 +105,10 @@ class TypedMarks:
             found += [TypedMark(*match.span(), Kind.CONTROL) for match in re.finditer(re.escape(token), text)]
         marks: list[TypedMark] = []
         for mark in sorted(found, key=lambda mark: (mark.start, -mark.end)):
-            if not marks or mark.start >= marks[-1].end:
-                marks.append(mark)
+            # Two marks may share what is invisible between them: it belongs to the first.
+            start = max(mark.start, marks[-1].end if marks else 0)
+            if mark.end > start:
+                marks.append(replace(mark, start=start))
         return marks
 
     def quote(self, text: str) -> str:
@@ -128,7 +130,8 @@ class TypedMarks:
         if not marks:
             return []
         starts, ends = [0, *(mark.end for mark in marks)], [*(mark.start for mark in marks), len(text)]
-        spans = [span for span in zip(starts, ends, strict=True) if has_content(text[slice(*span)])]
+        pieces = zip(starts, ends, strict=True)
+        spans = [_without_decoration(text, *piece) for piece in pieces if has_content(text[slice(*piece)])]
         size = max(1, math.ceil(len(spans) / MAX_PARTS))
         groups = [spans[index : index + size] for index in range(0, len(spans), size)]
         return list(dict.fromkeys(text[group[0][0] : group[-1][1]].strip() for group in groups))
@@ -226,6 +229,24 @@ def _is_one_word(core: str) -> bool:
     letters = core.replace(NOTHING, "")
     gaps = re.findall(r"[ .]+", letters)
     return not gaps or len(gaps) == sum(character not in " ." for character in letters) - 1
+
+
+def _without_decoration(text: str, start: int, end: int) -> tuple[int, int]:
+    """``text[start:end]`` between two marks, without what decorates them: ``### USER``, ``- USER``, ``"USER:" …``.
+
+    A part then reads as if the mark had not been written.
+    """
+    first_word = re.compile(r"[^\w\s]+(?=\s)").match(text, start, end) if start > 0 else None
+    start = first_word.end() if first_word else start
+    if end < len(text):
+        lines = text[start:end].splitlines(keepends=True)
+        last_line = lines[-1] if lines and len(lines[-1].splitlines()[0]) == len(lines[-1]) else ""
+        last_word = last_line.rpartition(" ")[2]
+        if not any(character.isalpha() for character in last_line):
+            end -= len(last_line)
+        elif not any(character.isalnum() for character in last_word):
+            end -= len(last_word)
+    return start, end
 
 
 def _in_one_line(words: str) -> str:
