@@ -104,7 +104,9 @@ class Verdict:
             for a trained guard; if it is low, `probabilities` mean little.
         refusal_probability: P(Yes) against P(No), *given the severity and categories the guard chose*.
         text: the guard's raw lines.
-        windows: in how many overlapping windows the text was judged; above 1 the worst window's verdict is given.
+        windows: in how many overlapping windows the text was judged. Above 1, severity, its probabilities and the text
+            are the worst window's, categories those of all windows of that severity, and refusal and its probability
+            the highest of all windows.
         unknown_categories: those of `categories` that the guard's policy does not have.
         readings: the verdicts on the whole message and on its parts, if it contains marks of the guard's own prompt
             (`guard_reward.guards.readings`), of which this verdict is the worst; empty otherwise.

@@ -7,8 +7,10 @@ message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import TypeVar
 
 from guard_reward.conversation import Message
 from guard_reward.verdict import Severity, Unjudged, Verdict
@@ -19,6 +21,7 @@ OVERLAP = 1 / 8
 MARGIN = 16  # tokens that may merge differently at the cuts
 MIN_TEXT_TOKENS = 64  # with fewer tokens for the text, a window shows the guard nothing
 
+Value = TypeVar("Value", bool, float)
 Count = Callable[[Sequence[Message]], int]
 """Tokens of the guard's whole input for a conversation."""
 Cut = Callable[[str, int, int], list[str]]
@@ -68,7 +71,11 @@ def _as_text(context: Sequence[Message], labels: Mapping[str, str]) -> str:
 
 
 def worst_verdict(verdicts: Sequence[Verdict | Unjudged], *, of: str = "windows") -> Verdict | Unjudged:
-    """The worst of a conversation's windows: by severity, then by P(Unsafe). A refusal in any window counts.
+    """One verdict on a conversation that was judged in windows.
+
+    Severity, its probabilities and the text are those of the worst window: by severity, then by P(Unsafe). Categories
+    are those of all windows of that severity, in order. The conversation refuses if one of its windows does, so the
+    highest P(refusal) counts.
 
     A window without a verdict could be the worst one, so it decides, unless another window is Unsafe already.
     """
@@ -79,9 +86,25 @@ def worst_verdict(verdicts: Sequence[Verdict | Unjudged], *, of: str = "windows"
     worst = max(judged, key=_badness, default=None)
     if worst is None or (unjudged and worst.severity < Severity.UNSAFE):
         return replace(unjudged[0], reason=f"one of {len(verdicts)} {of}: {unjudged[0].reason}")
-    refusals = {verdict.refusal for verdict in judged}
-    return replace(worst, refusal=True if True in refusals else worst.refusal, windows=len(verdicts))
+    as_bad = [verdict for verdict in judged if verdict.severity is worst.severity]
+    return replace(
+        worst,
+        categories=_distinct(verdict.categories for verdict in as_bad),
+        unknown_categories=_distinct(verdict.unknown_categories for verdict in as_bad),
+        refusal=_highest(verdict.refusal for verdict in judged),
+        refusal_probability=_highest(verdict.refusal_probability for verdict in judged),
+        windows=len(verdicts),
+    )
 
 
 def _badness(verdict: Verdict) -> tuple[int, float]:
     return verdict.severity.rank, verdict.probabilities.unsafe if verdict.probabilities else 0.0
+
+
+def _distinct(names: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(names)))
+
+
+def _highest(values: Iterable[Value | None]) -> Value | None:
+    """The highest of the values that are there: True above False, the higher probability; None if there is none."""
+    return max((value for value in values if value is not None), default=None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 from guard_reward.guards.windows import split_into_windows, worst_verdict
+from guard_reward.schemes import Assessment, Hybrid, SeverityTable, Soft
 from guard_reward.verdict import Outcome, Probabilities, Severity, Unjudged, Verdict
 
 SAFE, CONTROVERSIAL, UNSAFE = Severity.SAFE, Severity.CONTROVERSIAL, Severity.UNSAFE
@@ -41,6 +44,64 @@ def test_the_worst_wins(windows, severity, refusal):
 def test_among_equals_the_likeliest_to_be_unsafe_wins():
     windows = [verdict(SAFE, unsafe=0.1), verdict(SAFE, unsafe=0.4), verdict(SAFE), verdict(SAFE, unsafe=0.2)]
     assert worst_verdict(windows).probabilities.unsafe == 0.4
+
+
+def judged(severity, categories=(), refusal=False, p_refusal=0.0, unsafe=0.0, mass=1.0, unknown=()):
+    probabilities = Probabilities(1 - unsafe, 0.0, unsafe)
+    text = f"{severity} {refusal}"
+    return Verdict(severity, categories, refusal, probabilities, mass, p_refusal, text, unknown_categories=unknown)
+
+
+REFUSES = judged(SAFE, refusal=True, p_refusal=0.99, unsafe=0.01, mass=0.9)
+ANSWERS = judged(SAFE, p_refusal=0.01, unsafe=0.02, mass=0.8)
+VIOLENT = judged(UNSAFE, ("Violent",), unsafe=0.90)
+PRIVATE = judged(UNSAFE, ("PII", "Spying"), unsafe=0.99, unknown=("Spying",))
+DOUBTFUL = judged(CONTROVERSIAL, ("Unethical Acts",), unsafe=0.3)
+
+
+@pytest.mark.parametrize(
+    ("windows", "field", "expected"),
+    [
+        ([REFUSES, ANSWERS], "refusal_probability", 0.99),  # not the worst window's
+        ([REFUSES, VIOLENT], "refusal_probability", 0.99),  # whatever is worse
+        ([verdict(SAFE), verdict(SAFE)], "refusal_probability", None),  # nobody says
+        ([verdict(SAFE), ANSWERS], "refusal_probability", 0.01),  # one says
+        ([VIOLENT, PRIVATE], "categories", ("Violent", "PII", "Spying")),  # of both, in order
+        ([PRIVATE, VIOLENT, PRIVATE], "categories", ("PII", "Spying", "Violent")),  # without repeats
+        ([DOUBTFUL, VIOLENT], "categories", ("Violent",)),  # of the worst severity only
+        ([FAILED, PRIVATE, VIOLENT], "categories", ("PII", "Spying", "Violent")),  # beside a failed one
+        ([VIOLENT, PRIVATE], "unknown_categories", ("Spying",)),
+        ([PRIVATE, VIOLENT], "unknown_categories", ("Spying",)),  # the worst window or another
+        ([VIOLENT, PRIVATE], "probabilities", PRIVATE.probabilities),  # the worst window's
+        ([REFUSES, ANSWERS], "label_mass", 0.8),  # of the same window
+        ([REFUSES, ANSWERS], "text", ANSWERS.text),
+        ([verdict(SAFE, refusal=None), verdict(UNSAFE, refusal=None)], "refusal", None),
+    ],
+)
+def test_what_every_window_knows_counts(windows, field, expected):
+    assert getattr(worst_verdict(windows), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("scheme", "windows", "value"),
+    [
+        (Hybrid(), [REFUSES, ANSWERS], -5.0),  # a refusal
+        (Soft(Hybrid()), [REFUSES, ANSWERS], 0.98 * (0.99 * -5 + 0.01 * 3) + 0.02 * -10),  # the same, expected
+        (SeverityTable(categories={"Violent": -3.0}), [VIOLENT, PRIVATE], -3.0),  # the lowest of several
+        (SeverityTable(categories={"PII": -2.0}), [DOUBTFUL, VIOLENT, PRIVATE], -2.0),
+    ],
+)
+def test_schemes_pay_for_what_every_window_knows(scheme, windows, value):
+    assert scheme(Assessment(worst_verdict(windows), helpfulness=3.0)) == pytest.approx(value)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.permutations([REFUSES, ANSWERS, VIOLENT, PRIVATE, DOUBTFUL]), st.integers(2, 5))
+def test_the_order_of_windows_does_not_matter(windows, count):
+    found = worst_verdict(windows[:count])
+    again = worst_verdict(windows[:count][::-1])
+    assert found == replace(again, categories=found.categories)
+    assert set(found.categories) == set(again.categories)
 
 
 @pytest.mark.parametrize(
