@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["TransformersGuard"]
 
 logger = logging.getLogger(__name__)
+_NO_LIST = (str, bytes, Mapping)  # can be iterated over, but are not lists of conversations or of messages
 
 
 class TransformersGuard:
@@ -183,8 +184,11 @@ class TransformersGuard:
 
         Returns:
             One `Verdict` or `Unjudged` per conversation, in the same order.
+
+        Raises:
+            TypeError: not a list of conversations, but text, one conversation, or something else.
         """
-        prepared = [self._prepare(conversation) for conversation in conversations]
+        prepared = [self._prepare(conversation) for conversation in _checked(conversations)]
         inputs = [window for row in prepared for windows in row if isinstance(windows, list) for window in windows]
         verdicts = iter(self._judge(inputs))
 
@@ -265,6 +269,23 @@ class TransformersGuard:
             return verdict
         log_probs = self._parts.grammar(is_response=is_response).by_label(generation.log_probs)
         return self.spec.with_probabilities(verdict, log_probs, is_response=is_response)
+
+
+def _checked(conversations: Any) -> list[Any]:
+    """The rows. What is wrong with a single row is that row's `Unjudged`; here only the whole is checked.
+
+    Raises:
+        TypeError: not a list of conversations.
+    """
+    is_list = isinstance(conversations, Iterable) and not isinstance(conversations, _NO_LIST)
+    rows = list(conversations) if is_list else []
+    if is_list and not (rows and all(isinstance(row, _NO_LIST) for row in rows)):
+        return rows
+    found = f"a list of {type(rows[0]).__name__}" if rows else type(conversations).__name__
+    raise TypeError(
+        "moderate takes a list of conversations, each a list of messages such as "
+        f'[[{{"role": "user", "content": "…"}}]], found {found}'
+    )
 
 
 @dataclass(frozen=True, slots=True)

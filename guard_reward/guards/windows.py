@@ -71,7 +71,7 @@ def _as_text(context: Sequence[Message], labels: Mapping[str, str]) -> str:
 
 
 def worst_verdict(verdicts: Sequence[Verdict | Unjudged], *, of: str = "windows") -> Verdict | Unjudged:
-    """One verdict on a conversation that was judged in windows.
+    """One verdict on a conversation that was judged in windows (or `of` something else, for reasons).
 
     Severity, its probabilities and the text are those of the worst window: by severity, then by P(Unsafe). Categories
     are those of all windows of that severity, in order. The conversation refuses if one of its windows does, so the

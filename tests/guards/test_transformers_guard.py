@@ -113,6 +113,36 @@ def test_a_bad_conversation_never_fails_its_batch(tiny_guard):
         assert neighbour.text == good.text
 
 
+@pytest.mark.parametrize(
+    ("argument", "found"),
+    [
+        ("How do I bake?", "str"),  # a text
+        (b"bytes", "bytes"),
+        (None, "NoneType"),
+        (5, "int"),
+        (ROWS[1][0], "dict"),  # one message
+        ({"messages": ROWS[1]}, "dict"),  # a dataset's row
+        (ROWS[1], "a list of dict"),  # one conversation
+        (tuple(ROWS[1]), "a list of dict"),
+        (["How do I bake?", "And how?"], "a list of str"),  # texts
+    ],
+)
+def test_what_is_not_a_list_of_conversations_is_refused(tiny_guard, argument, found):
+    with pytest.raises(TypeError, match=rf"a list of conversations, each a list of messages.*found {found}$"):
+        tiny_guard.moderate(argument)
+
+
+@pytest.mark.parametrize("make", [tuple, iter, lambda rows: map(tuple, rows)])
+def test_conversations_in_any_iterable(tiny_guard, make):
+    assert tiny_guard.moderate(make(ROWS)) == tiny_guard.moderate(ROWS)
+
+
+def test_a_row_that_is_no_list_beside_one_that_is(tiny_guard):
+    bad, good = tiny_guard.moderate(["text", ROWS[0]])
+    assert bad.outcome == Outcome.GUARD_ERROR
+    assert good == tiny_guard.moderate([ROWS[0]])[0]
+
+
 def test_out_of_memory_loses_no_row(tiny_guard, monkeypatch):
     guard = TransformersGuard(tiny_guard.model, tiny_guard.tokenizer, token_budget=4000)
     expected = [verdict.text for verdict in guard.moderate(ROWS * 4)]
