@@ -21,6 +21,7 @@ from guard_reward.guards.specs import find_spec
 from guard_reward.guards.windows import split_into_windows, worst_verdict
 from guard_reward.models.chat_template import Prompter, own_template
 from guard_reward.models.checkpoint import Checkpoint
+from guard_reward.models.generation_options import warn_of_ignored_options
 from guard_reward.models.lazy import LazyModel
 from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.scoring import BatchRunner, Generation, ScoringEngine, Usage, choose_runner, token_budget
@@ -153,6 +154,7 @@ class TransformersGuard:
 
     def describe(self) -> dict[str, str]:
         """What decides the verdicts, for the run's record."""
+        ignored = self._parts.ignored_options
         return {
             "guard": self.name,
             "revision": self._revision,
@@ -162,6 +164,7 @@ class TransformersGuard:
             "device": str(self.model.device),
             "torch": torch.__version__,
             "transformers": version("transformers"),
+            **({"ignored_generation_options": ignored} if ignored else {}),
         }
 
     @property
@@ -321,6 +324,7 @@ class _Parts:
     response_grammar: AnswerGrammar
     engine: ScoringEngine
     batches: BatchRunner[Generation]
+    ignored_options: str
 
     def grammar(self, *, is_response: bool) -> AnswerGrammar:
         return self.response_grammar if is_response else self.prompt_grammar
@@ -358,6 +362,7 @@ def _assemble(settings: _Settings, model: PreTrainedModel, tokenizer: PreTrained
             runner=choose_runner(model, compile=settings.compile),
         ),
         batches=BatchRunner(lambda: settings.token_budget or token_budget(model)),
+        ignored_options=warn_of_ignored_options(settings.name, model, spec.max_new_tokens),
     )
 
 

@@ -253,6 +253,18 @@ def test_a_model_that_never_ends_is_refused(tiny_guard):
         TransformersGuard(model, tokenizer)
 
 
+def test_options_that_only_generate_applies_are_said_and_written_down(tiny_guard, caplog):
+    model = copy.copy(tiny_guard.model)
+    model.generation_config = copy.deepcopy(model.generation_config)
+    assert "ignored_generation_options" not in TransformersGuard(model, tiny_guard.tokenizer).describe()
+    assert caplog.records == []
+    model.generation_config.suppress_tokens = [3]
+    guard = TransformersGuard(model, tiny_guard.tokenizer)
+    [record] = caplog.records
+    assert "generate would apply suppress_tokens=[3]" in record.getMessage()
+    assert guard.describe()["ignored_generation_options"] == "suppress_tokens=[3]"
+
+
 # --- what is not computed twice ---------------------------------------------------------------------------------------
 
 
