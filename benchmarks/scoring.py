@@ -41,6 +41,7 @@ from shaped_guard import END, INPUT_END, MARKER, SHAPES, encode, shaped_guard  #
 from vllm_variant import VllmProcess  # noqa: E402
 
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD  # noqa: E402
+from guard_reward.models.precision import is_slow, warn_if_slow  # noqa: E402
 from guard_reward.scoring import FastRunner, GenericRunner, ScoringEngine  # noqa: E402
 from guard_reward.speed import (  # noqa: E402
     OutputMismatch,
@@ -113,6 +114,7 @@ class Bench:
         self.options = options
         self.dtype = getattr(torch, options.dtype)
         self.device = torch.device(options.device)
+        warn_if_slow("scoring.py", self.dtype, self.device)
         _say(f"building a guard of the {options.shape} shape, {options.dtype}, on {options.device}")
         self.model = shaped_guard(options.shape, dtype=self.dtype, device=self.device, layers=options.layers)
         self.grammar = QWEN3GUARD.grammar(encode, is_response=True)
@@ -229,7 +231,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     has_gpu = torch.cuda.is_available()
     add("--shape", choices=SHAPES, default="0.6B", help="size of the guard (default: 0.6B)")
     add("--device", default="cuda" if has_gpu else "cpu", help="default: a GPU, else the CPU")
-    add("--dtype", default="bfloat16", help="of the weights (default: bfloat16)")
+    add("--dtype", help="of the weights (default: bfloat16, or float32 on a CPU without instructions for it)")
     add("--variants", nargs="+", choices=VARIANTS, help="default: all but vllm; that too with --vllm-python")
     add("--mixes", nargs="+", choices=MIXES, default=list(MIXES), help="fractions of unsafe rows (default: all three)")
     add("--completion-tokens", nargs="+", type=int, default=[128, 512], metavar="N")
@@ -249,6 +251,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="write the numbers here")
     add("--plot", type=Path, metavar="FILE", help="draw them here")
     options = parser.parse_args(arguments)
+    if options.dtype is None:
+        options.dtype = "float32" if is_slow(torch.bfloat16, torch.device(options.device)) else "bfloat16"
     if options.variants is None:
         options.variants = [name for name in VARIANTS if name != "vllm" or options.vllm_python]
     if "vllm" in options.variants and not options.vllm_python:

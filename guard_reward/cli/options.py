@@ -21,7 +21,9 @@ Revision = Annotated[
     str | None, typer.Option(envvar="GUARD_REWARD_REVISION", help="The guard's branch, tag or commit on the hub.")
 ]
 Device = Annotated[str | None, typer.Option(help="Such as cuda:1; default: an accelerator, else the CPU.")]
-Dtype = Annotated[str | None, typer.Option(help="Such as bfloat16; default: the checkpoint's own.")]
+Dtype = Annotated[
+    str | None, typer.Option(help="Such as bfloat16; default: the checkpoint's own, or float32 on a CPU that lacks it.")
+]
 
 
 class Start(StrEnum):

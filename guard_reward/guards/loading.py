@@ -34,7 +34,8 @@ def load_guard(
     Args:
         model: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format.
         device: by default this process's accelerator (the launcher's local rank), else the CPU.
-        dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own.
+        dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own, but float32 on a CPU without
+            instructions for it (quantized weights stay as they are). ``"auto"`` is always the checkpoint's own.
         revision: branch, tag or commit on the hub; pin it, the reward depends on it.
         spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``).
             By default found by the checkpoint's architecture, chat template or name.

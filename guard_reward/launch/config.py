@@ -48,7 +48,10 @@ class GuardRewardConfig:
         default=None, metadata={"help": "Where it runs, such as cuda:1; default: the device of this rank's policy."}
     )
     guard_dtype: str | None = field(
-        default=None, metadata={"help": "Of its weights, such as bfloat16; default: the checkpoint's own."}
+        default=None,
+        metadata={
+            "help": "Of its weights, such as bfloat16; default: the checkpoint's, or float32 on a CPU that lacks it."
+        },
     )
     guard_sleep: bool = field(
         default=False,
@@ -81,7 +84,10 @@ class GuardRewardConfig:
         metadata={"help": "The reward model's branch, tag or commit on the hub; pin it like the guard's."},
     )
     helpfulness_dtype: str | None = field(
-        default=None, metadata={"help": "Of its weights, such as bfloat16; default: the checkpoint's own."}
+        default=None,
+        metadata={
+            "help": "Of its weights, such as bfloat16; default: the checkpoint's, or float32 on a CPU that lacks it."
+        },
     )
     on_outcome: dict[str, Any] | str | None = field(
         default=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from guard_reward.models.precision import is_slow, warn_if_slow
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["Checkpoint", "checked_name", "default_device", "outside_deepspeed"]
+
+logger = logging.getLogger(__name__)
 
 
 def checked_name(model: str | Path) -> str:
@@ -38,7 +43,15 @@ def checked_name(model: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a model comes from and how it is loaded. A guard pickles as its checkpoint."""
+    """Where a model comes from and how it is loaded. A guard pickles as its checkpoint.
+
+    Attributes:
+        name: hub id or folder.
+        device: by default `default_device`.
+        dtype: of the weights; by default the checkpoint's own, but float32 on a CPU that `is_slow` in it.
+        revision: branch, tag or commit on the hub.
+        options: further arguments of ``from_pretrained``.
+    """
 
     name: str
     device: str | None = None
@@ -72,8 +85,17 @@ class Checkpoint:
                 f"{self.name} lacks weights that {type(model).__name__} needs ({missing}, …), which would be random"
             )
         if "quantization_config" not in self.options:
-            model = model.to(device)
+            model = self._fast(model.to(device))
+        warn_if_slow(self.name, model.dtype, model.device)
         return model.eval().requires_grad_(False), tokenizer
+
+    def _fast(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The model in float32, if nobody chose a number format and its own is slow here."""
+        is_quantized = getattr(model, "hf_quantizer", None) is not None
+        if self.dtype is not None or is_quantized or not is_slow(model.dtype, model.device):
+            return model
+        logger.info("%s: float32 instead of %s, for which this CPU has no instructions", self.name, model.dtype)
+        return model.float()
 
 
 def default_device() -> torch.device:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
+from tests.processors import AVX2, ZEN4, pretend
 
 SMALL = ["--layers", "2", "--device", "cpu", "--dtype", "float32", "--prompts", "1", "--group-sizes", "2"]
 SMALL += ["--preamble-tokens", "20", "--prompt-tokens", "5", "--suffix-tokens", "6", "--completion-tokens", "8"]
@@ -37,6 +38,14 @@ def small_guard(benchmark):
 def quick(benchmark, small_guard, monkeypatch):
     monkeypatch.setattr(benchmark, "shaped_guard", lambda *_, **__: small_guard)
     monkeypatch.setattr("guard_reward.speed.compare.matmul_rate", lambda device, dtype: 1e9)
+
+
+@pytest.mark.parametrize(("processor", "dtype"), [(AVX2, "float32"), (ZEN4, "bfloat16")])
+def test_its_dtype_is_one_in_which_the_cpu_is_fast(benchmark, monkeypatch, processor, dtype):
+    pretend(monkeypatch, processor)
+    assert benchmark._options(["--device", "cpu"]).dtype == dtype
+    assert benchmark._options(["--device", "cuda"]).dtype == "bfloat16"
+    assert benchmark._options(["--device", "cpu", "--dtype", "bfloat16"]).dtype == "bfloat16"
 
 
 @pytest.mark.slow

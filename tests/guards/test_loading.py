@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from guard_reward import load_guard
+from guard_reward.models import precision
 from guard_reward.models.checkpoint import default_device, outside_deepspeed
+from tests.processors import AVX2, ZEN4, pretend
 
 ROWS = [
     [{"role": "user", "content": "bake a cake"}],
@@ -45,14 +47,46 @@ def test_the_dtype_is_passed_on(checkpoint, dtype):
     assert len(texts(guard)) == 2
 
 
-def test_the_checkpoints_own_dtype_by_default(copied):
+@pytest.fixture
+def in_bfloat16(copied):
     from safetensors.torch import load_file, save_file
 
     weights = {name: value.bfloat16() for name, value in load_file(copied / "model.safetensors").items()}
     save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
-    assert load_guard(copied).model.dtype == torch.bfloat16
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("processor", "chosen", "dtype", "warns"),
+    [
+        (ZEN4, None, "bfloat16", False),
+        (AVX2, None, "float32", False),
+        (AVX2, "float32", "float32", False),
+        (AVX2, "bfloat16", "bfloat16", True),
+        (AVX2, torch.bfloat16, "bfloat16", True),
+        (AVX2, "auto", "bfloat16", True),
+    ],
+)
+def test_the_checkpoints_own_dtype_if_the_cpu_is_not_slow(
+    in_bfloat16, monkeypatch, caplog, processor, chosen, dtype, warns
+):
+    pretend(monkeypatch, processor)
+    monkeypatch.setattr(precision, "_warned", set())
+    guard = load_guard(in_bfloat16, dtype=chosen, device="cpu")
+    assert guard.describe()["dtype"] == dtype
+    assert [("no instructions for bfloat16" in record.getMessage()) for record in caplog.records] == [True] * warns
+
+
+def test_float32_instead_of_bfloat16_is_float32_from_the_start(in_bfloat16, monkeypatch):
+    pretend(monkeypatch, AVX2)
+    instead, chosen = load_guard(in_bfloat16, device="cpu"), load_guard(in_bfloat16, device="cpu", dtype="float32")
+    assert instead.moderate(ROWS) == chosen.moderate(ROWS)
+    found, expected = instead.model.state_dict(), chosen.model.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    assert {buffer.dtype for buffer in instead.model.buffers()} == {buffer.dtype for buffer in chosen.model.buffers()}
 
 
 def test_other_options_are_passed_on(checkpoint):

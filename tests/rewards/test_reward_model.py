@@ -11,6 +11,7 @@ import torch
 from guard_reward import AsyncGuardReward, GuardReward
 from guard_reward.rewards.reward_model import RewardModel, make_helpfulness
 from tests.elsewhere import Elsewhere
+from tests.processors import AVX2, ZEN4, pretend
 from tests.scripted_guard import ScriptedGuard
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -64,6 +65,16 @@ COMPLETIONS = ["So.", "Light scatters. " * 12, "4", "Hello there, how can I help
 
 def one_by_one(model, prompts, completions):
     return [model(prompts=[p], completions=[c])[0] for p, c in zip(prompts, completions, strict=True)]
+
+
+def test_float32_on_a_cpu_that_is_slow_in_the_checkpoints_dtype(folder, tokenizer, monkeypatch, tmp_path):
+    from transformers import AutoModelForSequenceClassification
+
+    AutoModelForSequenceClassification.from_pretrained(folder, dtype="bfloat16").save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    for processor, dtype in ((AVX2, torch.float32), (ZEN4, torch.bfloat16)):
+        pretend(monkeypatch, processor)
+        assert RewardModel(str(tmp_path), device="cpu")._parts.model.dtype == dtype
 
 
 # What it computes ----------------------------------------------------------------------------------------------------
