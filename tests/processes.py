@@ -1,13 +1,15 @@
-"""Other processes: two that talk to each other, as ranks do, and one that only imports."""
+"""Other processes: two that talk to each other, as ranks do, one that only imports, and a fork of this one."""
 
 from __future__ import annotations
 
 import ast
+import multiprocessing
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -54,3 +56,17 @@ def _processor_seconds() -> float:
     """Of all finished child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def in_fork(function: Callable[[], Any], *, timeout: float = 20) -> Any:
+    """What `function` returns in a forked process, which is killed if it takes longer than so many seconds."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: there.send(function()))
+    child.start()
+    try:
+        assert here.poll(timeout), "the forked process does not answer"
+        return here.recv()
+    finally:
+        child.kill()
+        child.join()

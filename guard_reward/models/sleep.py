@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import torch
+
+from guard_reward._fork_safe_lock import ForkSafeLock
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["MODEL_LOCK", "move_back", "move_to_cpu"]
 
-# One for all models: replacing a model's attention and choosing kernels act on the whole process.
-MODEL_LOCK = threading.RLock()
+# One for all models: changing the class of a model's config and choosing kernels act on the whole process.
+MODEL_LOCK = ForkSafeLock()
 
 
 def move_to_cpu(model: PreTrainedModel) -> torch.device | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 
+from guard_reward._fork_safe_lock import ForkSafeLock
 from guard_reward.rewards.distributed import gather_objects
 
 __all__ = ["CircuitBreaker", "GuardOutageError"]
 
 
-_CALLS_LOCK = Lock()  # not in the breaker, which must pickle
+_CALLS_LOCK = ForkSafeLock()  # not in the breaker, which must pickle
 
 
 class GuardOutageError(RuntimeError):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from guard_reward._fork_safe_lock import ForkSafeLock
 from guard_reward.rewards.distributed import gather_objects
 from guard_reward.schemes import Assessment, GuardOnly, Lagrangian, Scheme, Soft
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DualAscent", "Multiplier", "is_training"]
 
 logger = logging.getLogger(__name__)
-_UPDATE_LOCK = Lock()  # several threads may call one reward; not in the object, which must pickle
+_UPDATE_LOCK = ForkSafeLock()  # several threads may call one reward; not in the object, which must pickle
 
 
 @dataclass(frozen=True, slots=True)

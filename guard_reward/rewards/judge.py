@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeGuard
 
+from guard_reward._fork_safe_lock import ForkSafeLock
 from guard_reward.conversation import Message
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
@@ -20,7 +20,7 @@ __all__ = ["Judge", "Request", "RolloutRequests", "RolloutVerdicts"]
 
 logger = logging.getLogger(__name__)
 KEPT_PROMPTS = 16_384
-_KEPT_LOCK = threading.Lock()  # of the module, so that a judge can be pickled
+_KEPT_LOCK = ForkSafeLock()  # of the module, so that a judge can be pickled
 
 _Key = tuple[tuple[str, str], ...]
 Request = Sequence[Message] | Unjudged | None

@@ -12,6 +12,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -50,7 +51,35 @@ class ModelRunner(Protocol):
 
 
 _NAME = "guard_reward_packed"
+# Of the thread that runs the model; others find none.
 _running: ContextVar[tuple[PackedPass, KVCache]] = ContextVar("the packed pass that a model is computing")
+
+
+@cache
+def _switched(own: Any) -> Any:
+    """The class that a config of class `own` has while `GenericRunner` runs its model.
+
+    The thread that runs the model finds the packed attention in the config. Any other thread that uses the same model
+    at the same time finds the model's own, so its attention, and the mask that transformers makes for it, stay right.
+    """
+
+    def implementation(config: Any) -> Any:
+        return own._attn_implementation.fget(config) if _running.get(None) is None else _NAME
+
+    def reduce(config: Any, protocol: Any) -> Any:
+        """A copy, and what is pickled, has the class `own`."""
+        _, _, *state = own.__reduce_ex__(config, 2)
+        return object.__new__, (own,), *state
+
+    members = {
+        "__slots__": (),  # the same layout, or no config could change its class
+        "__reduce_ex__": reduce,
+        "_attn_implementation": own._attn_implementation.getter(implementation),
+        "_own_class": own,
+        "__module__": own.__module__,
+        "__qualname__": own.__qualname__,
+    }
+    return type(own.__name__, (own,), members)
 
 
 def _packed_attention(
@@ -117,17 +146,20 @@ class GenericRunner:
 
     @contextlib.contextmanager
     def _attention(self, packed: PackedPass, cache: KVCache) -> Iterator[None]:
-        """Let the model attend as `packed` says; its own attention is restored afterwards.
+        """Let the model attend, in this thread, as `packed` says.
 
         Only one thread may be inside; the engine holds the model lock.
         """
-        config = self.model.config.get_text_config()
-        before, token = config._attn_implementation, _running.set((packed, cache))
-        config._attn_implementation = _NAME
+        config: Any = self.model.config.get_text_config()
+        own: Any = getattr(
+            type(config), "_own_class", type(config)
+        )  # switched already in a process that was forked in a pass
+        token = _running.set((packed, cache))
+        object.__setattr__(config, "__class__", _switched(own))
         try:
             yield
         finally:
-            config._attn_implementation = before
+            object.__setattr__(config, "__class__", own)
             _running.reset(token)
 
 

@@ -125,7 +125,7 @@ def test_new_weights_forget_what_the_old_ones_computed(toy):
 
 
 def test_threads_take_turns(toy):
-    """Attention is replaced for the whole model: two passes at once would see each other's."""
+    """One model has one packed pass at a time."""
     model = toy.model(3, "Granite")
     engine = ScoringEngine(model, [toy.end], 40)
     batches = [toy.inputs(seed, 7) for seed in range(6)]
