@@ -129,7 +129,8 @@ class Prompter:
 
 def _with_swallowed_blanks(token: str, added: AddedToken | None) -> str:
     """The pattern of a special token, with the blanks around it that some tokenizers (Phi-3's) make part of it."""
-    before = r"\s*" if added is not None and added.lstrip else ""
+    # From their first one only: a search that may begin at each of n blanks would take n² steps if no token follows.
+    before = r"(?:(?<!\s)\s+)?" if added is not None and added.lstrip else ""
     after = r"\s*" if added is not None and added.rstrip else ""
     return before + re.escape(token) + after
 
