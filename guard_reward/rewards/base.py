@@ -17,7 +17,7 @@ from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.dual_ascent import DualAscent
 from guard_reward.rewards.functions import is_asynchronous
 from guard_reward.rewards.judge import Judge, RolloutVerdicts
-from guard_reward.rewards.metrics import JudgedRollout
+from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metrics_of
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
 from guard_reward.rewards.scale_check import scale_warning
 from guard_reward.rollout import Rollout
@@ -164,6 +164,16 @@ class BaseGuardReward:
             "guard_reward": __version__,
         }
 
+    @property
+    def _metrics(self) -> tuple[Metric, ...]:
+        return metrics_of(
+            self._judge.spec,
+            labels=self.prompt_label_column is not None,
+            helpfulness=self.helpfulness is not None,
+            thinking=self.thinking == "separate",
+            prompts=self.scheme.needs_prompt,
+        )
+
     def _finish(
         self,
         call: Call,
@@ -197,8 +207,7 @@ class BaseGuardReward:
 
     def _log(self, call: Call, finished: FinishedBatch, usage: Any, seconds: float) -> None:
         if call.log_metric is not None:
-            for name, value in finished.metrics:
-                call.log_metric(f"{self.name}/{name}", value)
+            log_rows(call.log_metric, self.name, self._metrics, finished.rows)
             call.log_metric(f"{self.name}/seconds", seconds)
             asked = sum(row.verdicts.answer is not None for row in finished.rows)
             if asked:

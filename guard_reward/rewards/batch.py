@@ -2,7 +2,7 @@
 
 batch = prepare(call, rules)                            # rows → what the guard is asked
 …                                                       # the caller asks the guard, and waits or awaits
-finished = finish(batch, verdicts, helpfulness, rules)  # verdicts → rewards, metrics, columns
+finished = finish(batch, verdicts, helpfulness, rules)  # verdicts → rewards, columns
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from guard_reward.conversation import Turns
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
-from guard_reward.rewards.metrics import JudgedRollout, row_metrics, table_columns
+from guard_reward.rewards.metrics import JudgedRollout, table_columns
 from guard_reward.rewards.outcomes import OutcomeReward, row_outcome, score_row
 from guard_reward.rewards.policy import PolicyFacts, policy_of_trainer
 from guard_reward.rollout import Rollout
@@ -94,12 +94,10 @@ class FinishedBatch:
 
     Attributes:
         rows: everything that is known about each row.
-        metrics: (name, value), one entry per row to which a metric applies.
         columns: of the rollouts table, one value per row.
     """
 
     rows: tuple[JudgedRollout, ...]
-    metrics: tuple[tuple[str, float], ...]
     columns: Mapping[str, list[Any]]
 
     @property
@@ -140,13 +138,13 @@ def finish(
     spec: GuardSpec,
     special_tokens: Sequence[str] = (),
 ) -> FinishedBatch:
-    """Turn verdicts into rewards, metrics and table columns.
+    """Turn verdicts into rewards and table columns.
 
     Args:
         batch: what `prepare` returned.
         verdicts, helpfulness: one entry per row.
         rules: the reward's settings.
-        spec: of the guard: its categories, and what an injection attempt looks like.
+        spec: of the guard: what an injection attempt looks like.
         special_tokens: of the guard's tokenizer.
     """
 
@@ -166,11 +164,7 @@ def finish(
             )
 
     judged = tuple(rows())
-    return FinishedBatch(
-        judged,
-        tuple(metric for row in judged for metric in row_metrics(row, spec)),
-        table_columns(judged, prompts=rules.scheme.needs_prompt),
-    )
+    return FinishedBatch(judged, table_columns(judged, prompts=rules.scheme.needs_prompt))
 
 
 def _read(

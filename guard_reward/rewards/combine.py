@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from guard_reward.log_lines import rows_name, sum_name
 from guard_reward.rewards.functions import RewardFunction, function_name, is_asynchronous
 
 __all__ = ["Combination", "combine"]
@@ -23,7 +24,8 @@ def combine(
     Args:
         rewards: functions with TRL's reward signature, such as `GuardReward`.
         weights: one per function; all 1 by default.
-        name: its name in the trainer's log; each function's own mean is logged as ``<name>/<function's name>``.
+        name: its name in the trainer's log; each function's own mean is logged as ``<name>/<function's name>``
+            (its exact mean over a log line: `guard_reward.exact_rates`).
 
     Raises:
         ValueError: no functions, another number of weights, or two functions of the same name.
@@ -75,9 +77,11 @@ class Combination:
                 raise ValueError(f"{member} returned {len(values)} rewards for {len(completions)} completions")
             outputs.append(values)
             if log_metric:
-                for value in values:
-                    if value is not None:
-                        log_metric(f"{self.name}/{member}", value)
+                known = [value for value in values if value is not None]
+                for value in known:
+                    log_metric(f"{self.name}/{member}", value)
+                log_metric(sum_name(self.name, member), sum(known))
+                log_metric(rows_name(self.name, member), float(len(known)))
             if log_extra:
                 log_extra(f"{self.name}_{member}", values)
         return [self._sum(row) for row in zip(*outputs, strict=True)]

@@ -12,7 +12,8 @@ trl = pytest.importorskip("trl")
 
 from datasets import Dataset  # noqa: E402
 
-from guard_reward import Category, GuardReward, Outcome, load_guard  # noqa: E402
+from guard_reward import Category, GuardReward, Outcome, exact_rates, load_guard  # noqa: E402
+from guard_reward.log_lines import is_total  # noqa: E402
 from tests.integration.conftest import rows, settings  # noqa: E402
 
 EVERY_ROW = {
@@ -106,7 +107,7 @@ def test_both_rewards_are_logged_under_their_names(run):
 
 
 def test_every_guard_metric_is_in_the_log(run):
-    logged = {key for key in run.train if key.startswith("guard/")}
+    logged = {key for key in run.train if key.startswith("guard/") and not is_total(key)}
     assert logged >= EVERY_ROW
     if run.train["guard/outcome/scored"]:
         assert logged >= JUDGED_ROWS
@@ -124,7 +125,9 @@ def test_the_evaluation_has_the_same_metrics_in_its_own_log(run):
 def test_metrics_are_finite_and_rates_are_rates(run):
     guard = {key: value for key, value in (run.train | run.eval).items() if "guard/" in key and "rewards" not in key}
     assert all(math.isfinite(value) for value in guard.values())
-    assert all(0 <= value <= 1 for key, value in guard.items() if "second" not in key and "passes" not in key)
+    rates = {key: value for key, value in guard.items() if "second" not in key and "passes" not in key}
+    assert all(0 <= value <= 1 for key, value in rates.items() if not is_total(key))
+    assert {key: rates[key] for key in exact_rates(run.train)} == pytest.approx(exact_rates(run.train))  # of one call
     assert 1 <= run.train["guard/passes_per_verdict"] <= 128
     for log, prefix in ((run.train, ""), (run.eval, "eval_")):
         assert sum(log[f"{prefix}guard/outcome/{outcome}"] for outcome in Outcome) == pytest.approx(1)
