@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import warnings
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from guard_reward._version import __version__
@@ -19,6 +21,7 @@ from guard_reward.rewards.functions import is_asynchronous
 from guard_reward.rewards.judge import Judge, RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metrics_of
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
+from guard_reward.rewards.read_only import ReadOnlySettings
 from guard_reward.rewards.scale_check import scale_warning
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Controversial, Scheme, SchemeFunction, SeverityTable, make_scheme
@@ -32,8 +35,11 @@ __all__ = ["BaseGuardReward"]
 logger = logging.getLogger(__name__)
 
 
-class BaseGuardReward:
-    """Settings and steps of `guard_reward.GuardReward`, which documents them, and `guard_reward.AsyncGuardReward`."""
+class BaseGuardReward(ReadOnlySettings):
+    """Settings and steps of `guard_reward.GuardReward`, which documents them, and `guard_reward.AsyncGuardReward`.
+
+    Only `breaker` can be changed after construction.
+    """
 
     def __init__(
         self,
@@ -55,8 +61,7 @@ class BaseGuardReward:
             raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
         made = make_scheme(scheme, controversial)
         ends = (eos_token_ids,) if isinstance(eos_token_ids, int) else eos_token_ids
-        self.__name__ = name  # TRL logs a reward function under this name
-        self.name = name
+        self._name = name
         self._rules = Rules(
             scheme=made,
             thinking=thinking,
@@ -72,7 +77,7 @@ class BaseGuardReward:
             )
         if is_asynchronous(helpfulness) and not is_asynchronous(self):
             raise ValueError("helpfulness is asynchronous, and GuardReward does not await it: use AsyncGuardReward")
-        self.breaker = replace(breaker) if breaker else None
+        self.breaker = breaker
         self._helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
         self._judge = Judge(_load_guard(guard))
         self._dual_ascent = DualAscent.of(made, name)
@@ -99,29 +104,50 @@ class BaseGuardReward:
             )
 
     @property
+    def name(self) -> str:
+        """Prefix of the metrics and columns, and the name in the trainer's log."""
+        return self._name
+
+    @property
+    def __name__(self) -> str:
+        """TRL logs a reward function under this name."""
+        return self._name
+
+    @property
+    def breaker(self) -> CircuitBreaker | None:
+        """What stops the run if too many rows get no verdict; the reward's own copy. It can be changed."""
+        return self._breaker
+
+    @breaker.setter
+    def breaker(self, breaker: CircuitBreaker | None) -> None:
+        if breaker is not None and not isinstance(breaker, CircuitBreaker):
+            raise ValueError(f"breaker should be a CircuitBreaker or None, found {breaker!r}")
+        self._breaker = None if breaker is None else replace(breaker)
+
+    @property
     def guard(self) -> Guard:
-        """The guard; read-only: make another reward for another guard."""
+        """The guard."""
         return self._judge.guard
 
     @property
     def scheme(self) -> Scheme:
-        """What maps verdicts to rewards; read-only."""
+        """What maps verdicts to rewards."""
         return self._rules.scheme
 
     @property
     def thinking(self) -> ThinkingMode:
-        """How thinking is judged; read-only."""
+        """How thinking is judged."""
         return self._rules.thinking
 
     @property
     def helpfulness(self) -> Helpfulness | None:
-        """H(x, y), if there is one; read-only."""
+        """H(x, y), if there is one."""
         return self._helpfulness
 
     @property
     def outcome_rewards(self) -> Mapping[Outcome, OutcomeReward]:
         """What rows get that did not end in an ordinary verdict."""
-        return self._rules.outcome_rewards
+        return MappingProxyType(self._rules.outcome_rewards)
 
     @property
     def pay(self) -> Mapping[Outcome, OutcomeReward]:
@@ -252,6 +278,12 @@ class BaseGuardReward:
     def _put_to_sleep(self, model: Any) -> None:
         if self._sleep and callable(getattr(model, "sleep", None)):
             model.sleep()
+
+
+# What the constructor takes, and what is made from it.
+_CHANGEABLE = {"self", "breaker"}
+_SETTINGS = {*inspect.signature(BaseGuardReward.__init__).parameters, "__name__", "outcome_rewards", "pay"}
+BaseGuardReward.read_only = frozenset(_SETTINGS - _CHANGEABLE)
 
 
 def answers(batch: Batch) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from guard_reward.log_lines import rows_name, sum_name
 from guard_reward.rewards.functions import RewardFunction, function_name, is_asynchronous
+from guard_reward.rewards.read_only import ReadOnlySettings
 
 __all__ = ["Combination", "combine"]
 
@@ -40,8 +41,10 @@ def combine(
     return Combination(rewards, weights, name=name)
 
 
-class Combination:
-    """What `combine` returns: a picklable reward function."""
+class Combination(ReadOnlySettings):
+    """What `combine` returns: a picklable reward function. Its attributes cannot be changed."""
+
+    read_only = frozenset({"name", "__name__", "rewards", "weights"})
 
     def __init__(self, rewards: Sequence[RewardFunction], weights: Sequence[float] | None, *, name: str):
         if not rewards:
@@ -57,12 +60,31 @@ class Combination:
                 f"combine got functions of the same name ({', '.join(members)}), whose logs could not be told apart: "
                 "give each its own, as in GuardReward(..., name=...)"
             )
-        self.__name__ = name
-        self.name = name
-        self.rewards = list(rewards)
-        self.weights = weights
+        self._name = name
+        self._rewards = tuple(rewards)
+        self._weights = tuple(weights)
 
-    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+    @property
+    def name(self) -> str:
+        """Prefix of its metrics and columns, and its name in the trainer's log."""
+        return self._name
+
+    @property
+    def __name__(self) -> str:
+        """TRL logs a reward function under this name."""
+        return self._name
+
+    @property
+    def rewards(self) -> tuple[RewardFunction, ...]:
+        """The functions."""
+        return self._rewards
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """One per function."""
+        return self._weights
+
+    def __call__(self, /, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """Weighted sums, one per completion; None if any function gave None."""
         log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
         outputs: list[Sequence[float | None]] = []
