@@ -38,6 +38,7 @@ class AsyncGuardReward(BaseGuardReward):
 
     async def __call__(
         self,
+        /,  # so that a column of the dataset may be called self
         prompts: Sequence[Any],
         completions: Sequence[Any],
         completion_ids: Sequence[Sequence[int]] | None = None,

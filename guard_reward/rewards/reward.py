@@ -67,6 +67,7 @@ class GuardReward(BaseGuardReward):
 
     def __call__(
         self,
+        /,  # so that a column of the dataset may be called self
         prompts: Sequence[Any],
         completions: Sequence[Any],
         completion_ids: Sequence[Sequence[int]] | None = None,

@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from guard_reward import GuardReward, Severity, Verdict, schemes
+from guard_reward import GuardReward, Severity, Verdict, combine, schemes
 from guard_reward.log_lines import is_total
 from guard_reward.schemes import (
     Hybrid,
@@ -49,6 +49,22 @@ def test_no_rows_no_rewards():
     assert score(GuardReward(guard), log=log) == []
     assert guard.asked == []
     assert {name for name in log.metrics if not is_total(name)} == {"guard/seconds"}
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        GuardReward(ScriptedGuard()),
+        GuardReward(ScriptedGuard(), helpfulness=by_length),
+        combine([GuardReward(ScriptedGuard())]),
+    ],
+    ids=["reward", "helpfulness", "combination"],
+)
+def test_a_column_may_have_any_name_but_those_of_the_protocol(reward):
+    columns = {
+        name: ["x"] for name in ("self", "cls", "call", "batch", "name", "helpfulness", "reward", "rows", "args")
+    }
+    assert score(reward, "fine", **columns) == [1.0]
 
 
 def test_everything_a_trainer_passes_is_accepted_and_dataset_columns_are_ignored():
