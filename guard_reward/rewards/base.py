@@ -14,10 +14,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from guard_reward._version import __version__
-from guard_reward.rewards.batch import Batch, Call, FinishedBatch, Rules, ThinkingMode, finish
+from guard_reward.rewards.batch import Batch, Call, FinishedBatch, Rules, ThinkingMode, finish, prepare
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.dual_ascent import DualAscent
-from guard_reward.rewards.functions import is_asynchronous
+from guard_reward.rewards.functions import check_unique_name, is_asynchronous
 from guard_reward.rewards.judge import Judge, RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metrics_of
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
@@ -199,6 +199,11 @@ class BaseGuardReward(ReadOnlySettings):
             thinking=self.thinking == "separate",
             prompts=self.scheme.needs_prompt,
         )
+
+    def _prepare(self, call: Call) -> Batch:
+        """The rows, and what the guard is asked about them."""
+        check_unique_name(self.name, call.log_metric)
+        return prepare(call, self._rules)
 
     def _finish(
         self,

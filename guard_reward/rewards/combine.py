@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from guard_reward.log_lines import rows_name, sum_name
-from guard_reward.rewards.functions import RewardFunction, function_name, is_asynchronous
+from guard_reward.rewards.functions import RewardFunction, check_unique_name, function_name, is_asynchronous
 from guard_reward.rewards.read_only import ReadOnlySettings
 
 __all__ = ["Combination", "combine"]
@@ -85,7 +85,12 @@ class Combination(ReadOnlySettings):
         return self._weights
 
     def __call__(self, /, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        """Weighted sums, one per completion; None if any function gave None."""
+        """Weighted sums, one per completion; None if any function gave None.
+
+        Raises:
+            ValueError: a function returned another number of rewards, or two of the trainer's have the same name.
+        """
+        check_unique_name(self.name, columns.get("log_metric"))
         log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
         outputs: list[Sequence[float | None]] = []
         for reward in self.rewards:

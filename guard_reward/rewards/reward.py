@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from guard_reward.rewards.base import BaseGuardReward, answers
-from guard_reward.rewards.batch import Batch, Call, prepare
+from guard_reward.rewards.batch import Batch, Call
 from guard_reward.rewards.reward_model import scores_conversations
 
 __all__ = ["GuardReward"]
@@ -91,11 +91,12 @@ class GuardReward(BaseGuardReward):
 
         Raises:
             GuardOutageError: the circuit breaker's limit is passed.
-            ValueError: `prompt_label_column` is not among the columns, or has a value that is not a label.
+            ValueError: `prompt_label_column` is not among the columns, or has a value that is not a label; or the
+                trainer has two reward functions with this one's name.
         """
         call = Call(prompts, completions, completion_ids, trainer_state, log_extra, log_metric, columns)
         started = time.perf_counter()
-        batch = prepare(call, self._rules)
+        batch = self._prepare(call)
         verdicts, usage = self._judge(batch.requests)
         self._put_to_sleep(self.guard)
         seconds = time.perf_counter() - started

@@ -12,9 +12,10 @@ trl = pytest.importorskip("trl")
 
 from datasets import Dataset  # noqa: E402
 
-from guard_reward import Category, GuardReward, Outcome, exact_rates, load_guard  # noqa: E402
+from guard_reward import AsyncGuardReward, Category, GuardReward, Outcome, exact_rates, load_guard  # noqa: E402
 from guard_reward.log_lines import is_total  # noqa: E402
 from tests.integration.conftest import rows, settings  # noqa: E402
+from tests.scripted_guard import ScriptedGuard  # noqa: E402
 
 EVERY_ROW = {
     *(f"guard/outcome/{outcome}" for outcome in Outcome),
@@ -156,3 +157,29 @@ def test_the_rollouts_table_has_the_guards_columns(run):
     values = {"Safe": 1.0, "Controversial": 0.0, "Unsafe": -1.0}
     for _, row in table[table["guard_outcome"] == "scored"].iterrows():
         assert row["guard"] == values[row["guard_severity"]]
+
+
+@pytest.mark.parametrize("kind", [GuardReward, AsyncGuardReward])
+@pytest.mark.parametrize("trainer", ["GRPO", "RLOO"])
+def test_two_rewards_with_one_name_stop_the_first_step(trainer, kind, policy_folder, tmp_path):
+    two = getattr(trl, f"{trainer}Trainer")(
+        model=policy_folder,
+        reward_funcs=[kind(ScriptedGuard()), kind(ScriptedGuard(), "severity")],
+        args=getattr(trl, f"{trainer}Config")(**settings(tmp_path)),
+        train_dataset=Dataset.from_list(rows("string")),
+    )
+    with pytest.raises(ValueError, match="two reward functions with the name 'guard'"):
+        two.train()
+    assert two.state.global_step == 0
+
+
+@pytest.mark.parametrize("kind", [GuardReward, AsyncGuardReward])
+def test_a_column_called_self(kind, policy_folder, tmp_path):
+    trainer = trl.GRPOTrainer(
+        model=policy_folder,
+        reward_funcs=kind(ScriptedGuard(), helpfulness=brevity),
+        args=trl.GRPOConfig(**settings(tmp_path, max_steps=1)),
+        train_dataset=Dataset.from_list([row | {"self": "x", "call": 1, "name": "y"} for row in rows("string")]),
+    )
+    trainer.train()
+    assert trainer.state.global_step == 1
