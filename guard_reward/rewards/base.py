@@ -23,6 +23,7 @@ from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metric
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
 from guard_reward.rewards.read_only import ReadOnlySettings
 from guard_reward.rewards.scale_check import scale_warning
+from guard_reward.rewards.system_prompt import SystemPromptMode
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Controversial, Scheme, SchemeFunction, SeverityTable, make_scheme
 from guard_reward.verdict import Guard, Outcome
@@ -49,6 +50,7 @@ class BaseGuardReward(ReadOnlySettings):
         name: str = "guard",
         helpfulness: str | Path | Helpfulness | None = None,
         thinking: ThinkingMode = "separate",
+        system_prompt: SystemPromptMode = "show",
         controversial: Controversial | None = None,
         on_outcome: Mapping[Outcome | str, OutcomeReward] | None = None,
         prompt_label_column: str | None = None,
@@ -59,6 +61,8 @@ class BaseGuardReward(ReadOnlySettings):
     ):
         if thinking not in ("separate", "joint", "ignore"):
             raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
+        if system_prompt not in ("show", "omit"):
+            raise ValueError(f"system_prompt should be 'show' or 'omit', found {system_prompt!r}")
         made = make_scheme(scheme, controversial)
         ends = (eos_token_ids,) if isinstance(eos_token_ids, int) else eos_token_ids
         self._name = name
@@ -69,6 +73,7 @@ class BaseGuardReward(ReadOnlySettings):
             prompt_label_column=prompt_label_column,
             eos_token_ids=None if ends is None else tuple(ends),
             thinking_prefilled=thinking_prefilled,
+            system_prompt=system_prompt,
         )
         if helpfulness is None and made.needs_helpfulness:
             raise ValueError(
@@ -140,6 +145,11 @@ class BaseGuardReward(ReadOnlySettings):
         return self._rules.thinking
 
     @property
+    def system_prompt(self) -> SystemPromptMode:
+        """Whether the guard sees the policy's system prompt."""
+        return self._rules.system_prompt
+
+    @property
     def helpfulness(self) -> Helpfulness | None:
         """H(x, y), if there is one."""
         return self._helpfulness
@@ -185,6 +195,7 @@ class BaseGuardReward(ReadOnlySettings):
             **self._judge.describe(),
             "scheme": repr(self.scheme),
             "thinking": self.thinking,
+            "system_prompt": self.system_prompt,
             "on_outcome": ", ".join(f"{outcome}: {reward}" for outcome, reward in self.outcome_rewards.items()),
             "helpfulness": getattr(self.helpfulness, "__name__", repr(self.helpfulness)),
             "guard_reward": __version__,

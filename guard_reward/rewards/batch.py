@@ -18,6 +18,7 @@ from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
 from guard_reward.rewards.outcomes import OutcomeReward, row_outcome, score_row
 from guard_reward.rewards.policy import PolicyFacts, policy_of_trainer
+from guard_reward.rewards.system_prompt import SystemPromptMode, without_system_prompt
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Scheme
 from guard_reward.verdict import Outcome, Unjudged
@@ -63,6 +64,7 @@ class Rules:
         prompt_label_column: the column that says which prompts are harmful; None for no labels.
         eos_token_ids: the ids that end a completion; None reads them from the trainer.
         thinking_prefilled: whether completions begin inside the thinking; None reads it from the trainer.
+        system_prompt: whether the guard sees the policy's system prompt.
     """
 
     scheme: Scheme
@@ -71,6 +73,7 @@ class Rules:
     prompt_label_column: str | None = None
     eos_token_ids: tuple[int, ...] | None = None
     thinking_prefilled: bool | None = None
+    system_prompt: SystemPromptMode = "show"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,10 @@ def prepare(call: Call, rules: Rules) -> Batch:
         )
         for index, (prompt, completion) in enumerate(zip(call.prompts, call.completions, strict=True))
     )
-    return Batch(rollouts, tuple(labels), tuple(_requests(rollout, rules) for rollout in rollouts))
+    shown = rollouts
+    if rules.system_prompt == "omit":
+        shown = tuple(without_system_prompt(*row) for row in zip(rollouts, call.prompts, strict=True))
+    return Batch(rollouts, tuple(labels), tuple(_requests(rollout, rules) for rollout in shown))
 
 
 def finish(

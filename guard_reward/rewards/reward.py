@@ -39,6 +39,7 @@ class GuardReward(BaseGuardReward):
             reward signature.
         thinking: ``"separate"`` judges thinking and answer in two guard calls (as in the report), ``"joint"`` in one,
             ``"ignore"`` judges the answer only.
+        system_prompt: ``"show"`` shows the guard the policy's system prompt, ``"omit"`` leaves it out.
         controversial: ``"unsafe"`` (strict), ``"safe"`` (loose) or a number in between; by default the scheme's own
             treatment, which is strict in the report's schemes.
         on_outcome: what a row gets that did not end in an ordinary verdict, per outcome: a number, ``"floor"`` (the

@@ -188,7 +188,12 @@ def test_a_real_guard_sleeps_and_judges_again(tiny_guard):
 
 def test_describe_says_what_decides_the_rewards():
     facts = GuardReward(
-        ScriptedGuard(), "hybrid", helpfulness=by_length, thinking="joint", on_outcome={"empty": -1}
+        ScriptedGuard(),
+        "hybrid",
+        helpfulness=by_length,
+        thinking="joint",
+        system_prompt="omit",
+        on_outcome={"empty": -1},
     ).describe()
     assert facts.pop("guard_reward")  # a version
     assert facts == {
@@ -196,6 +201,7 @@ def test_describe_says_what_decides_the_rewards():
         "revision": "script",
         "scheme": "Hybrid(unsafe=-10.0, refusal=-5.0, controversial='unsafe')",
         "thinking": "joint",
+        "system_prompt": "omit",
         "on_outcome": "empty: -1, too_long: windows, no_verdict: None, guard_error: None",
         "helpfulness": "by_length",
     }
