@@ -13,6 +13,7 @@ from typing import Any
 from guard_reward.log_lines import rows_name, sum_name
 from guard_reward.rewards.functions import RewardFunction, check_unique_name, function_name, is_asynchronous
 from guard_reward.rewards.read_only import ReadOnlySettings
+from guard_reward.schemes.values import check_finite
 
 __all__ = ["Combination", "combine"]
 
@@ -29,7 +30,8 @@ def combine(
             (its exact mean over a log line: `guard_reward.exact_rates`).
 
     Raises:
-        ValueError: no functions, another number of weights, or two functions of the same name.
+        ValueError: no functions, another number of weights, a weight that is not a finite number, or two functions of
+            the same name.
 
     >>> def brevity(prompts, completions, **columns):
     ...     return [-0.1 * len(completion) for completion in completions]
@@ -52,6 +54,7 @@ class Combination(ReadOnlySettings):
         weights = [1.0] * len(rewards) if weights is None else list(weights)
         if len(weights) != len(rewards):
             raise ValueError(f"combine got {len(rewards)} reward functions and {len(weights)} weights")
+        check_finite(**{f"weights[{index}]": weight for index, weight in enumerate(weights)})
         members = [function_name(reward) for reward in rewards]
         if awaited := [name for name, reward in zip(members, rewards, strict=True) if is_asynchronous(reward)]:
             raise ValueError(f"combine calls functions and does not await them: {', '.join(awaited)} is asynchronous")
