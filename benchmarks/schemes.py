@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from guard_reward import exact_rates
 from guard_reward.schemes import SCHEMES
 from guard_reward.tiny import build_tiny_policy, load_tiny_guard
 from guard_reward.tiny.demo import judge_model, make_reward
@@ -102,6 +103,7 @@ def _curves(history: list[dict[str, Any]]) -> dict[str, list[float]]:
         "returns/std",
         "clip_ratio/region_mean",
     )
+    history = [{**log, **exact_rates(log)} for log in history]
     return {
         name: [log[name] for log in history if log.get(name) is not None]
         for name in names

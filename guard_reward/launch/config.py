@@ -72,6 +72,10 @@ class GuardRewardConfig:
         default="separate",
         metadata={"help": "Judge thinking and answer in two guard calls, in one, or the answer only."},
     )
+    guard_system_prompt: Literal["show", "omit"] = field(
+        default="show",
+        metadata={"help": "Show the guard the policy's system prompt, or leave it out."},
+    )
     helpfulness: str | None = field(
         default=None,
         metadata={
@@ -157,6 +161,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             scheme,
             helpfulness=helpfulness,
             thinking=config.thinking,
+            system_prompt=config.guard_system_prompt,
             controversial=_controversial(config.controversial),
             on_outcome=_outcome_rewards(config.on_outcome),
             prompt_label_column="harmful" if labelled else None,

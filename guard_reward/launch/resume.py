@@ -32,12 +32,14 @@ _SETTINGS = {
         "scheme_kwargs",
         "controversial",
         "thinking",
+        "guard_system_prompt",
         "helpfulness",
         "helpfulness_revision",
         "on_outcome",
     ),
     "DataConfig": ("datasets",),
 }
+_NOT_IN_OLD_RECORDS = {"guard_system_prompt": "show"}
 _NEW_NAMES = {"scheme_values": "scheme_kwargs", "share": "fraction"}
 _NEW_VALUES = {"guard_reward.tiny.grpo.oracle_helpfulness": "guard_reward.tiny.oracle.oracle_helpfulness"}
 
@@ -99,7 +101,7 @@ def _changes(before: Mapping[str, Any], configs: Sequence[Any], trainer: str) ->
             changes["algorithm"] = (next((other for other in before if other not in _SETTINGS), None), name)
         if not isinstance(before.get(name), dict):
             continue
-        old, new = _with_new_names(before[name]), _with_new_names(recorded(config))
+        old, new = _NOT_IN_OLD_RECORDS | _with_new_names(before[name]), _with_new_names(recorded(config))
         for setting in ("seed",) if name == trainer else _SETTINGS.get(name, ()):
             # Unset, null and {} are alike, so that records of older versions compare equal.
             if (old.get(setting) or None) != (new.get(setting) or None):

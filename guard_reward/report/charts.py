@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from guard_reward.log_lines import exact_rates, is_total
 from guard_reward.report.cells import estimate
 
-__all__ = ["Chart", "category_charts", "curve_charts", "plane_chart", "run_colours"]
+__all__ = ["Chart", "category_charts", "curve_charts", "exact_histories", "plane_chart", "run_colours"]
 
 Histories = Mapping[str, Sequence[Mapping[str, Any]]]
 """By run: what the trainer logged, one mapping a logging step (``trainer.state.log_history``)."""
@@ -39,6 +40,16 @@ _CURVES = (
     ("outcome/no_verdict", "Rows without a verdict", _PERCENT),
     ("outcome/guard_error", "Rows that the guard could not be asked about", _PERCENT),
 )
+
+
+def exact_histories(histories: Histories) -> Histories:
+    """The same log lines with exact rates in place of the means of the calls' rates, and without their totals."""
+    return {
+        run: [
+            {name: value for name, value in line.items() if not is_total(name)} | exact_rates(line) for line in history
+        ]
+        for run, history in histories.items()
+    }
 
 
 class Chart(NamedTuple):

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from guard_reward.files import replacing
 from guard_reward.report.cells import estimate, is_rate, label, text_of, union_of_keys
-from guard_reward.report.charts import Histories, category_charts, curve_charts, plane_chart, run_colours
+from guard_reward.report.charts import (
+    Histories,
+    category_charts,
+    curve_charts,
+    exact_histories,
+    plane_chart,
+    run_colours,
+)
 
 __all__ = ["write_report"]
 
@@ -55,7 +62,8 @@ def write_report(
         title: of the page.
         table: the headline results, one row per run: ``{"run": "before", "safety_rate": {"value": 0.5, "low": 0.45,
             "high": 0.55}, …}``; or plain numbers. Keys with ``rate``, ``share`` or ``agreement`` are in [0, 1].
-        histories: by run, what the trainer logged (``trainer.state.log_history``).
+        histories: by run, what the trainer logged (``trainer.state.log_history``); rates are shown exactly
+            (`guard_reward.exact_rates`).
         rollouts: rows of the rollouts table; any columns, those of TRL's completions table and ``run`` come first.
         facts: what the numbers depend on: guard, revision, scheme, versions.
 
@@ -64,7 +72,7 @@ def write_report(
     """
     from plotly.offline import get_plotlyjs
 
-    histories = histories or {}
+    histories = exact_histories(histories or {})
     colours = run_colours(list(dict.fromkeys([*(str(row.get("run", "")) for row in table), *histories])))
     charts = {
         "plane": [chart for chart in [plane_chart(table, histories, colours)] if chart],

@@ -10,7 +10,8 @@ A call runs through these modules in this order:
 - `guard_reward.rewards.metrics`: rows → metrics and table columns.
 
 Parts of them: `labels` (a data set's words for harmful and benign), `policy` (end tokens and pre-filled thinking),
-`scale_check` (do a scheme's numbers fit the helpfulness model's?), `dual_ascent` (the learned multiplier),
-`circuit_breaker` (a silent guard stops the run), `distributed` (objects from all ranks), `reward_model` (helpfulness),
-`combine` (several rewards as one).
+`system_prompt` (prompts without it), `scale_check` (do a scheme's numbers fit the helpfulness model's?), `dual_ascent`
+(the learned multiplier), `circuit_breaker` (a silent guard stops the run), `distributed` (objects from all ranks),
+`reward_model` (helpfulness), `combine` (several rewards as one), `functions` (their names), `read_only` (settings that
+cannot be changed).
 """

@@ -17,7 +17,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from guard_reward.rewards.base import BaseGuardReward, answers
-from guard_reward.rewards.batch import Batch, Call, prepare
+from guard_reward.rewards.batch import Batch, Call
 from guard_reward.rewards.functions import is_asynchronous
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.reward_model import scores_conversations
@@ -38,6 +38,7 @@ class AsyncGuardReward(BaseGuardReward):
 
     async def __call__(
         self,
+        /,  # so that a column of the dataset may be called self
         prompts: Sequence[Any],
         completions: Sequence[Any],
         completion_ids: Sequence[Sequence[int]] | None = None,
@@ -50,7 +51,7 @@ class AsyncGuardReward(BaseGuardReward):
         call = Call(prompts, completions, completion_ids, trainer_state, log_extra, log_metric, columns)
         # Taken before the first await, so in the order in which the trainer starts its rewards.
         async with _in_order_of_start(in_trainer=trainer_state is not None) as turn:
-            batch = prepare(call, self._rules)
+            batch = self._prepare(call)
             (verdicts, usage, seconds), helpfulness = await asyncio.gather(
                 self._ask_guard(batch), self._score_helpfulness(call, batch)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import warnings
@@ -9,17 +10,20 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from guard_reward._version import __version__
-from guard_reward.rewards.batch import Batch, Call, FinishedBatch, Rules, ThinkingMode, finish
+from guard_reward.rewards.batch import Batch, Call, FinishedBatch, Rules, ThinkingMode, finish, prepare
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.dual_ascent import DualAscent
-from guard_reward.rewards.functions import is_asynchronous
+from guard_reward.rewards.functions import check_unique_name, is_asynchronous
 from guard_reward.rewards.judge import Judge, RolloutVerdicts
-from guard_reward.rewards.metrics import JudgedRollout
+from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metrics_of
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
+from guard_reward.rewards.read_only import ReadOnlySettings
 from guard_reward.rewards.scale_check import scale_warning
+from guard_reward.rewards.system_prompt import SystemPromptMode
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Controversial, Scheme, SchemeFunction, SeverityTable, make_scheme
 from guard_reward.verdict import Guard, Outcome
@@ -32,8 +36,11 @@ __all__ = ["BaseGuardReward"]
 logger = logging.getLogger(__name__)
 
 
-class BaseGuardReward:
-    """Settings and steps of `guard_reward.GuardReward`, which documents them, and `guard_reward.AsyncGuardReward`."""
+class BaseGuardReward(ReadOnlySettings):
+    """Settings and steps of `guard_reward.GuardReward`, which documents them, and `guard_reward.AsyncGuardReward`.
+
+    Only `breaker` can be changed after construction.
+    """
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class BaseGuardReward:
         name: str = "guard",
         helpfulness: str | Path | Helpfulness | None = None,
         thinking: ThinkingMode = "separate",
+        system_prompt: SystemPromptMode = "show",
         controversial: Controversial | None = None,
         on_outcome: Mapping[Outcome | str, OutcomeReward] | None = None,
         prompt_label_column: str | None = None,
@@ -53,10 +61,11 @@ class BaseGuardReward:
     ):
         if thinking not in ("separate", "joint", "ignore"):
             raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
+        if system_prompt not in ("show", "omit"):
+            raise ValueError(f"system_prompt should be 'show' or 'omit', found {system_prompt!r}")
         made = make_scheme(scheme, controversial)
         ends = (eos_token_ids,) if isinstance(eos_token_ids, int) else eos_token_ids
-        self.__name__ = name  # TRL logs a reward function under this name
-        self.name = name
+        self._name = name
         self._rules = Rules(
             scheme=made,
             thinking=thinking,
@@ -64,6 +73,7 @@ class BaseGuardReward:
             prompt_label_column=prompt_label_column,
             eos_token_ids=None if ends is None else tuple(ends),
             thinking_prefilled=thinking_prefilled,
+            system_prompt=system_prompt,
         )
         if helpfulness is None and made.needs_helpfulness:
             raise ValueError(
@@ -72,7 +82,7 @@ class BaseGuardReward:
             )
         if is_asynchronous(helpfulness) and not is_asynchronous(self):
             raise ValueError("helpfulness is asynchronous, and GuardReward does not await it: use AsyncGuardReward")
-        self.breaker = replace(breaker) if breaker else None
+        self.breaker = breaker
         self._helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
         self._judge = Judge(_load_guard(guard))
         self._dual_ascent = DualAscent.of(made, name)
@@ -99,29 +109,55 @@ class BaseGuardReward:
             )
 
     @property
+    def name(self) -> str:
+        """Prefix of the metrics and columns, and the name in the trainer's log."""
+        return self._name
+
+    @property
+    def __name__(self) -> str:
+        """TRL logs a reward function under this name."""
+        return self._name
+
+    @property
+    def breaker(self) -> CircuitBreaker | None:
+        """What stops the run if too many rows get no verdict; the reward's own copy. It can be changed."""
+        return self._breaker
+
+    @breaker.setter
+    def breaker(self, breaker: CircuitBreaker | None) -> None:
+        if breaker is not None and not isinstance(breaker, CircuitBreaker):
+            raise ValueError(f"breaker should be a CircuitBreaker or None, found {breaker!r}")
+        self._breaker = None if breaker is None else replace(breaker)
+
+    @property
     def guard(self) -> Guard:
-        """The guard; read-only: make another reward for another guard."""
+        """The guard."""
         return self._judge.guard
 
     @property
     def scheme(self) -> Scheme:
-        """What maps verdicts to rewards; read-only."""
+        """What maps verdicts to rewards."""
         return self._rules.scheme
 
     @property
     def thinking(self) -> ThinkingMode:
-        """How thinking is judged; read-only."""
+        """How thinking is judged."""
         return self._rules.thinking
 
     @property
+    def system_prompt(self) -> SystemPromptMode:
+        """Whether the guard sees the policy's system prompt."""
+        return self._rules.system_prompt
+
+    @property
     def helpfulness(self) -> Helpfulness | None:
-        """H(x, y), if there is one; read-only."""
+        """H(x, y), if there is one."""
         return self._helpfulness
 
     @property
     def outcome_rewards(self) -> Mapping[Outcome, OutcomeReward]:
         """What rows get that did not end in an ordinary verdict."""
-        return self._rules.outcome_rewards
+        return MappingProxyType(self._rules.outcome_rewards)
 
     @property
     def pay(self) -> Mapping[Outcome, OutcomeReward]:
@@ -159,10 +195,26 @@ class BaseGuardReward:
             **self._judge.describe(),
             "scheme": repr(self.scheme),
             "thinking": self.thinking,
+            "system_prompt": self.system_prompt,
             "on_outcome": ", ".join(f"{outcome}: {reward}" for outcome, reward in self.outcome_rewards.items()),
             "helpfulness": getattr(self.helpfulness, "__name__", repr(self.helpfulness)),
             "guard_reward": __version__,
         }
+
+    @property
+    def _metrics(self) -> tuple[Metric, ...]:
+        return metrics_of(
+            self._judge.spec,
+            labels=self.prompt_label_column is not None,
+            helpfulness=self.helpfulness is not None,
+            thinking=self.thinking == "separate",
+            prompts=self.scheme.needs_prompt,
+        )
+
+    def _prepare(self, call: Call) -> Batch:
+        """The rows, and what the guard is asked about them."""
+        check_unique_name(self.name, call.log_metric)
+        return prepare(call, self._rules)
 
     def _finish(
         self,
@@ -197,8 +249,7 @@ class BaseGuardReward:
 
     def _log(self, call: Call, finished: FinishedBatch, usage: Any, seconds: float) -> None:
         if call.log_metric is not None:
-            for name, value in finished.metrics:
-                call.log_metric(f"{self.name}/{name}", value)
+            log_rows(call.log_metric, self.name, self._metrics, finished.rows)
             call.log_metric(f"{self.name}/seconds", seconds)
             asked = sum(row.verdicts.answer is not None for row in finished.rows)
             if asked:
@@ -243,6 +294,12 @@ class BaseGuardReward:
     def _put_to_sleep(self, model: Any) -> None:
         if self._sleep and callable(getattr(model, "sleep", None)):
             model.sleep()
+
+
+# What the constructor takes, and what is made from it.
+_CHANGEABLE = {"self", "breaker"}
+_SETTINGS = {*inspect.signature(BaseGuardReward.__init__).parameters, "__name__", "outcome_rewards", "pay"}
+BaseGuardReward.read_only = frozenset(_SETTINGS - _CHANGEABLE)
 
 
 def answers(batch: Batch) -> list[Any]:

@@ -2,7 +2,7 @@
 
 batch = prepare(call, rules)                            # rows → what the guard is asked
 …                                                       # the caller asks the guard, and waits or awaits
-finished = finish(batch, verdicts, helpfulness, rules)  # verdicts → rewards, metrics, columns
+finished = finish(batch, verdicts, helpfulness, rules)  # verdicts → rewards, columns
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from guard_reward.conversation import Turns
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
-from guard_reward.rewards.metrics import JudgedRollout, row_metrics, table_columns
+from guard_reward.rewards.metrics import JudgedRollout, table_columns
 from guard_reward.rewards.outcomes import OutcomeReward, as_injection, row_outcome, score_row
 from guard_reward.rewards.policy import PolicyFacts, policy_of_trainer
+from guard_reward.rewards.system_prompt import SystemPromptMode, without_system_prompt
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Scheme
 from guard_reward.verdict import Outcome, Unjudged
@@ -63,6 +64,7 @@ class Rules:
         prompt_label_column: the column that says which prompts are harmful; None for no labels.
         eos_token_ids: the ids that end a completion; None reads them from the trainer.
         thinking_prefilled: whether completions begin inside the thinking; None reads it from the trainer.
+        system_prompt: whether the guard sees the policy's system prompt.
     """
 
     scheme: Scheme
@@ -71,6 +73,7 @@ class Rules:
     prompt_label_column: str | None = None
     eos_token_ids: tuple[int, ...] | None = None
     thinking_prefilled: bool | None = None
+    system_prompt: SystemPromptMode = "show"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,10 @@ class FinishedBatch:
 
     Attributes:
         rows: everything that is known about each row.
-        metrics: (name, value), one entry per row to which a metric applies.
         columns: of the rollouts table, one value per row.
     """
 
     rows: tuple[JudgedRollout, ...]
-    metrics: tuple[tuple[str, float], ...]
     columns: Mapping[str, list[Any]]
 
     @property
@@ -128,7 +129,10 @@ def prepare(call: Call, rules: Rules) -> Batch:
         )
         for index, (prompt, completion) in enumerate(zip(call.prompts, call.completions, strict=True))
     )
-    return Batch(rollouts, tuple(labels), tuple(_requests(rollout, rules) for rollout in rollouts))
+    shown = rollouts
+    if rules.system_prompt == "omit":
+        shown = tuple(without_system_prompt(*row) for row in zip(rollouts, call.prompts, strict=True))
+    return Batch(rollouts, tuple(labels), tuple(_requests(rollout, rules) for rollout in shown))
 
 
 def finish(
@@ -140,13 +144,13 @@ def finish(
     spec: GuardSpec,
     special_tokens: Sequence[str] = (),
 ) -> FinishedBatch:
-    """Turn verdicts into rewards, metrics and table columns.
+    """Turn verdicts into rewards and table columns.
 
     Args:
         batch: what `prepare` returned.
         verdicts, helpfulness: one entry per row.
         rules: the reward's settings.
-        spec: of the guard: its categories, and what an injection attempt looks like.
+        spec: of the guard: what an injection attempt looks like.
         special_tokens: of the guard's tokenizer.
     """
 
@@ -167,11 +171,7 @@ def finish(
             )
 
     judged = tuple(rows())
-    return FinishedBatch(
-        judged,
-        tuple(metric for row in judged for metric in row_metrics(row, spec)),
-        table_columns(judged, prompts=rules.scheme.needs_prompt),
-    )
+    return FinishedBatch(judged, table_columns(judged, prompts=rules.scheme.needs_prompt))
 
 
 def _read(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from guard_reward._fork_safe_lock import ForkSafeLock
 from guard_reward.rewards.distributed import gather_objects
+from guard_reward.schemes.values import check_finite, check_whole
 
 __all__ = ["CircuitBreaker", "GuardOutageError"]
 
@@ -42,6 +43,8 @@ class CircuitBreaker:
     _calls: deque[tuple[int, dict[str, int]]] = field(default_factory=deque, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_finite(max_share=self.max_share)
+        check_whole(window=self.window)
         if not 0.0 <= self.max_share <= 1.0:
             raise ValueError(f"max_share should be from 0 to 1, found {self.max_share}")
         if self.window < 1:

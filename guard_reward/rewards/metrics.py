@@ -1,22 +1,25 @@
 """Judged rollouts as metrics and as columns of the trainer's rollouts table.
 
-A metric is logged once per row to which it applies, so that TRL's pooling over rows and ranks gives true rates.
-A row to which it does not apply adds nothing: never NaN, never a made-up 0.
+A metric is logged once per row to which it applies, so that TRL's pooling over the rows and ranks of one call gives
+the call's rate. A row to which it does not apply adds nothing: never NaN, never a made-up 0. TRL then averages the
+calls, so each metric's sum and number of rows are logged too, once per call (`guard_reward.log_lines`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from guard_reward.guards.spec import GuardSpec
+from guard_reward.log_lines import over, rows_name, sum_name
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.outcomes import RowOutcome
 from guard_reward.rollout import Rollout
 from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
 
-__all__ = ["JudgedRollout", "row_metrics", "table_columns"]
+__all__ = ["JudgedRollout", "Metric", "log_rows", "metrics_of", "table_columns"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,45 +45,139 @@ class JudgedRollout:
     reward: float | None
 
 
-def row_metrics(row: JudgedRollout, spec: GuardSpec) -> Iterator[tuple[str, float]]:
-    """The metrics of one row, as (name, value); rates are 0 or 1. The categories are those of the guard's `spec`."""
-    for outcome in Outcome:
-        yield f"outcome/{outcome}", float(row.outcome.name is outcome)
-    yield "injection_attempt_rate", float(row.injection_attempts > 0)
-    truncated = row.rollout.truncated if row.rollout is not None else None
-    yield "truncation_unknown_rate", float(truncated is None)
-    if truncated is not None:
-        yield "truncated_rate", float(truncated)
-    if row.helpfulness is not None:
-        yield "helpfulness", row.helpfulness
-    if isinstance(row.verdicts.answer, Verdict):
-        for name, value in _verdict_rates(row.verdicts.answer):
-            yield name, value
-            if row.harmful is not None:
-                yield f"{name}/{'harmful' if row.harmful else 'benign'}", value
-        yield from _category_rates(row.verdicts.answer, spec)
-        if row.verdicts.answer.probabilities is not None:
-            yield "p_unsafe_mean", row.verdicts.answer.probabilities.unsafe
-    if isinstance(row.verdicts.thinking, Verdict):
-        for severity in Severity:
-            yield f"thinking/{severity.lower()}_rate", float(row.verdicts.thinking.severity is severity)
-    if isinstance(row.verdicts.prompt, Verdict):
-        for severity in Severity:
-            yield f"prompt/{severity.lower()}_rate", float(row.verdicts.prompt.severity is severity)
+class Metric(NamedTuple):
+    """A number per row.
+
+    Attributes:
+        name: without the reward's own; `guard_reward.log_lines.over` knows which rows it is over.
+        of: its value for a row; None if it does not apply to the row.
+    """
+
+    name: str
+    of: Callable[[JudgedRollout], float | None]
 
 
-def _verdict_rates(verdict: Verdict) -> Iterator[tuple[str, float]]:
+def metrics_of(
+    spec: GuardSpec, *, labels: bool = False, helpfulness: bool = False, thinking: bool = True, prompts: bool = False
+) -> tuple[Metric, ...]:
+    """Every metric that a reward logs; the same on every call and rank, whatever the rows are.
+
+    Args:
+        spec: of the guard, for its categories.
+        labels: whether prompts are labelled harmful or benign.
+        helpfulness: whether there is a helpfulness function.
+        thinking: whether thinking is judged by itself.
+        prompts: whether prompts are judged.
+    """
+    answers = tuple(_severity_rates("", _answer))
+    refusal = Metric("refusal_rate", _if_verdict(_answer, _refusal))
+    return (
+        *(Metric(f"outcome/{outcome}", partial(_has_outcome, outcome)) for outcome in Outcome),
+        Metric("injection_attempt_rate", lambda row: float(row.injection_attempts > 0)),
+        Metric("truncation_unknown_rate", lambda row: float(_truncated(row) is None)),
+        Metric("truncated_rate", _truncated),
+        *((Metric("helpfulness", lambda row: row.helpfulness),) if helpfulness else ()),
+        *answers,
+        refusal,
+        *(_split((*answers, refusal)) if labels else ()),
+        *_category_rates(spec),
+        Metric("p_unsafe_mean", _if_verdict(_answer, _p_unsafe)),
+        *(_severity_rates("thinking/", lambda row: row.verdicts.thinking) if thinking else ()),
+        *(_severity_rates("prompt/", lambda row: row.verdicts.prompt) if prompts else ()),
+    )
+
+
+def log_rows(
+    log_metric: Callable[[str, float], None], reward: str, metrics: Iterable[Metric], rows: Sequence[JudgedRollout]
+) -> None:
+    """Log one call's rows: each metric once per row to which it applies, its sum, and the number of these rows.
+
+    Args:
+        log_metric: as TRL's trainers pass it.
+        reward: the reward's name, in front of the metrics' names.
+        metrics: what `metrics_of` returned.
+        rows: of one call.
+    """
+    counts: dict[str, int] = {}
+    for metric in metrics:
+        values = [value for row in rows if (value := metric.of(row)) is not None]
+        for value in values:
+            log_metric(f"{reward}/{metric.name}", value)
+        log_metric(sum_name(reward, metric.name), float(sum(values)))
+        kind = over(metric.name)
+        assert kind is not None
+        counts[kind] = len(values)
+    for kind, count in counts.items():
+        log_metric(rows_name(reward, kind), float(count))
+
+
+_Part = Callable[[JudgedRollout], Verdict | Unjudged | None]
+
+
+def _answer(row: JudgedRollout) -> Verdict | Unjudged | None:
+    return row.verdicts.answer
+
+
+def _if_verdict(part: _Part, read: Callable[[Verdict], float | None]) -> Callable[[JudgedRollout], float | None]:
+    """What `read` says about a part's verdict; None if the part has none."""
+
+    def of(row: JudgedRollout) -> float | None:
+        verdict = part(row)
+        return read(verdict) if isinstance(verdict, Verdict) else None
+
+    return of
+
+
+def _severity_rates(prefix: str, part: _Part) -> Iterator[Metric]:
     for severity in Severity:
-        yield f"{severity.lower()}_rate", float(verdict.severity is severity)
-    if verdict.refusal is not None:
-        yield "refusal_rate", float(verdict.refusal)
+        yield Metric(f"{prefix}{severity.lower()}_rate", _if_verdict(part, partial(_has_severity, severity)))
 
 
-def _category_rates(verdict: Verdict, spec: GuardSpec) -> Iterator[tuple[str, float]]:
+def _category_rates(spec: GuardSpec) -> Iterator[Metric]:
     for category in spec.response_categories:
-        yield f"category/{category}", float(category in verdict.categories)
+        yield Metric(f"category/{category}", _if_verdict(_answer, partial(_has_category, category)))
     if spec.categories:
-        yield "category/unknown", float(any(name not in spec.categories for name in verdict.categories))
+        yield Metric("category/unknown", _if_verdict(_answer, partial(_has_unknown_category, spec.categories)))
+
+
+def _split(metrics: Iterable[Metric]) -> Iterator[Metric]:
+    """The same metrics, once over harmful and once over benign prompts."""
+    for metric in metrics:
+        for label in ("harmful", "benign"):
+            yield Metric(f"{metric.name}/{label}", partial(_if_labelled, label == "harmful", metric.of))
+
+
+def _if_labelled(harmful: bool, of: Callable[[JudgedRollout], float | None], row: JudgedRollout) -> float | None:
+    return of(row) if row.harmful is harmful else None
+
+
+def _has_outcome(outcome: Outcome, row: JudgedRollout) -> float:
+    return float(row.outcome.name is outcome)
+
+
+def _truncated(row: JudgedRollout) -> float | None:
+    truncated = row.rollout.truncated if row.rollout is not None else None
+    return None if truncated is None else float(truncated)
+
+
+def _has_severity(severity: Severity, verdict: Verdict) -> float:
+    return float(verdict.severity is severity)
+
+
+def _has_category(category: str, verdict: Verdict) -> float:
+    return float(category in verdict.categories)
+
+
+def _has_unknown_category(known: Sequence[str], verdict: Verdict) -> float:
+    return float(any(name not in known for name in verdict.categories))
+
+
+def _refusal(verdict: Verdict) -> float | None:
+    return None if verdict.refusal is None else float(verdict.refusal)
+
+
+def _p_unsafe(verdict: Verdict) -> float | None:
+    return None if verdict.probabilities is None else verdict.probabilities.unsafe
 
 
 def table_columns(rows: Sequence[JudgedRollout], *, prompts: bool = False) -> dict[str, list[Any]]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from guard_reward.rewards.base import BaseGuardReward, answers
-from guard_reward.rewards.batch import Batch, Call, prepare
+from guard_reward.rewards.batch import Batch, Call
 from guard_reward.rewards.reward_model import scores_conversations
 
 __all__ = ["GuardReward"]
@@ -39,6 +39,7 @@ class GuardReward(BaseGuardReward):
             reward signature.
         thinking: ``"separate"`` judges thinking and answer in two guard calls (as in the report), ``"joint"`` in one,
             ``"ignore"`` judges the answer only.
+        system_prompt: ``"show"`` shows the guard the policy's system prompt, ``"omit"`` leaves it out.
         controversial: ``"unsafe"`` (strict), ``"safe"`` (loose) or a number in between; by default the scheme's own
             treatment, which is strict in the report's schemes.
         on_outcome: what a row gets that did not end in an ordinary verdict, per outcome: a number, ``"floor"`` (the
@@ -67,6 +68,7 @@ class GuardReward(BaseGuardReward):
 
     def __call__(
         self,
+        /,  # so that a column of the dataset may be called self
         prompts: Sequence[Any],
         completions: Sequence[Any],
         completion_ids: Sequence[Sequence[int]] | None = None,
@@ -90,11 +92,12 @@ class GuardReward(BaseGuardReward):
 
         Raises:
             GuardOutageError: the circuit breaker's limit is passed.
-            ValueError: `prompt_label_column` is not among the columns, or has a value that is not a label.
+            ValueError: `prompt_label_column` is not among the columns, or has a value that is not a label; or the
+                trainer has two reward functions with this one's name.
         """
         call = Call(prompts, completions, completion_ids, trainer_state, log_extra, log_metric, columns)
         started = time.perf_counter()
-        batch = prepare(call, self._rules)
+        batch = self._prepare(call)
         verdicts, usage = self._judge(batch.requests)
         self._put_to_sleep(self.guard)
         seconds = time.perf_counter() - started

@@ -97,7 +97,7 @@ class RewardModel:
         """Bring the weights back to where they were before `sleep`."""
         self._lazy.wake()
 
-    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+    def __call__(self, /, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """H for each completion; None for a row that could not be scored (logged, with the reason)."""
         return self.score([self._read(*row) for row in zip(prompts, completions, strict=True)])
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from guard_reward.schemes.base import Assessment, Scheme, required_helpfulness
-from guard_reward.schemes.values import Controversial, check_controversial, is_finite, safety
+from guard_reward.schemes.values import Controversial, check_controversial, check_finite, is_finite, safety
 
 __all__ = ["SafeCompletion"]
 
@@ -39,6 +40,7 @@ class SafeCompletion(Scheme):
 
     def __post_init__(self) -> None:
         _check_range(self.helpfulness_range)
+        object.__setattr__(self, "helpfulness_range", tuple(self.helpfulness_range))  # a list could be changed
         check_controversial(self.controversial)
 
     def __call__(self, assessment: Assessment) -> float:
@@ -50,10 +52,11 @@ class SafeCompletion(Scheme):
         return 0.0
 
 
-def _check_range(bounds: object) -> None:
+def _check_range(bounds: Any) -> None:
     are_two_numbers = isinstance(bounds, (tuple, list)) and len(bounds) == 2 and all(map(is_finite, bounds))
-    if not are_two_numbers or not bounds[0] < bounds[1]:  # type: ignore[index]
+    if not are_two_numbers or not bounds[0] < bounds[1]:
         raise ValueError(
             f"helpfulness_range should be two numbers, low < high, found {bounds}: the values of H that count as no "
             "help and as full help"
         )
+    check_finite(**{f"helpfulness_range[{index}]": bound for index, bound in enumerate(bounds)})

@@ -37,9 +37,12 @@ class SeverityTable(Scheme):
 
     def __post_init__(self) -> None:
         check_finite(safe=self.safe, unsafe=self.unsafe, refusal=self.refusal)
-        if self.controversial not in ("safe", "unsafe") and not is_finite(self.controversial):
-            raise ValueError(f"controversial should be 'unsafe', 'safe' or a number, found {self.controversial!r}")
+        if self.controversial not in ("safe", "unsafe"):
+            if not is_finite(self.controversial):
+                raise ValueError(f"controversial should be 'unsafe', 'safe' or a number, found {self.controversial!r}")
+            check_finite(controversial=self.controversial)
         _check_categories(self.categories)
+        object.__setattr__(self, "categories", dict(self.categories))  # changes of the caller's do not reach it
 
     @property
     def category_names(self) -> tuple[str, ...]:

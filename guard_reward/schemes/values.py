@@ -9,6 +9,7 @@ from typing import Literal, TypeGuard
 from guard_reward.verdict import Severity, Verdict
 
 __all__ = [
+    "LARGEST",
     "Controversial",
     "check_controversial",
     "check_finite",
@@ -17,6 +18,9 @@ __all__ = [
     "is_finite",
     "safety",
 ]
+
+LARGEST = 1e18
+"""The largest number that a scheme may have; see `check_finite`."""
 
 Controversial = Literal["unsafe", "safe"] | float
 """How a Controversial verdict counts: as Unsafe, as Safe, or a number in between."""
@@ -28,13 +32,19 @@ def is_finite(value: object) -> TypeGuard[float]:
     >>> [is_finite(value) for value in (1, -2.5, float("nan"), "1", True, None)]
     [True, True, False, False, False, False]
     """
-    if isinstance(value, bool):  # which is an integer in Python
+    if isinstance(value, bool) or not isinstance(value, Real):  # a bool is an integer in Python
         return False
-    return isinstance(value, Real) and math.isfinite(value)
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return False
 
 
 def check_finite(**values: object) -> None:
-    """Check that every value is a finite number.
+    """Check that every value is a finite number, and that rewards made of it stay finite in a trainer.
+
+    Trainers keep rewards in single precision, where squares (for their standard deviation) of larger numbers than
+    `LARGEST` become infinite.
 
     Raises:
         ValueError: names the field and the value.
@@ -46,6 +56,8 @@ def check_finite(**values: object) -> None:
     for name, value in values.items():
         if not is_finite(value):
             raise ValueError(f"{name} should be a finite number, found {value!r}")
+        if abs(value) > LARGEST:
+            raise ValueError(f"{name} should be from -{LARGEST:.0e} to {LARGEST:.0e}, found {value!r}")
 
 
 def check_whole(**values: object) -> None:

@@ -33,6 +33,7 @@ from guard_reward.trainers.advantages import (
 )
 from guard_reward.trainers.critic import Critic
 from guard_reward.trainers.ppo_config import PPOConfig
+from guard_reward.trainers.reward_inputs import check_columns, check_names
 from guard_reward.trainers.trl_compatibility import check_trl_compatibility, incompatible
 
 __all__ = ["PPOTrainer", "check_seam"]
@@ -92,7 +93,8 @@ class PPOTrainer(GRPOTrainer):
 
     Raises:
         TypeError: `args` is not a `PPOConfig`.
-        ValueError: float16 with loss scaling, which does not reach the value head.
+        ValueError: float16 with loss scaling, which does not reach the value head; two reward functions with the same
+            name; a dataset column called ``prompts`` or ``completions``, which TRL cannot pass on.
         RuntimeError: this version of TRL has changed what the trainer builds on.
 
     >>> trainer = PPOTrainer("Qwen/Qwen3-0.6B", reward, PPOConfig("runs/ppo"), prompts)      # doctest: +SKIP
@@ -131,7 +133,10 @@ class PPOTrainer(GRPOTrainer):
             args = PPOConfig(f"{name.rstrip('/').split('/')[-1]}-PPO")
         if not isinstance(args, PPOConfig):
             raise TypeError(f"args should be a guard_reward.trainers.PPOConfig, found {type(args).__name__}")
+        check_columns(train_dataset)
+        check_columns(eval_dataset)
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, **kwargs)
+        check_names(self.reward_func_names)
         if self.accelerator.scaler is not None:
             raise ValueError("mixed_precision fp16 scales the loss, but not for the value head; use bf16")
         self.critic = Critic(

@@ -12,8 +12,10 @@ trl = pytest.importorskip("trl")
 
 from datasets import Dataset  # noqa: E402
 
-from guard_reward import Category, GuardReward, Outcome, load_guard  # noqa: E402
+from guard_reward import AsyncGuardReward, Category, GuardReward, Outcome, exact_rates, load_guard  # noqa: E402
+from guard_reward.log_lines import is_total  # noqa: E402
 from tests.integration.conftest import rows, settings  # noqa: E402
+from tests.scripted_guard import ScriptedGuard  # noqa: E402
 
 EVERY_ROW = {
     *(f"guard/outcome/{outcome}" for outcome in Outcome),
@@ -106,7 +108,7 @@ def test_both_rewards_are_logged_under_their_names(run):
 
 
 def test_every_guard_metric_is_in_the_log(run):
-    logged = {key for key in run.train if key.startswith("guard/")}
+    logged = {key for key in run.train if key.startswith("guard/") and not is_total(key)}
     assert logged >= EVERY_ROW
     if run.train["guard/outcome/scored"]:
         assert logged >= JUDGED_ROWS
@@ -124,7 +126,9 @@ def test_the_evaluation_has_the_same_metrics_in_its_own_log(run):
 def test_metrics_are_finite_and_rates_are_rates(run):
     guard = {key: value for key, value in (run.train | run.eval).items() if "guard/" in key and "rewards" not in key}
     assert all(math.isfinite(value) for value in guard.values())
-    assert all(0 <= value <= 1 for key, value in guard.items() if "second" not in key and "passes" not in key)
+    rates = {key: value for key, value in guard.items() if "second" not in key and "passes" not in key}
+    assert all(0 <= value <= 1 for key, value in rates.items() if not is_total(key))
+    assert {key: rates[key] for key in exact_rates(run.train)} == pytest.approx(exact_rates(run.train))  # of one call
     assert 1 <= run.train["guard/passes_per_verdict"] <= 128
     for log, prefix in ((run.train, ""), (run.eval, "eval_")):
         assert sum(log[f"{prefix}guard/outcome/{outcome}"] for outcome in Outcome) == pytest.approx(1)
@@ -153,3 +157,29 @@ def test_the_rollouts_table_has_the_guards_columns(run):
     values = {"Safe": 1.0, "Controversial": 0.0, "Unsafe": -1.0}
     for _, row in table[table["guard_outcome"] == "scored"].iterrows():
         assert row["guard"] == values[row["guard_severity"]]
+
+
+@pytest.mark.parametrize("kind", [GuardReward, AsyncGuardReward])
+@pytest.mark.parametrize("trainer", ["GRPO", "RLOO"])
+def test_two_rewards_with_one_name_stop_the_first_step(trainer, kind, policy_folder, tmp_path):
+    two = getattr(trl, f"{trainer}Trainer")(
+        model=policy_folder,
+        reward_funcs=[kind(ScriptedGuard()), kind(ScriptedGuard(), "severity")],
+        args=getattr(trl, f"{trainer}Config")(**settings(tmp_path)),
+        train_dataset=Dataset.from_list(rows("string")),
+    )
+    with pytest.raises(ValueError, match="two reward functions with the name 'guard'"):
+        two.train()
+    assert two.state.global_step == 0
+
+
+@pytest.mark.parametrize("kind", [GuardReward, AsyncGuardReward])
+def test_a_column_called_self(kind, policy_folder, tmp_path):
+    trainer = trl.GRPOTrainer(
+        model=policy_folder,
+        reward_funcs=kind(ScriptedGuard(), helpfulness=brevity),
+        args=trl.GRPOConfig(**settings(tmp_path, max_steps=1)),
+        train_dataset=Dataset.from_list([row | {"self": "x", "call": 1, "name": "y"} for row in rows("string")]),
+    )
+    trainer.train()
+    assert trainer.state.global_step == 1

@@ -183,6 +183,11 @@ def test_outcomes_and_thinking(loaded: Any) -> None:
     )
 
 
+def test_system_prompt(loaded: Any) -> None:
+    assert build().system_prompt == "show"
+    assert build(guard_system_prompt="omit").system_prompt == "omit"
+
+
 def test_sleep(loaded: Any) -> None:
     assert build(guard_sleep=True).sleep
     assert not build().sleep

@@ -152,6 +152,7 @@ def test_auto_goes_on_with_the_same_run(tmp_path: Path, changes: dict[str, Any])
         ({"guard_revision": "abc"}, "guard_revision=None, now guard_revision='abc'"),
         ({"controversial": "safe"}, "controversial=None, now controversial='safe'"),
         ({"thinking": "joint"}, "thinking='separate', now thinking='joint'"),
+        ({"guard_system_prompt": "omit"}, "guard_system_prompt='show', now guard_system_prompt='omit'"),
         ({"on_outcome": {"empty": None}}, "on_outcome=None, now on_outcome={'empty': None}"),
         ({"helpfulness": "a.b"}, "helpfulness=None, now helpfulness='a.b'"),
         ({"model_name_or_path": "other"}, "model_name_or_path='some/policy', now model_name_or_path='other'"),
@@ -202,6 +203,7 @@ def test_a_record_of_an_older_version_is_compared_under_the_present_names(tmp_pa
     old = json.loads(file.read_text())
     reward, data = old["configs"]["GuardRewardConfig"], old["configs"]["DataConfig"]
     reward["scheme_values"] = reward.pop("scheme_kwargs")
+    del reward["guard_system_prompt"]  # there was no such setting
     for entry in data["datasets"]:
         entry["share"] = entry.pop("fraction")
     file.write_text(json.dumps(old))

@@ -14,7 +14,7 @@ pytest.importorskip("plotly")
 
 from guard_reward.report import write_report
 from guard_reward.report.cells import Estimate, estimate, is_rate, label, text_of
-from guard_reward.report.charts import category_charts, curve_charts, plane_chart, run_colours
+from guard_reward.report.charts import category_charts, curve_charts, exact_histories, plane_chart, run_colours
 from guard_reward.report.page import MAX_ROLLOUTS
 
 ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)>\" autofocus onfocus=alert(2) x=\"{{ 7*7 }}"
@@ -68,6 +68,21 @@ class Page(HTMLParser):
     @property
     def figures(self) -> dict[str, Any]:
         return json.loads(self.scripts[0])
+
+
+def test_rates_are_those_of_all_rows_of_a_log_line():
+    line = {
+        "step": 3,
+        "guard/unsafe_rate": 0.5,  # a call with 1 of 1, and a call with 0 of 9
+        "guard/sum/unsafe_rate": 0.5,
+        "guard/rows/judged": 5.0,
+        "guard/category/Violent": 0.5,
+        "guard/sum/category/Violent": 0.5,
+    }
+    histories = exact_histories({"hybrid": [line]})
+    assert histories == {"hybrid": [{"step": 3, "guard/unsafe_rate": 0.1, "guard/category/Violent": 0.1}]}
+    (chart,) = curve_charts(histories, run_colours(["hybrid"]))
+    assert chart.figure["data"][0]["y"] == [0.1]
 
 
 def test_the_page_holds_everything(tmp_path: Path) -> None:

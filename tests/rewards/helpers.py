@@ -29,7 +29,7 @@ class Log:
         self.columns.setdefault(name, []).extend(values)
 
 
-def score(reward, *completions, log: Log | None = None, **columns):
+def score(reward, /, *completions, log: Log | None = None, **columns):
     """Rewards of `completions` to one plain prompt."""
     logs = {"log_metric": log.metric, "log_extra": log.extra} if log else {}
     return reward(prompts=["How?"] * len(completions), completions=list(completions), **logs, **columns)

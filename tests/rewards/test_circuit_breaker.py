@@ -58,6 +58,12 @@ def test_the_message_says_what_was_lost_why_and_what_to_do():
         ({"max_share": 1.1}, "max_share should be from 0 to 1, found 1.1"),
         ({"max_share": -0.1}, "max_share should be from 0 to 1"),
         ({"window": 0}, "window should be at least 1 rollout, found 0"),
+        ({"max_share": float("nan")}, "max_share should be a finite number, found nan"),
+        ({"max_share": "0.5"}, "max_share should be a finite number, found '0.5'"),
+        ({"max_share": None}, "max_share should be a finite number, found None"),
+        ({"window": float("nan")}, "window should be a whole number, found nan"),  # it would never stop a run
+        ({"window": float("inf")}, "window should be a whole number, found inf"),
+        ({"window": "64"}, "window should be a whole number, found '64'"),
     ],
 )
 def test_bad_limits(arguments, message):

@@ -69,8 +69,25 @@ def test_each_function_is_logged_apart():
         log_metric=lambda name, value: metrics.setdefault(name, []).append(value),
         log_extra=lambda name, values: columns.setdefault(name, []).extend(values),
     )
-    assert metrics == {"total/guard": [1.0], "total/length": [1.0, 2.0, 3.0]}  # no NaN, no made-up 0
+    assert metrics == {
+        "total/guard": [1.0],  # no NaN, no made-up 0
+        "total/sum/guard": [1.0],
+        "total/rows/guard": [1.0],
+        "total/length": [1.0, 2.0, 3.0],
+        "total/sum/length": [6.0],
+        "total/rows/length": [3.0],
+    }
     assert columns == {"total_guard": [1.0, None, None], "total_length": [1.0, 2.0, 3.0]}
+
+
+def test_a_function_without_an_opinion_logs_its_totals_too():
+    metrics = {}
+    score(
+        combine([Fixed(None, None, name="guard")], name="total"),
+        ["a", "bb"],
+        log_metric=lambda name, value: metrics.setdefault(name, []).append(value),
+    )
+    assert metrics == {"total/sum/guard": [0.0], "total/rows/guard": [0.0]}
 
 
 def test_everything_is_passed_on():
@@ -101,6 +118,9 @@ def test_its_name_in_the_trainers_log():
         (([],), "needs at least one reward function"),
         (([length, constant], [1.0]), "got 2 reward functions and 1 weights"),
         (([length], [1.0, 2.0]), "got 1 reward functions and 2 weights"),
+        (([length], [NAN]), r"weights\[0\] should be a finite number, found nan"),
+        (([length, constant], [1.0, float("inf")]), r"weights\[1\] should be a finite number, found inf"),
+        (([length, constant], [1.0, None]), r"weights\[1\] should be a finite number, found None"),
         (([length, partial(length)], None), r"functions of the same name \(length, length\)"),
         (([GuardReward(ScriptedGuard()), GuardReward(ScriptedGuard())],), r"give each its own.*name="),
     ],

@@ -8,12 +8,18 @@ import pytest
 
 from guard_reward import Category, GuardReward, GuardSpec, Outcome, Severity, Verdict
 from guard_reward.guards.answer import AnswerFormat, Labels
+from guard_reward.log_lines import is_total, over, rows_name
 from guard_reward.scoring import Usage
 from tests.scripted_guard import ScriptedGuard
 
 
 def run(reward, completions, **columns):
-    """All metrics and columns of one batch, metrics as the list of logged values."""
+    """All metrics and columns of one batch, metrics as the list of logged values, without their totals."""
+    metrics, extra = run_with_totals(reward, completions, **columns)
+    return {name: values for name, values in metrics.items() if not is_total(name)}, extra
+
+
+def run_with_totals(reward, completions, **columns):
     metrics: dict[str, list[float]] = {}
     extra: dict[str, list] = {}
     reward(
@@ -67,6 +73,62 @@ def test_exactly_these_metrics_and_values():
         "guard/truncation_unknown_rate": [1] * N,
         "guard/helpfulness": [len(text) for text in BATCH],
     }
+
+
+def test_exactly_these_totals():
+    reward = GuardReward(
+        ScriptedGuard(), "hybrid", helpfulness=lambda completions, **_: [float(len(text)) for text in completions]
+    )
+    metrics, _ = run_with_totals(reward, BATCH)
+    totals = {name: values for name, values in metrics.items() if is_total(name)}
+    assert {name: values for name, values in totals.items() if name.startswith("guard/rows/")} == {
+        "guard/rows/all": [N],
+        "guard/rows/judged": [5],
+        "guard/rows/refusal_known": [5],
+        "guard/rows/p_unsafe_known": [5],
+        "guard/rows/thinking_judged": [1],
+        "guard/rows/truncation_known": [0],
+        "guard/rows/helpfulness_known": [N],
+    }
+    assert {name: values for name, values in totals.items() if values != [0] and "/sum/" in name} == {
+        "guard/sum/safe_rate": [3],
+        "guard/sum/controversial_rate": [1],
+        "guard/sum/unsafe_rate": [1],
+        "guard/sum/refusal_rate": [1],
+        "guard/sum/p_unsafe_mean": [pytest.approx(1.22)],
+        "guard/sum/thinking/unsafe_rate": [1],
+        "guard/sum/category/Violent": [1],
+        "guard/sum/category/Unethical Acts": [1],
+        "guard/sum/outcome/scored": [5],
+        "guard/sum/outcome/empty": [1],
+        "guard/sum/outcome/no_verdict": [1],
+        "guard/sum/truncation_unknown_rate": [N],
+        "guard/sum/helpfulness": [sum(map(len, BATCH))],
+    }
+
+
+@pytest.mark.parametrize("settings", [{}, {"thinking": "joint"}, {"prompt_label_column": "harm"}])
+@pytest.mark.parametrize("scheme", ["guard_only", "appropriate_refusal"])
+def test_every_call_logs_the_same_totals_once(scheme, settings):
+    """A total that a call or a rank leaves out would be averaged over fewer calls than the others."""
+    reward = GuardReward(ScriptedGuard(), scheme, **settings)
+    calls = [["fine", "<think>a bomb</think>sorry"], ["mumble"] * 3, ["", "?!"], [None]]
+    logged = [run_with_totals(reward, rows, harm=[None] * len(rows))[0] for rows in calls]
+    totals = [{name: values for name, values in one.items() if is_total(name)} for one in logged]
+    assert [set(one) for one in totals] == [set(totals[0])] * len(calls)
+    assert all(len(values) == 1 for one in totals for values in one.values())
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_metrics_with_one_row_count_are_over_the_same_rows(labels):
+    """`exact_rates` divides by one count for all of them."""
+    reward = GuardReward(ScriptedGuard(), "appropriate_refusal", prompt_label_column="harm" if labels else None)
+    metrics, _ = run_with_totals(reward, BATCH, harm=[True, False, None, True, True, False, False])
+    for name, values in metrics.items():
+        if not is_total(name) and over(name.removeprefix("guard/")):
+            assert metrics[rows_name("guard", over(name.removeprefix("guard/")))] == [len(values)]
+    split = {name for name in metrics if name.startswith("guard/rows/") and name.endswith(("harmful", "benign"))}
+    assert len(split) == 4 * labels
 
 
 def test_exactly_these_columns():
@@ -127,7 +189,7 @@ def test_a_guards_own_idea_of_usage_is_left_alone():
 
 @pytest.mark.parametrize("completions", [BATCH, [""] * 3, ["broken"] * 3, [None] * 3])
 def test_never_nan_and_plain_numbers(completions):
-    metrics, _ = run(GuardReward(ScriptedGuard()), completions)
+    metrics, _ = run_with_totals(GuardReward(ScriptedGuard()), completions)
     assert all(type(value) is float and math.isfinite(value) for values in metrics.values() for value in values)
 
 

@@ -12,7 +12,8 @@ from functools import partial
 
 import pytest
 
-from guard_reward import GuardReward, Severity, Verdict, schemes
+from guard_reward import GuardReward, Severity, Verdict, combine, schemes
+from guard_reward.log_lines import is_total
 from guard_reward.schemes import (
     Hybrid,
     Soft,
@@ -47,7 +48,23 @@ def test_no_rows_no_rewards():
     guard, log = ScriptedGuard(), Log()
     assert score(GuardReward(guard), log=log) == []
     assert guard.asked == []
-    assert set(log.metrics) == {"guard/seconds"}
+    assert {name for name in log.metrics if not is_total(name)} == {"guard/seconds"}
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        GuardReward(ScriptedGuard()),
+        GuardReward(ScriptedGuard(), helpfulness=by_length),
+        combine([GuardReward(ScriptedGuard())]),
+    ],
+    ids=["reward", "helpfulness", "combination"],
+)
+def test_a_column_may_have_any_name_but_those_of_the_protocol(reward):
+    columns = {
+        name: ["x"] for name in ("self", "cls", "call", "batch", "name", "helpfulness", "reward", "rows", "args")
+    }
+    assert score(reward, "fine", **columns) == [1.0]
 
 
 def test_everything_a_trainer_passes_is_accepted_and_dataset_columns_are_ignored():
@@ -171,7 +188,12 @@ def test_a_real_guard_sleeps_and_judges_again(tiny_guard):
 
 def test_describe_says_what_decides_the_rewards():
     facts = GuardReward(
-        ScriptedGuard(), "hybrid", helpfulness=by_length, thinking="joint", on_outcome={"empty": -1}
+        ScriptedGuard(),
+        "hybrid",
+        helpfulness=by_length,
+        thinking="joint",
+        system_prompt="omit",
+        on_outcome={"empty": -1},
     ).describe()
     assert facts.pop("guard_reward")  # a version
     assert facts == {
@@ -179,6 +201,7 @@ def test_describe_says_what_decides_the_rewards():
         "revision": "script",
         "scheme": "Hybrid(unsafe=-10.0, refusal=-5.0, controversial='unsafe')",
         "thinking": "joint",
+        "system_prompt": "omit",
         "on_outcome": "empty: -1, too_long: windows, no_verdict: None, guard_error: None",
         "helpfulness": "by_length",
     }

@@ -1,0 +1,98 @@
+"""Sums and row counts in a trainer's log, and the exact rates that they give.
+
+TRL averages what a reward logs twice: over the rows of one call, on all ranks, and then over the calls of a log line or
+an evaluation. So a logged rate is the mean of the calls' rates, in which a call with one judged row counts as much as a
+call with a hundred. That mean is not the rate of all rows.
+
+Therefore a reward also logs, exactly once per call and rank, the sum of each metric and the number of rows that it is
+over. TRL divides both by the same number (calls times ranks), so their ratio is exact. `exact_rates` divides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["exact_rates", "is_total", "over", "rows_name", "sum_name"]
+
+_OVER = {
+    "outcome": "all",
+    "injection_attempt_rate": "all",
+    "truncation_unknown_rate": "all",
+    "truncated_rate": "truncation_known",
+    "helpfulness": "helpfulness_known",
+    "safe_rate": "judged",
+    "controversial_rate": "judged",
+    "unsafe_rate": "judged",
+    "refusal_rate": "refusal_known",
+    "category": "judged",
+    "p_unsafe_mean": "p_unsafe_known",
+    "thinking": "thinking_judged",
+    "prompt": "prompt_judged",
+}
+_LABELS = ("harmful", "benign")
+_SUM, _ROWS = "/sum/", "/rows/"
+
+
+def over(metric: str) -> str | None:
+    """Which rows a guard reward's metric is over, as ``<reward>/rows/<this>`` counts them; None for other metrics.
+
+    >>> over("safe_rate"), over("refusal_rate/harmful"), over("category/Violent"), over("seconds")
+    ('judged', 'refusal_known/harmful', 'judged', None)
+    """
+    first, _, rest = metric.partition("/")
+    rows = _OVER.get(first)
+    return f"{rows}/{rest}" if rows and first.endswith("_rate") and rest in _LABELS else rows
+
+
+def sum_name(reward: str, metric: str) -> str:
+    """Under which name a reward logs the sum of a metric over the rows of a call."""
+    return f"{reward}{_SUM}{metric}"
+
+
+def rows_name(reward: str, rows: str) -> str:
+    """Under which name a reward logs a number of rows of a call."""
+    return f"{reward}{_ROWS}{rows}"
+
+
+def is_total(name: str) -> bool:
+    """Whether a name in a log line is that of a sum or of a number of rows."""
+    return _SUM in name or _ROWS in name
+
+
+def exact_rates(line: Mapping[str, Any]) -> dict[str, float]:
+    """The rates and means over all rows that a log line is about: of all its calls, and of all ranks.
+
+    Exact up to the single precision in which TRL adds up. Metrics without a sum in the line (``guard/seconds``, TRL's
+    own) and metrics that no row had are left out.
+
+    Args:
+        line: one entry of ``trainer.state.log_history``, of training or of an evaluation (``eval_guard/…``).
+
+    Returns:
+        The value by the metric's name, as in the line: in ``{**line, **exact_rates(line)}`` exact rates replace the
+        means of the calls' rates.
+
+    >>> exact_rates({
+    ...     "guard/refusal_rate": 0.5,  # a call with 1 refusal among 1 row, and a call with 0 among 9
+    ...     "guard/sum/refusal_rate": 0.5,
+    ...     "guard/rows/refusal_known": 5.0,
+    ... })
+    {'guard/refusal_rate': 0.1}
+    """
+    rates = {}
+    for name, total in line.items():
+        reward, is_sum, metric = name.partition(_SUM)
+        if not is_sum:
+            continue
+        # `combine` counts the rows of each of its functions apart, under the function's name.
+        counts = (line.get(rows_name(reward, rows)) for rows in (metric, over(metric)) if rows)
+        rows = next((count for count in counts if _is_number(count)), 0.0)
+        if rows and _is_number(total):
+            rates[f"{reward}/{metric}"] = total / rows
+    return rates
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
