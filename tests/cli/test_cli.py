@@ -101,6 +101,23 @@ def test_moderate_fails_where_no_row_could_be_judged(guards: Any, source: Path, 
     assert json.loads((tmp_path / "summary.json").read_text())["outcomes"]["no_verdict"] == 1
 
 
+@pytest.mark.parametrize("command", ["demo", "init", "moderate", "speed", "tiny"])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("a file/results.json", "is not a folder"), ("folder", "is a directory"), ("n" * 300, "File name too long")],
+)
+def test_a_json_file_that_cannot_be_written_is_refused_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, path: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a file").write_text("mine")
+    Path("folder").mkdir()
+    arguments = {"init": ["new"], "tiny": ["new"], "moderate": ["in.jsonl", "out.jsonl"]}.get(command, [])
+    result = run(command, *arguments, "--json", path, env={"COLUMNS": "1000"})
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a file", "folder"]
+
+
 def test_init_copies_recipes_and_configs_and_says_how_to_go_on(tmp_path: Path) -> None:
     project, summary = tmp_path / "project", tmp_path / "written.json"
     result = run("init", project, "--json", summary)
