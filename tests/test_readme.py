@@ -8,6 +8,7 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
+    "docs/moderation.md",
     "docs/rewards.md",
     "docs/scoring.md",
     "docs/tiny-world.md",

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from guard_reward.cli.options import Device, Dtype, GuardName, JsonFile, Revision
-from guard_reward.cli.output import load_guard, one_line_errors, write_json
+from guard_reward.cli.output import load_guard, one_line_errors, printable, write_json
+from guard_reward.errors import UserError, one_line
 from guard_reward.presets import DEFAULT_GUARD
 
 if TYPE_CHECKING:
     from guard_reward.moderation.moderate import Summary
 
 __all__ = ["moderate"]
+
+_REASONS_SHOWN = 3
 
 
 class JudgedText(StrEnum):
@@ -29,17 +32,27 @@ class JudgedText(StrEnum):
 Source = Annotated[Path, typer.Argument(metavar="IN", help="Input file: .jsonl, .csv or .parquet.")]
 Target = Annotated[Path, typer.Argument(metavar="OUT", help="Output file, in the input's format or .jsonl.")]
 PromptColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Column with the prompt.", show_default="prompt")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Column with the prompt, as text or chat messages; '' if the responses hold their prompts.",
+        show_default="prompt",
+    ),
 ]
 ResponseColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Column with the response.", show_default="response")
+    str | None,
+    typer.Option(
+        metavar="NAME[,NAME...]",
+        help="Column with the response, as text or chat messages. Of several columns each is judged.",
+        show_default="response; completion; chosen,rejected",
+    ),
 ]
 MessagesColumn = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
         help="Column with chat messages instead of prompt and response; the last message is judged.",
-        show_default="messages, if there is no prompt",
+        show_default="messages or conversations, if there is no prompt",
     ),
 ]
 JudgeOption = Annotated[
@@ -65,27 +78,29 @@ def moderate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Judge every row of a file and write it with the verdicts in added columns.
+    """Judge every row of a file; write all its rows and columns, in order, and the verdicts in added columns.
 
     Adds guard_outcome, guard_severity, guard_categories, guard_refusal, guard_p_safe, guard_p_controversial,
-    guard_p_unsafe, guard_refusal_probability, guard_verdict_text and guard_reason. All rows and columns of the input
-    are kept, in order. If a row cannot be judged, guard_outcome and guard_reason say why.
+    guard_p_unsafe, guard_refusal_probability, guard_verdict_text and guard_reason; if several response columns are
+    judged, guard_chosen_outcome, guard_rejected_outcome and so on.
 
-    To resume an interrupted run, give the same command again.
+    TRL's and ShareGPT's columns are found by their names: prompt with response or completion, chosen and rejected with
+    or without prompt, messages, conversations. Prompts and responses are text or chat messages.
+
+    The same command resumes an interrupted run. If a judged column has no verdict at all, the exit status is 1.
 
     Examples:
 
     - `guard-reward moderate replies.jsonl judged.jsonl`
-
     - `guard-reward moderate replies.csv judged.csv --prompt-column question --response-column answer`
-
     - `guard-reward moderate prompts.parquet judged.parquet --judge prompt --guard Qwen/Qwen3Guard-Gen-4B`
-
-    - `guard-reward moderate chats.jsonl judged.jsonl --messages-column messages --json summary.json`
+    - `guard-reward moderate chats.jsonl judged.jsonl --messages-column turns --json summary.json`
+    - `guard-reward moderate pairs.parquet judged.parquet --response-column chosen,rejected`
     """
     with one_line_errors():
         from guard_reward.moderation.moderate import moderate_file
 
+        _check_json_file(json_file, source, target)
         summary = moderate_file(
             source,
             target,
@@ -100,19 +115,33 @@ def moderate(
             restart=restart,
             progress=not quiet,
         )
-    write_json(json_file, summary.to_dict())
     if not quiet:
         _print_summary(summary)
-    _report_failures(summary, prefix)
+    write_json(json_file, summary.to_dict())
+    _report_unjudged(summary, prefix)
 
 
-def _report_failures(summary: Summary, prefix: str) -> None:
-    if not summary.failed_rows:
+def _check_json_file(json_file: Path | None, source: Path, target: Path) -> None:
+    for name, path in (("IN", source), ("OUT", target)):
+        if json_file is not None and json_file.resolve() == path.resolve():
+            raise UserError(f"--json '{json_file}' is {name}: write the summary to another file")
+
+
+def _report_unjudged(summary: Summary, prefix: str) -> None:
+    """Say how many texts have no verdict, and the commonest reasons; exit with 1 if none has one."""
+    if not summary.unjudged:
         return
-    failed = f"{summary.failed_rows} of {summary.rows} rows could not be judged"
-    typer.echo(f"guard-reward: {failed}: see {prefix}reason", err=True)
+    reasons = ", ".join(f"{prefix}{name}_reason" for name in summary.columns) or f"{prefix}reason"
+    kind = "responses" if summary.columns else "rows"
+    counts = f"{summary.unjudged:,} of {summary.texts:,} {kind} could not be judged: see {reasons}"
+    typer.echo(printable(f"guard-reward: {counts}"), err=True)
+    shown = dict(list(summary.reasons.items())[:_REASONS_SHOWN])
+    for reason, count in shown.items():
+        typer.echo(printable(f"  {count:,}: {one_line(reason)}"), err=True)
+    if rest := summary.unjudged - sum(shown.values()):
+        typer.echo(f"  {rest:,}: other reasons", err=True)
     # Some bad rows are a property of the input, and the output names them; not one verdict is a failure.
-    if not any(summary.severities.values()):
+    if summary.judged_nothing:
         raise typer.Exit(1)
 
 
@@ -121,18 +150,28 @@ def _print_summary(summary: Summary) -> None:
     from rich.table import Table
 
     console = Console(highlight=False, markup=False)
-    console.print(f"\n{summary.target}: {summary.rows:,} rows, judged {summary.judged}")
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(justify="right")
-    counts: list[tuple[str, Mapping[str, int]]] = [("severity", summary.severities), ("outcome", summary.outcomes)]
-    for kind, rows in counts:
-        for name, count in rows.items():
-            if count or kind == "severity":
-                table.add_row(f"{kind} {name}", f"{count:,}", f"{count / summary.rows:.1%}" if summary.rows else "")
+    console.print()
+    console.print(printable(f"{summary.target}: {summary.rows:,} rows, judged {summary.judged}"))
+    columns = summary.columns or {"": {"outcomes": summary.outcomes, "severities": summary.severities}}
+    table = Table("", show_header=len(columns) > 1)
+    for name in columns:
+        table.add_column(printable(name), justify="right")
+        table.add_column(justify="right")
+    kinds: list[tuple[str, str, Mapping[str, int]]] = [
+        ("severity", "severities", summary.severities),
+        ("outcome", "outcomes", summary.outcomes),
+    ]
+    for kind, key, totals in kinds:
+        for name, total in totals.items():
+            if total or kind == "severity":
+                counts = [column[key][name] for column in columns.values()]
+                table.add_row(f"{kind} {name}", *(cell for count in counts for cell in _cells(count, summary.rows)))
         table.add_section()
     console.print(table)
     rate = f" ({summary.rows_per_second:,} rows/s)" if summary.rows_per_second else ""
     resumed = f"; {summary.resumed_rows:,} were finished by an interrupted run" if summary.resumed_rows else ""
     console.print(f"{summary.judged_rows:,} rows judged in {summary.seconds:,.1f} s{rate}{resumed}")
+
+
+def _cells(count: int, rows: int) -> tuple[str, str]:
+    return f"{count:,}", f"{count / rows:.1%}" if rows else ""

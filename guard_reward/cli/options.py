@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +11,31 @@ import typer
 
 __all__ = ["Device", "Dtype", "GuardName", "JsonFile", "Revision", "Start", "StartOption"]
 
+
+def _check_writable(path: Path | None) -> Path | None:
+    """Refuse a file that cannot be written, before the work whose results it is for. Nothing is created."""
+    if path is None:
+        return None
+    try:
+        existing = next(place for place in (path, *path.parents) if place.exists())
+    except OSError as error:
+        raise typer.BadParameter(f"'{path}' cannot be written: {error.strerror}") from error
+    if existing != path and not existing.is_dir():
+        raise typer.BadParameter(f"'{path}' cannot be written: '{existing}' is not a folder")
+    if not os.access(existing, os.W_OK if existing == path else os.W_OK | os.X_OK):
+        raise typer.BadParameter(f"'{path}' cannot be written: '{existing}' does not allow it")
+    return path
+
+
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", help="Also write the results to this file, as JSON.", dir_okay=False),
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help="Also write the results to this file, as JSON.",
+        dir_okay=False,
+        callback=_check_writable,
+    ),
 ]
 GuardName = Annotated[
     str, typer.Option(metavar="MODEL", envvar="GUARD_REWARD_MODEL", help="The guard: a hub id or a folder.")

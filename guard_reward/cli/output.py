@@ -12,7 +12,7 @@ from guard_reward.errors import LOADING_ERRORS, UserError, clean_errors, first_p
 if TYPE_CHECKING:
     from guard_reward.guards import TransformersGuard
 
-__all__ = ["load_guard", "one_line_errors", "write_json"]
+__all__ = ["load_guard", "one_line_errors", "printable", "write_json"]
 
 
 def one_line_errors() -> AbstractContextManager[None]:
@@ -42,4 +42,15 @@ def write_json(path: Path | None, results: Any) -> None:
         return
     with one_line_errors():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
+        # backslashreplace: a file name that is not UTF-8 has half surrogate pairs; their escapes are JSON.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def printable(text: str) -> str:
+    """The text with an escape for each character that a terminal would not print but obey.
+
+    >>> printable("red: \\x1b[31m")
+    'red: \\\\x1b[31m'
+    """
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -52,8 +52,8 @@ def speed(
                 rounds=rounds,
                 on_step=status.update,
             )
-    write_json(json_file, results)
     _print_speed(results)
+    write_json(json_file, results)
 
 
 def _print_speed(results: dict[str, Any]) -> None:

@@ -1,169 +1,138 @@
-"""A table's row → the conversation that a guard judges, or the reason why it cannot be judged."""
+"""Which of a table's columns hold the conversations to judge.
+
+| the table has | judged |
+|---|---|
+| ``prompt`` and ``response``, or ``completion`` | the response |
+| ``chosen`` and ``rejected``, with or without ``prompt`` | both of them |
+| ``prompt`` | the prompt |
+| ``messages``, or ``conversations`` | the last message |
+
+The first line that fits decides, by the names of the columns alone. If two columns fit equally, you must choose.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from typing import Literal
 
 from guard_reward.errors import UserError
-from guard_reward.verdict import Outcome, Unjudged
+from guard_reward.moderation.rows import TextColumns
 
 __all__ = ["Judged", "TextColumns", "choose_columns"]
 
 Judged = Literal["prompt", "response"]
 """Whether a row's prompt is judged, or its response to the prompt."""
 
+_RESPONSES = (("response",), ("completion",), ("chosen", "rejected"))
+_PREFERENCES = {"chosen", "rejected"}
+_MESSAGES = ("messages", "conversations")
+# If there is no column `prompt`, but one of these, it is likely to be the prompt of `chosen` and `rejected`.
+_LIKELY_PROMPTS = ("question", "instruction", "query", "input", *_MESSAGES)
 
-@dataclass(frozen=True)
-class TextColumns:
-    """The columns that hold a row's conversation: `messages`, or `prompt` and, to judge responses, `response`."""
-
-    prompt: str | None = None
-    response: str | None = None
-    messages: str | None = None
-
-    @property
-    def judged(self) -> str:
-        """What is judged, in words."""
-        if self.messages is not None:
-            return f"the last message of '{self.messages}'"
-        return f"'{self.prompt}'" if self.response is None else f"'{self.response}' as the response to '{self.prompt}'"
-
-    def conversation(self, row: Mapping[str, Any]) -> list[dict[str, Any]] | Unjudged:
-        """A row's conversation.
-
-        | in the row | result |
-        |---|---|
-        | the judged text is missing, null, or has no letter and no digit | ``empty`` |
-        | the prompt of a judged response is missing, null or blank | ``guard_error`` |
-        | a prompt or response that is not text | ``guard_error`` |
-        | messages that are not a list of chat messages (or its JSON text) | ``guard_error`` |
-        | text with half a surrogate pair, which tokenizers cannot read | ``guard_error`` |
-
-        >>> TextColumns(prompt="prompt").conversation({"prompt": "Hello?"})
-        [{'role': 'user', 'content': 'Hello?'}]
-        >>> TextColumns(prompt="prompt", response="response").conversation({"prompt": "Hello?", "response": "…"})
-        Unjudged(outcome=<Outcome.EMPTY: 'empty'>, text='', reason="column 'response' has no letter and no digit")
-        """
-        try:
-            conversation = self._from_messages(row) if self.messages is not None else self._from_texts(row)
-            _check_encodable(conversation)
-        except _Empty as error:
-            return Unjudged(Outcome.EMPTY, reason=str(error))
-        except ValueError as error:
-            return Unjudged(Outcome.GUARD_ERROR, reason=str(error))
-        return conversation
-
-    def _from_texts(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-        assert self.prompt is not None
-        if self.response is None:
-            return [{"role": "user", "content": _judged_text(row, self.prompt)}]
-        response = _judged_text(row, self.response)
-        prompt = _text(row, self.prompt)
-        if not (prompt or "").strip():
-            state = "null" if prompt is None else "blank"
-            raise ValueError(f"column '{self.prompt}' is {state}: a response is judged with its prompt")
-        return [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-
-    def _from_messages(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-        from guard_reward.conversation import normalize, turn_text
-        from guard_reward.rollout import has_content
-
-        where = f"column '{self.messages}'"
-        messages = row.get(self.messages or "")
-        if isinstance(messages, str):
-            try:
-                messages = json.loads(messages)
-            except ValueError as error:
-                raise ValueError(f"{where} is text, but not JSON: {error}") from error
-        if messages is None or messages == []:
-            raise _Empty(f"{where} holds no messages")
-        if not isinstance(messages, Sequence):
-            raise ValueError(f"{where} should be a list of messages, found {type(messages).__name__}")
-        try:
-            normalize(messages)
-            text = turn_text(messages[-1], len(messages) - 1)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{where}: {error}") from error
-        if not has_content(text):
-            raise _Empty(f"{where}: the last message has no letter and no digit")
-        return list(messages)
-
-
-class _Empty(Exception):
-    """There is no text to judge."""
-
-
-def _text(row: Mapping[str, Any], column: str) -> str | None:
-    text = row.get(column)
-    if text is not None and not isinstance(text, str):
-        hint = "; for chat messages use the messages column" if isinstance(text, list | dict) else ""
-        raise ValueError(f"column '{column}' should be text, found {type(text).__name__}{hint}")
-    return text
-
-
-def _judged_text(row: Mapping[str, Any], column: str) -> str:
-    from guard_reward.rollout import has_content
-
-    text = _text(row, column)
-    if text is None:
-        raise _Empty(f"column '{column}' is {'null' if column in row else 'missing'}")
-    if not has_content(text):
-        raise _Empty(f"column '{column}' has no letter and no digit")
-    return text
-
-
-def _check_encodable(conversation: list[dict[str, Any]]) -> None:
-    try:
-        json.dumps(conversation, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the text is not Unicode: {error.reason}") from error
+_MOST_NAMES = 30  # of columns in an error
 
 
 def choose_columns(
     columns: Sequence[str],
     *,
     prompt: str | None = None,
-    response: str | None = None,
+    response: str | Sequence[str] | None = None,
     messages: str | None = None,
     judge: Judged | None = None,
-) -> TextColumns:
-    """Decide which of a table's columns hold the conversation.
+) -> list[TextColumns]:
+    """Decide what is judged in a table with these columns: one entry per judged text of a row.
 
-    By default the columns are ``prompt`` and ``response``, else ``messages``. Responses are judged if there is a
-    response column, unless `judge` says otherwise; with messages, the last role decides.
+    Args:
+        columns: the table's.
+        prompt: column with the prompt; ``""`` if the responses are whole conversations, with their prompts in them.
+        response: column with the response; or several, as a list or as names with commas between them.
+        messages: column with chat messages.
+        judge: prompt or response; by default responses if there are any. With messages, the last role decides.
 
     Raises:
-        UserError: the table does not have a column, or the arguments contradict each other.
+        UserError: the table does not have a column, several columns fit, or the arguments contradict each other.
 
     >>> choose_columns(["id", "prompt", "response"], judge="prompt")
-    TextColumns(prompt='prompt', response=None, messages=None)
+    [TextColumns(prompt='prompt', response=None, messages=None)]
+    >>> [judged.response for judged in choose_columns(["prompt", "chosen", "rejected"])]
+    ['chosen', 'rejected']
     """
-    if messages is None and prompt is None and response is None and "prompt" not in columns and "messages" in columns:
-        messages = "messages"
     if messages is not None:
         if prompt is not None or response is not None:
             raise UserError("give either the messages column or the prompt and response columns, not both")
-        if judge is not None:
-            raise UserError(f"judge={judge!r} does not go with messages: the role of the last one decides")
-        _require(columns, messages, "messages")
-        return TextColumns(messages=messages)
-    prompt = prompt or "prompt"
-    _require(columns, prompt, "prompt")
+        return _from_messages(columns, messages, judge)
     if judge == "prompt":
         if response is not None:
             raise UserError(f"judge='prompt' does not read the response column {response!r}: leave one of them out")
-        return TextColumns(prompt=prompt)
-    if response is None and judge is None and "response" not in columns:
-        return TextColumns(prompt=prompt)
-    response = response or "response"
-    _require(columns, response, "response")
-    return TextColumns(prompt=prompt, response=response)
+        if prompt == "":
+            raise UserError("judge='prompt' needs a prompt column: name it with --prompt-column")
+        return [TextColumns(prompt=_prompt_column(columns, prompt or "prompt"))]
+    responses = _usual_responses(columns) if response is None else _names(columns, response)
+    if not responses and judge is None and prompt != "":
+        if prompt is None and "prompt" not in columns and (found := _only(columns, _MESSAGES, "--messages-column")):
+            return _from_messages(columns, found, judge)
+        return [TextColumns(prompt=_prompt_column(columns, prompt or "prompt"))]
+    prompt = _prompt_of(columns, prompt, responses)
+    names = [_existing(columns, name, "response") for name in responses or ["response"]]
+    return [TextColumns(prompt=prompt, response=name) for name in names]
 
 
-def _require(columns: Sequence[str], name: str, role: str) -> None:
-    if name not in columns:
-        have = ", ".join(map(repr, columns)) or "none"
-        raise UserError(f"there is no {role} column {name!r}; the input has {have} (see --{role}-column)")
+def _from_messages(columns: Collection[str], messages: str, judge: Judged | None) -> list[TextColumns]:
+    if judge is not None:
+        raise UserError(f"judge={judge!r} does not go with messages: the role of the last one decides")
+    return [TextColumns(messages=_existing(columns, messages, "messages"))]
+
+
+def _usual_responses(columns: Collection[str]) -> list[str]:
+    """The response columns with usual names."""
+    fitting = [names for names in _RESPONSES if set(names) <= set(columns)]
+    if len(fitting) > 1:
+        choices = " or ".join(",".join(names) for names in fitting)
+        raise UserError(f"more than one column could be the response: choose with --response-column {choices}")
+    return list(fitting[0]) if fitting else []
+
+
+def _only(columns: Collection[str], names: Sequence[str], flag: str) -> str | None:
+    """The one of the names that the table has."""
+    found = [name for name in names if name in columns]
+    if len(found) > 1:
+        raise UserError(f"the input has {' and '.join(map(repr, found))}: choose one with {flag}")
+    return found[0] if found else None
+
+
+def _names(columns: Collection[str], response: str | Sequence[str]) -> list[str]:
+    """The response columns that the user names."""
+    names = [response] if isinstance(response, str) else list(response)
+    if isinstance(response, str) and "," in response:
+        parts = [part.strip() for part in response.split(",")]
+        if response not in columns:
+            names = parts
+        elif set(parts) <= set(columns):
+            raise UserError(f"{response!r} is one column, and its parts are columns too: rename that column")
+    if not names or not all(names):
+        raise UserError(f"the response column {response!r} should be a name, or names with one comma between them")
+    if len(set(names)) < len(names):
+        raise UserError(f"the response column {response!r} names a column twice")
+    return names
+
+
+def _prompt_of(columns: Collection[str], prompt: str | None, responses: Sequence[str]) -> str | None:
+    """The prompt of responses; None if they are whole conversations."""
+    if prompt == "":
+        return None
+    implicit = bool(responses) and set(responses) <= _PREFERENCES and not set(_LIKELY_PROMPTS) & set(columns)
+    if prompt is None and "prompt" not in columns and implicit:
+        return None
+    return _prompt_column(columns, prompt or "prompt")
+
+
+def _prompt_column(columns: Collection[str], name: str) -> str:
+    return _existing(columns, name, "prompt", hint=", which is '' if the responses hold their prompts")
+
+
+def _existing(columns: Collection[str], name: str, role: str, hint: str = "") -> str:
+    if name in columns:
+        return name
+    have = ", ".join(map(repr, list(columns)[:_MOST_NAMES])) or "none"
+    more = f" and {len(columns) - _MOST_NAMES} more" if len(columns) > _MOST_NAMES else ""
+    raise UserError(f"there is no {role} column {name!r}; the input has {have}{more} (see --{role}-column{hint})")

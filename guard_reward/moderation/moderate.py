@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from guard_reward._version import __version__
 from guard_reward.errors import UserError
 from guard_reward.files import replacing
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
 from guard_reward.moderation.journal import Journal, Result
+from guard_reward.moderation.summary import Counts, Summary
 from guard_reward.moderation.tables import Additions, Field, Kind, Row, Table, open_table, table_writer
-from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict, describe_guard
+from guard_reward.verdict import Outcome, Unjudged, Verdict, describe_guard
 
 if TYPE_CHECKING:
     from guard_reward.verdict import Guard
@@ -52,48 +52,13 @@ _RAW = Field("raw", Kind.TEXT)  # only if the input has lines that are not rows:
 _DECIMALS = 6
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a moderation did.
-
-    Attributes:
-        judged: what was judged, in words.
-        rows: number of rows of the input and of the output.
-        judged_rows: rows that this run judged; `resumed_rows`: rows that interrupted runs had judged.
-        outcomes: rows per outcome; `severities`: rows per severity, of the rows with a verdict.
-        seconds: time that this run spent on judging; `rows_per_second`: its rate.
-        guard: the guard's description.
-    """
-
-    source: str
-    target: str
-    judged: str
-    rows: int
-    judged_rows: int
-    resumed_rows: int
-    outcomes: dict[str, int]
-    severities: dict[str, int]
-    seconds: float
-    rows_per_second: float | None
-    guard: dict[str, str]
-
-    @property
-    def failed_rows(self) -> int:
-        """Rows with text to judge and no verdict."""
-        return self.rows - sum(self.severities.values()) - self.outcomes.get(Outcome.EMPTY, 0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
 def moderate_file(
     source: str | Path,
     target: str | Path,
     *,
     guard: Guard | Callable[[], Guard],
     prompt_column: str | None = None,
-    response_column: str | None = None,
+    response_column: str | Sequence[str] | None = None,
     messages_column: str | None = None,
     judge: Judged | None = None,
     prefix: str = "guard_",
@@ -108,8 +73,10 @@ def moderate_file(
 
     Args:
         guard: the guard, or a function that loads it, called only after the files have been checked.
-        prompt_column: and `response_column`, `messages_column`, `judge`: what to judge; by default responses if
-            there is a column ``response``, else prompts, else ``messages`` (`guard_reward.moderation.columns`).
+        prompt_column: and `response_column`, `messages_column`, `judge`: what to judge; by default the columns with
+            usual names (`guard_reward.moderation.columns`). With several response columns, such as
+            ``["chosen", "rejected"]``, each is judged, and the added columns have its name too
+            (``guard_chosen_severity``).
         prefix: of the added columns' names; keeps them apart from the input's own.
         chunk_rows: rows that are judged and journalled together; a kill loses at most so many.
         overwrite: replace `target` if it exists.
@@ -124,7 +91,7 @@ def moderate_file(
     write = table_writer(Path(source), Path(target))
     table = open_table(Path(source))
     columns = _choose(table, prompt_column, response_column, messages_column, judge)
-    job = _Job(table, Path(target), write, columns, _fields(table, prefix), chunk_rows)
+    job = _Job(table, Path(target), write, columns, _fields(table, columns, prefix), chunk_rows)
     _check_target(job, overwrite)
     return _run(job, cast("Guard", guard) if hasattr(guard, "moderate") else guard(), restart, progress)
 
@@ -136,7 +103,7 @@ class _Job:
     table: Table
     target: Path
     write: Callable[[Path, Table, list[Field], Additions], None]
-    columns: TextColumns
+    columns: list[TextColumns]
     fields: list[Field]
     chunk_rows: int
 
@@ -144,12 +111,16 @@ class _Job:
     def journal_path(self) -> Path:
         return self.target.with_name(f"{self.target.name}.journal")
 
+    @property
+    def judged(self) -> str:
+        return ", ".join(columns.judged for columns in self.columns)
+
     def describe(self, guard: Mapping[str, str]) -> dict[str, str]:
         """What the journal of this job must have been written for."""
         return {
             "input": _sha256(self.table.path),
             **guard,
-            "judged": self.columns.judged,
+            "judged": self.judged,
             "chunk_rows": str(self.chunk_rows),
             "guard-reward": __version__,
         }
@@ -161,7 +132,7 @@ def _run(job: _Job, guard: Guard, restart: bool, progress: bool) -> Summary:
         resumed, start = journal.row_count, time.perf_counter()
         _judge_rows(table, job.columns, guard, journal, job.chunk_rows, progress)
         seconds = time.perf_counter() - start
-        counts = _Counts()
+        counts = Counts([columns.response or "" for columns in job.columns])
         with replacing(job.target) as path:
             job.write(path, table, job.fields, _with_raw(table, counts.counting(journal.results())))
         journal.remove()
@@ -169,12 +140,11 @@ def _run(job: _Job, guard: Guard, restart: bool, progress: bool) -> Summary:
     return Summary(
         source=str(table.path),
         target=str(job.target),
-        judged=job.columns.judged,
+        judged=job.judged,
         rows=table.row_count,
         judged_rows=judged,
         resumed_rows=resumed,
-        outcomes={outcome.value: counts.outcomes[outcome.value] for outcome in Outcome},
-        severities={severity.value: counts.severities[severity.value] for severity in Severity},
+        **counts.facts(),
         seconds=round(seconds, 3),
         rows_per_second=round(judged / seconds, 2) if judged and seconds else None,
         guard=facts,
@@ -182,21 +152,23 @@ def _run(job: _Job, guard: Guard, restart: bool, progress: bool) -> Summary:
 
 
 def _choose(
-    table: Table, prompt: str | None, response: str | None, messages: str | None, judge: Judged | None
-) -> TextColumns:
+    table: Table, prompt: str | None, response: str | Sequence[str] | None, messages: str | None, judge: Judged | None
+) -> list[TextColumns]:
     if not table.columns and not table.row_count:  # an empty JSON lines file: no columns, and no rows to miss them
-        return TextColumns(prompt=prompt or "prompt")
+        return [TextColumns(prompt=prompt or "prompt")]
     return choose_columns(table.columns, prompt=prompt, response=response, messages=messages, judge=judge)
 
 
-def _fields(table: Table, prefix: str) -> list[Field]:
+def _fields(table: Table, columns: list[TextColumns], prefix: str) -> list[Field]:
     """The columns to add under their final names."""
-    fields = [*RESULT_FIELDS, _RAW] if table.fault_count else RESULT_FIELDS
-    named = [field._replace(name=prefix + field.name) for field in fields]
-    taken = [field.name for field in named if field.name in table.columns]
+    prefixes = [f"{prefix}{judged.response}_" for judged in columns] if len(columns) > 1 else [prefix]
+    fields = [field._replace(name=start + field.name) for start in prefixes for field in RESULT_FIELDS]
+    if table.fault_count:
+        fields.append(_RAW._replace(name=prefix + _RAW.name))
+    taken = [field.name for field in fields if field.name in table.columns]
     if taken:
         raise UserError(f"the input has a column {taken[0]!r} already: choose another --prefix than {prefix!r}")
-    return named
+    return fields
 
 
 def _check_target(job: _Job, overwrite: bool) -> None:
@@ -217,7 +189,7 @@ def _sha256(path: Path) -> str:
 
 
 def _judge_rows(
-    table: Table, columns: TextColumns, guard: Guard, journal: Journal, chunk_rows: int, progress: bool
+    table: Table, columns: list[TextColumns], guard: Guard, journal: Journal, chunk_rows: int, progress: bool
 ) -> None:
     """Judge the rows that the journal does not have yet, chunk by chunk."""
     from tqdm import tqdm
@@ -232,17 +204,21 @@ def _judge_rows(
             bar.update(len(chunk))
 
 
-def _judge_chunk(chunk: list[Row], columns: TextColumns, guard: Guard) -> list[Result]:
+def _judge_chunk(chunk: list[Row], columns: list[TextColumns], guard: Guard) -> list[Result]:
+    """One result per row: the values of `RESULT_FIELDS` for each judged text, one text behind the other."""
     items = [
-        Unjudged(Outcome.GUARD_ERROR, reason=row.fault) if row.fault else columns.conversation(row.values)
+        Unjudged(Outcome.GUARD_ERROR, reason=row.fault) if row.fault else judged.conversation(row.values)
         for row in chunk
+        for judged in columns
     ]
-    conversations = [item for item in items if not isinstance(item, Unjudged)]
-    verdicts = guard.moderate(conversations) if conversations else []
+    # A conversation that stands in the chunk several times is judged once: chosen and rejected may be the same.
+    conversations = {repr(item): item for item in items if not isinstance(item, Unjudged)}
+    verdicts = guard.moderate(list(conversations.values())) if conversations else []
     if len(verdicts) != len(conversations):
         raise RuntimeError(f"the guard gave {len(verdicts)} verdicts for {len(conversations)} conversations")
-    remaining = iter(verdicts)
-    return [_result(item if isinstance(item, Unjudged) else next(remaining)) for item in items]
+    verdict_of = dict(zip(conversations, verdicts, strict=True))
+    values = iter(_result(item if isinstance(item, Unjudged) else verdict_of[repr(item)]) for item in items)
+    return [[value for result in islice(values, len(columns)) for value in result] for _ in chunk]
 
 
 def _result(verdict: Verdict | Unjudged) -> Result:
@@ -266,22 +242,6 @@ def _result(verdict: Verdict | Unjudged) -> Result:
 
 def _rounded(probability: float | None) -> float | None:
     return None if probability is None else round(float(probability), _DECIMALS)
-
-
-class _Counts:
-    """Counts outcomes and severities of the results that pass through."""
-
-    def __init__(self) -> None:
-        self.outcomes: Counter[str] = Counter()
-        self.severities: Counter[str] = Counter()
-
-    def counting(self, results: Iterator[Result]) -> Iterator[Result]:
-        for result in results:
-            outcome, severity, *_ = result
-            self.outcomes[outcome] += 1
-            if severity is not None:
-                self.severities[severity] += 1
-            yield result
 
 
 def _with_raw(table: Table, results: Iterator[Result]) -> Iterator[Result]:

@@ -99,6 +99,89 @@ def test_moderate_fails_where_no_row_could_be_judged(guards: Any, source: Path, 
     assert result.exit_code == 1
     assert (tmp_path / "out.jsonl").exists()  # the reasons are in it
     assert json.loads((tmp_path / "summary.json").read_text())["outcomes"]["no_verdict"] == 1
+    assert "1 of 1 rows could not be judged: see guard_reason\n  1: no_verdict: the script says mumble" in result.stderr
+
+
+@pytest.mark.parametrize("response", ['""', '"…"', "null"])
+def test_moderate_fails_where_no_row_had_a_text(guards: Any, source: Path, tmp_path: Path, response: str) -> None:
+    source.write_text(f'{{"prompt": "Q?", "response": {response}}}\n')
+    result = run("moderate", source, tmp_path / "out.jsonl", "--quiet")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "1: empty: column 'response'" in result.stderr
+    assert (tmp_path / "out.jsonl").exists()
+
+
+def test_moderate_has_nothing_to_say_about_a_file_without_rows(guards: Any, source: Path, tmp_path: Path) -> None:
+    source.write_text("")
+    result = run("moderate", source, tmp_path / "out.jsonl", "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_moderate_names_the_commonest_reasons_and_obeys_none_of_them(guards: Any, source: Path, tmp_path: Path) -> None:
+    texts = ["mumble"] * 4 + ["broken"] * 3 + ["oversize"] * 2 + [None] + ["fine"]
+    rows = [{"prompt": "Q?", "response": text} for text in texts]
+    rows += [{"prompt": "Q?", "response": [{"role": "\x1b[31m\nassistant"}]}] * 5
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run("moderate", source, tmp_path / "out.jsonl", "--quiet")
+    assert result.exit_code == 0
+    lines = result.stderr.splitlines()
+    assert lines[0] == "guard-reward: 15 of 16 rows could not be judged: see guard_reason"
+    assert lines[1].startswith("  5: guard_error: column 'response': message 0: 'role' should be one of")
+    assert lines[2:] == [
+        "  4: no_verdict: the script says mumble",
+        "  3: guard_error: the script says broken",
+        "  3: other reasons",
+    ]
+    assert "\x1b" not in result.stderr
+
+
+def test_moderate_judges_chosen_and_rejected(guards: Any, source: Path, tmp_path: Path) -> None:
+    source.write_text('{"prompt": "Q?", "chosen": "A.", "rejected": "bomb"}\n{"prompt": "Q?", "chosen": "mumble"}\n')
+    arguments = ("moderate", source, tmp_path / "out.jsonl", "--response-column", "chosen,rejected")
+    result = run(*arguments, "--json", tmp_path / "summary.json")
+    assert result.exit_code == 0, result.output
+    assert "2 of 4 responses could not be judged: see guard_chosen_reason, guard_rejected_reason" in result.stderr
+    assert "rejected" in result.stdout
+    facts = json.loads((tmp_path / "summary.json").read_text())
+    assert facts["columns"]["chosen"]["severities"] == {"Safe": 1, "Controversial": 0, "Unsafe": 0}
+    assert facts["columns"]["rejected"]["severities"] == {"Safe": 0, "Controversial": 0, "Unsafe": 1}
+    assert facts["reasons"] == {"no_verdict: the script says mumble": 1, "empty: column 'rejected' is missing": 1}
+
+
+@pytest.mark.parametrize("command", ["demo", "init", "moderate", "speed", "tiny"])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("a file/results.json", "is not a folder"), ("folder", "is a directory"), ("n" * 300, "File name too long")],
+)
+def test_a_json_file_that_cannot_be_written_is_refused_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, path: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a file").write_text("mine")
+    Path("folder").mkdir()
+    arguments = {"init": ["new"], "tiny": ["new"], "moderate": ["in.jsonl", "out.jsonl"]}.get(command, [])
+    result = run(command, *arguments, "--json", path, env={"COLUMNS": "1000"})
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a file", "folder"]
+
+
+@pytest.mark.parametrize(("path", "name"), [("in.jsonl", "IN"), ("./out.jsonl", "OUT")])
+def test_the_summary_does_not_replace_the_data(
+    guards: Any, source: Path, monkeypatch: pytest.MonkeyPatch, path: str, name: str
+) -> None:
+    monkeypatch.chdir(source.parent)
+    before = source.read_text()
+    result = run("moderate", "in.jsonl", "out.jsonl", "--json", path)
+    assert (result.exit_code, f"is {name}: write the summary to another file" in result.stderr) == (1, True)
+    assert source.read_text() == before
+    assert not guards
+
+
+def test_a_summary_of_a_file_whose_name_is_not_unicode(guards: Any, source: Path, tmp_path: Path) -> None:
+    odd = source.rename(tmp_path / b"caf\xe9.jsonl".decode(errors="surrogateescape"))
+    result = run("moderate", odd, tmp_path / "out.jsonl", "--json", tmp_path / "summary.json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "summary.json").read_text())["source"] == str(odd)
 
 
 def test_init_copies_recipes_and_configs_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -111,6 +111,22 @@ def test_the_journal_of_another_job_is_not_mixed_in(tmp_path: Path, many: Path, 
     assert (summary.resumed_rows, summary.judged_rows) == (0, 95)
 
 
+def test_another_choice_of_columns_is_not_mixed_in(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{index}?", "chosen": f"good {index}", "rejected": f"bomb {index}"} for index in range(30)]
+    source, target = write_jsonl(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    interrupt(source, target, calls=2)
+    for choice in ("chosen", "rejected", "rejected,chosen"):
+        with pytest.raises(UserError, match=r"judged was \"'chosen' as .* 'rejected' as .*--restart"):
+            moderate(source, target, response_column=choice, chunk_rows=10)
+    with pytest.raises(UserError, match="judged was"):
+        moderate(source, target, prompt_column="", chunk_rows=10)
+    guard = ScriptedGuard()
+    summary = moderate(source, target, response_column=["chosen", "rejected"], guard=guard, chunk_rows=10)
+    assert (summary.resumed_rows, summary.judged_rows, len(guard.asked)) == (20, 10, 20)
+    moderate(source, tmp_path / "unbroken.jsonl", chunk_rows=10)
+    assert target.read_bytes() == (tmp_path / "unbroken.jsonl").read_bytes()
+
+
 @pytest.mark.parametrize("damage", ["a line that is no JSON\n", '{"start": 99, "results": []}\n', "[]\n"])
 def test_a_damaged_journal_is_refused(tmp_path: Path, many: Path, damage: str) -> None:
     interrupt(many, tmp_path / "out.jsonl", calls=1)

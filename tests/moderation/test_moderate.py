@@ -51,8 +51,12 @@ def test_keeps_every_row_and_column_and_adds_the_verdict(tmp_path: Path) -> None
         ({"prompt": "Q?"}, "empty", "column 'response' is missing"),
         ({"prompt": None, "response": "A."}, "guard_error", "column 'prompt' is null"),
         ({"prompt": " ", "response": "A."}, "guard_error", "column 'prompt' is blank"),
-        ({"prompt": "Q?", "response": 7}, "guard_error", "column 'response' should be text, found int"),
-        ({"prompt": GOOD, "response": "A."}, "guard_error", "use the messages column"),
+        (
+            {"prompt": "Q?", "response": 7},
+            "guard_error",
+            "column 'response' should be text or a list of messages, found int",
+        ),
+        ({"prompt": GOOD[:1], "response": GOOD[1:]}, "scored", None),
         ({"prompt": "Q?", "response": "half a \ud83d pair"}, "guard_error", "not Unicode"),
         ({"prompt": "Q?", "response": "mumble"}, "no_verdict", "the script says mumble"),
         ({"prompt": "Q?", "response": "oversize"}, "too_long", "the script says oversize"),
@@ -102,6 +106,7 @@ def test_messages(tmp_path: Path, messages: Any, outcome: str, reason: str | Non
         (["messages"], {}, ["user", "assistant"]),
         (["prompt", "messages"], {}, ["user"]),  # prompt and response come before messages
         (["prompt", "messages"], {"messages_column": "messages"}, ["user", "assistant"]),
+        (["prompt", "completion"], {}, ["user", "assistant"]),
     ],
 )
 def test_what_is_judged(tmp_path: Path, columns: list[str], options: dict[str, Any], roles: list[str]) -> None:
