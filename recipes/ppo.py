@@ -29,11 +29,15 @@ def main() -> None:
     configs = launch.parse((launch.GuardRewardConfig, DataConfig, PPOConfig, ModelConfig), __doc__)
     guard, data, args, model = configs
     args.model_init_kwargs = launch.model_init_kwargs(model, args)
-    args.resume_from_checkpoint = launch.find_checkpoint(args, configs)
+    if launch.is_finished(args, configs):
+        return
+    checkpoint = launch.find_checkpoint(args, configs)
     train_dataset, eval_dataset = load_prompts(data, args)
     reward = launch.build_reward(
         guard, launch.read_policy(model, args), labelled="harmful" in train_dataset.column_names
     )
+    launch.check_guard(args, reward)
+    args.resume_from_checkpoint = checkpoint
     trainer = PPOTrainer(
         model=model.model_name_or_path,
         reward_funcs=reward,
@@ -44,7 +48,7 @@ def main() -> None:
         peft_config=get_peft_config(model),
     )
     launch.write_record(trainer, reward, configs)
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     trainer.save_state()
     if args.push_to_hub:

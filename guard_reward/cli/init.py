@@ -24,7 +24,8 @@ def init(
     """Copy the recipes and configs of this version into a folder, to start your own project.
 
     Writes recipes/grpo.py and recipes/ppo.py, one YAML file per experiment under configs/, and launch settings under
-    configs/accelerate/. Change them as you like. Without --force nothing is overwritten.
+    configs/accelerate/. Change them as you like. Without --force nothing is overwritten. Links are
+    never followed or replaced. Either all files are written or none.
 
     Examples:
 

@@ -4,4 +4,6 @@ from .parsing import parse as parse
 from .policy import model_init_kwargs as model_init_kwargs
 from .policy import read_policy as read_policy
 from .record import write_record as write_record
+from .resume import check_guard as check_guard
 from .resume import find_checkpoint as find_checkpoint
+from .resume import is_finished as is_finished

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import shlex
 import sys
 from collections import Counter
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard_reward._version import __version__
 from guard_reward.files import replacing
+from guard_reward.launch.redaction import redacted, redacted_command
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
@@ -31,10 +31,6 @@ __all__ = ["read_record", "recorded", "write_record"]
 
 _LIBRARIES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft", "datasets", "vllm")
 _FILE = "run_config.json"
-_HIDDEN = "HIDDEN"
-# Names of secrets; not eos_token, tokenizer_name or num_tokens.
-_SECRET = re.compile(r"(?<!eos_)(?<!bos_)(?<!pad_)token(?!s|iz)|secret|password|api_?key", re.IGNORECASE)
-_HUB_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 _HEADING = "## Guard used as the reward"
 
 
@@ -62,33 +58,55 @@ def write_record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[An
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record of the last launch in an output folder; empty if there is none that can be read."""
+    """The record of the last launch in an output folder, without secrets; empty if there is none that can be read."""
     try:
         found = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return _redacted_record(found) if isinstance(found, dict) else {}
+
+
+def _redacted_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without secrets, and so those of earlier launches in it: older versions hid fewer secrets."""
+    kept: dict[str, Any] = redacted(record)
+    launch = kept.get("launch")
+    if isinstance(launch, dict) and isinstance(command := launch.get("command"), str):
+        launch["command"] = _redacted_shell_command(command)
+    if isinstance(earlier := record.get("earlier"), list):
+        kept["earlier"] = [_redacted_record(entry) for entry in earlier if isinstance(entry, Mapping)]
+    return kept
+
+
+def _redacted_shell_command(command: str) -> str:
+    try:
+        return shlex.join(redacted_command(shlex.split(command)))
+    except ValueError:  # changed by hand: an unclosed quote
+        return " ".join(redacted_command(command.split()))
 
 
 def recorded(config: Any) -> dict[str, Any]:
     """A config's fields as JSON values, without secrets."""
     values = config.to_dict() if hasattr(config, "to_dict") else asdict(config)
-    return json.loads(json.dumps(_without_secrets(values), default=str))
+    kept: dict[str, Any] = redacted(json.loads(json.dumps(values, default=str)))
+    return kept
 
 
 def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -> dict[str, Any]:
     state = trainer.accelerator.state
     plugin = getattr(state, "deepspeed_plugin", None)
+    settings = {type(config).__name__: recorded(config) for config in configs}
     return {
-        "reward": reward.describe(),
-        "configs": {type(config).__name__: recorded(config) for config in configs},
+        "reward": redacted(reward.describe()),
+        "configs": settings,
         "prompts": {
-            name: {"rows": len(rows), "sources": dict(Counter(rows["source"]))}
+            name: {"rows": len(rows), "sources": redacted(dict(Counter(rows["source"])))}
             for name, rows in (("train", trainer.train_dataset), ("eval", trainer.eval_dataset))
             if rows is not None
         },
         "launch": {
-            "command": shlex.join(_without_tokens(sys.argv)),
+            "command": shlex.join(
+                redacted_command(sys.argv, options={name for fields in settings.values() for name in fields})
+            ),
             "distributed_type": state.distributed_type.value,
             "world_size": state.num_processes,
             "zero_stage": plugin.zero_stage if plugin else None,
@@ -97,60 +115,6 @@ def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -
         },
         "versions": {"guard-reward": __version__, "python": platform.python_version(), **_versions()},
     }
-
-
-def _is_secret(name: str) -> bool:
-    """Whether a setting with this name holds a secret.
-
-    >>> [_is_secret(name) for name in ("hub_token", "wandb-api-key", "eos_token", "tokenizer_name", "max_tokens")]
-    [True, True, False, False, False]
-    """
-    return bool(_SECRET.search(name.replace("-", "_")))
-
-
-def _without_secrets(value: Any) -> Any:
-    """`value` with the values of all secret keys hidden, at any depth."""
-    if isinstance(value, Mapping):
-        return {
-            key: _HIDDEN
-            if _is_secret(str(key)) and found is not None and not isinstance(found, bool)
-            else _without_secrets(found)
-            for key, found in value.items()
-        }
-    return [_without_secrets(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-
-def _without_tokens(arguments: Sequence[str]) -> list[str]:
-    """The command line without its secrets: behind an option or key that is called one, or a token by its looks.
-
-    >>> _without_tokens(["grpo.py", "--hub_token", "abc", "--seed", "1", "--model_init_kwargs", '{"token": "abc"}'])
-    ['grpo.py', '--hub_token', 'HIDDEN', '--seed', '1', '--model_init_kwargs', '{"token": "HIDDEN"}']
-    >>> _without_tokens(["grpo.py", "--dataset_name=https://me:hf_0123456789@host"])
-    ['grpo.py', '--dataset_name=https://me:HIDDEN@host']
-    """
-    kept: list[str] = []
-    is_hidden = False  # whether this argument is the value of a secret option
-    for argument in arguments:
-        if is_hidden:
-            kept.append(_HIDDEN)
-            is_hidden = False
-            continue
-        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-        if equals and _is_secret(option):
-            value = _HIDDEN
-        is_hidden = bool(option) and not equals and _is_secret(option)
-        kept.append(_HUB_TOKEN.sub(_HIDDEN, f"{option}{equals}{_hidden_in_json(value)}"))
-    return kept
-
-
-def _hidden_in_json(text: str) -> str:
-    """`text` itself unless it is a JSON mapping with a secret in it."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    hidden = _without_secrets(value)
-    return text if hidden == value else json.dumps(hidden, ensure_ascii=False)
 
 
 def _versions() -> dict[str, str]:

@@ -24,7 +24,7 @@ from tests.scripted_guard import ScriptedGuard
 class Trainer:
     """As much of TRL's trainer as a record is made of."""
 
-    def __init__(self, folder: Path, *, main: bool = True, resumed: str | None = None):
+    def __init__(self, folder: Path, *, main: bool = True, resumed: str | None = None, source: str = "x"):
         state = SimpleNamespace(
             distributed_type=SimpleNamespace(value="DEEPSPEED"),
             num_processes=2,
@@ -33,7 +33,7 @@ class Trainer:
         )
         self.accelerator = SimpleNamespace(state=state)
         self.args = SimpleNamespace(output_dir=str(folder), resume_from_checkpoint=resumed)
-        self.train_dataset = Dataset.from_dict({"prompt": ["a", "b", "c"], "source": ["x", "y", "x"]})
+        self.train_dataset = Dataset.from_dict({"prompt": ["a", "b", "c"], "source": [source, "y", source]})
         self.eval_dataset = None
         self.is_world_process_zero = lambda: main
 
@@ -123,6 +123,8 @@ def test_no_token_is_written(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "kept"),
     [
+        (["--use_token", "--wandb_api_key", "abc"], "--use_token --wandb_api_key HIDDEN"),
+        (["--some_token", "--learning_rate", "1"], "--some_token --learning_rate 1"),  # an option of a config
         (["--hub-token=abc"], "--hub-token=HIDDEN"),
         (["--wandb_api_key", "abc"], "--wandb_api_key HIDDEN"),
         (["--hub_token", "--abc"], "--hub_token HIDDEN"),  # a secret may look like an option
@@ -130,7 +132,7 @@ def test_no_token_is_written(folder: Path) -> None:
         (["--hub_token=", "--seed", "1"], "--hub_token=HIDDEN --seed 1"),
         (["--run_name=", "--seed=1"], "--run_name= --seed=1"),
         (["--model_init_kwargs", '{"auth": {"password": "abc"}}'], """'{"auth": {"password": "HIDDEN"}}'"""),
-        (["--dataset_name", "https://me:hf_abcDEF0123@host/x"], "https://me:HIDDEN@host/x"),
+        (["--dataset_name", "https://me:hf_abcDEF0123@host/x"], "https://HIDDEN@host/x"),
         (
             ["--eos_token", "<end>", "--scheme_kwargs", '{"unsafe":  -20}'],
             """'<end>' --scheme_kwargs '{"unsafe":  -20}'""",
@@ -152,6 +154,45 @@ def test_configs_without_their_secrets() -> None:
     entry = PromptSet("a.jsonl", where=where)
     kept = recorded(DataConfig(datasets=[entry]))["datasets"][0]["where"]
     assert kept == {**where, "api_key": "HIDDEN", "list": [{"my_secret": "HIDDEN"}]}
+
+
+URL = "https://me:hf_0123456789abcdef@host/x"
+
+
+def test_no_secret_in_a_value_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the command, the settings, the guard's name, the sources of prompts; in the record and in the model card."""
+    monkeypatch.setattr("sys.argv", ["grpo.py", "--vllm_server_base_url", URL, "--passwd", "hf_0123456789abcdef"])
+    guard = ScriptedGuard()
+    guard.describe = lambda: {"guard": URL, "revision": "script"}  # type: ignore[method-assign]
+    configs = (GuardRewardConfig(URL, scheme_kwargs={"urls": [URL]}), DataConfig(datasets=[PromptSet(URL)]))
+    write_record(Trainer(folder, source=URL), GuardReward(guard), configs)
+    for name in ("run_config.json", "README.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "hf_" not in text
+        assert text.count("https://HIDDEN@host/x") >= 2
+    assert read(folder)["reward"]["guard"] == "https://HIDDEN@host/x"
+
+
+def test_secrets_of_earlier_records_are_hidden(folder: Path) -> None:
+    """Older versions hid fewer secrets, also in the records that they kept."""
+    oldest = {"configs": {"A": {"url": URL}}, "launch": {"command": "grpo.py --passwd abc --run_name 'it''s'"}}
+    old = {
+        "configs": {"A": {"password": "abc"}},
+        "launch": {"command": "grpo.py 'x --passwd=abc --auth abc"},
+        "earlier": [oldest],
+    }
+    folder.mkdir()
+    (folder / "run_config.json").write_text(json.dumps(old))
+    write(Trainer(folder, resumed="run/checkpoint-1"))
+    first, second = read(folder)["earlier"]
+    assert first == {
+        "configs": {"A": {"url": "https://HIDDEN@host/x"}},
+        "launch": {"command": "grpo.py --passwd HIDDEN --run_name its"},
+    }
+    assert second == {
+        "configs": {"A": {"password": "HIDDEN"}},
+        "launch": {"command": "grpo.py 'x --passwd=HIDDEN --auth HIDDEN"},
+    }
 
 
 @pytest.mark.parametrize("before", ["", "{", "[]"])

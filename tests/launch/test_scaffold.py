@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,6 +65,103 @@ def test_nothing_is_overwritten_without_force(repository: Path, tmp_path: Path) 
     assert tree(tmp_path) == {"recipes/grpo.py": b"mine"}
     copy_files(tmp_path, force=True)
     assert tree(tmp_path) == tree(repository)
+
+
+def everything(folder: Path) -> dict[str, str | bytes | None]:
+    """All that is in a folder: where links lead, what files contain."""
+    return {
+        str(path.relative_to(folder)): str(path.readlink())
+        if path.is_symlink()
+        else path.read_bytes()
+        if path.is_file()
+        else None
+        for path in folder.rglob("*")
+    }
+
+
+def lay(target: Path, obstacle: str) -> Path:
+    """Put something in the way of one file; its place."""
+    kind, _, name = obstacle.partition(" ")
+    place = target / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    elsewhere = target.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("mine")
+    if kind == "file":
+        place.write_text("mine")
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to({"link": elsewhere / "file", "folder-link": elsewhere, "lost-link": elsewhere / "lost"}[kind])
+    return place
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(
+    ("obstacle", "fault"),
+    [
+        ("file recipes", "is not a folder"),
+        ("file configs/accelerate", "is not a folder"),
+        ("folder recipes/grpo.py", "is not a file"),
+        ("link recipes/grpo.py", "is a link"),
+        ("lost-link configs/grpo_tiny.yaml", "is a link"),
+        ("folder-link configs", "is a link"),
+        ("folder-link configs/accelerate", "is a link"),
+        ("lost-link recipes", "is a link"),
+    ],
+)
+def test_what_is_in_the_way_is_found_before_anything_is_written(
+    tmp_path: Path, obstacle: str, fault: str, force: bool
+) -> None:
+    place = lay(tmp_path / "project", obstacle)
+    before = everything(tmp_path)
+    with pytest.raises(UserError) as error:
+        copy_files(tmp_path / "project", force=force)
+    assert f"{place} {fault}" in str(error.value)
+    assert "nothing was written" in str(error.value)
+    assert everything(tmp_path) == before
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "project").write_text("mine")
+    for target in (tmp_path / "project", tmp_path / "project" / "inside"):
+        with pytest.raises(UserError, match="project is not a folder: nothing was written"):
+            copy_files(target, force=True)
+    assert everything(tmp_path) == {"project": b"mine"}
+
+
+def test_the_folder_itself_may_be_a_link(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    copy_files(tmp_path / "link")
+    assert tree(tmp_path / "real") == tree(repository)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_a_second_name_of_a_file_keeps_its_content(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "grpo.py").hardlink_to(mine)
+    copy_files(tmp_path, force=True)
+    assert mine.read_text() == "mine"
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    copied: list[str] = []
+
+    def copyfile(source: Path, target: Path, copy: Callable[..., object] = shutil.copyfile) -> None:
+        copied.append(str(target))
+        if len(copied) > 3:
+            raise OSError(28, "No space left on device")
+        copy(source, target)
+
+    monkeypatch.setattr("shutil.copyfile", copyfile)
+    with pytest.raises(OSError, match="No space left"):
+        copy_files(tmp_path / "new" / "project", force=True)
+    assert everything(tmp_path) == {}
 
 
 @pytest.fixture(scope="module")

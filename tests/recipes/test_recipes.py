@@ -116,9 +116,16 @@ def test_a_run_as_a_user_starts_it(
 
     with pytest.raises(SystemExit):
         run_here(name, *small, "--scheme", "hybrid")
-    assert f"{out} was made with scheme='guard_only', now scheme='hybrid'" in capsys.readouterr().err
-    run_here(name, *small)  # the same settings, another launch's loading of them: the same run
+    assert "made with other settings: scheme was 'guard_only', now 'hybrid'. Give" in capsys.readouterr().err
+    before = contents(out)
+    run_here(name, *small)  # the same settings, another launch's loading of them: the same run, which is finished
+    assert contents(out) == before
+    run_here(name, *small, "--max_steps", "2")
     assert read_json(out / "run_config.json")["launch"]["resumed_from"] == str(out / "checkpoint-1")
+
+
+def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
 # gspo_hybrid.yaml is the report's setting; here it is on the tiny world, as small as one process can have it.

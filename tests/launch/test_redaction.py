@@ -1,0 +1,178 @@
+"""What is hidden in settings, commands and texts, and what stays visible."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guard_reward.launch.redaction import HIDDEN, is_secret_name, redacted, redacted_command, redacted_text
+
+SECRET_NAMES = """
+    hub_token --hub-token HF_TOKEN token wandb_api_key --wandb-api-key WANDB_API_KEY apiKey APIKey api_keys apikey
+    secret client_secret clientSecret passwd password db_password pwd passphrase auth basic_auth Authorization
+    Proxy-Authorization X-Auth-Token credentials creds access_key AWS_ACCESS_KEY_ID aws_secret_access_key private_key
+    ssh_key cookie Set-Cookie access_token refresh_tokens bearer use_token
+"""
+OTHER_NAMES = """
+    max_new_tokens eos_token eos_token_ids pad_token_id bos_token token_budget num_tokens tokenizer tokenizer_name
+    token_type_ids cls_token special_tokens average_tokens_across_devices include_num_input_tokens_seen author authors
+    key keys sort_key keyboard key_column label_key monkey passing hub_private_repo max_completion_length secretary
+"""
+
+# None of these may be seen again, wherever it stands.
+SECRETS = [
+    "hf_0123456789abcdef",
+    "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH",
+    "ghp_0123456789abcdefghijklmnopqrstuvwxyz",
+    "gho_0123456789abcdefghij",
+    "github_pat_11ABCDEFG0_abcdefghijklmnop",
+    "glpat-abcdefghij0123456789",
+    "sk-abcdefghijklmnop0123",
+    "sk-proj-abcdEFGH0123ijkl",
+    "sk-ant-api03-abcdEFGH0123",
+    "AKIAIOSFODNN7EXAMPLE",
+    "xoxb-123456789012-abcdefghij",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+]
+TEXTS = [
+    ("http://u:pw@h:1/x", "http://HIDDEN@h:1/x"),
+    ("https://token@h/x", "https://HIDDEN@h/x"),
+    ("https://u:p@w/d@h/x", "https://HIDDEN@h/x"),
+    ("https://u:p/w@h/x", "https://HIDDEN@h/x"),
+    ("https://h:8000/a@b", "https://h:8000/a@b"),
+    ("a postgresql://u:pw@h/db, b", "a postgresql://HIDDEN@h/db, b"),
+    ("https://h/x?token=abc&rows=5", "https://h/x?token=HIDDEN&rows=5"),
+    ("Authorization: Bearer abc", "Authorization: HIDDEN"),
+    ("authorization=Basic dTpw", "authorization=HIDDEN"),
+    ("{'Authorization': 'Token abc'}", "{'Authorization': 'HIDDEN'}"),
+    ("Cookie: session=abc", "Cookie: HIDDEN"),
+    ("Bearer abc.def", "Bearer HIDDEN"),
+    ("Basic dTpw", "Basic HIDDEN"),
+    ("password=abc", "password=HIDDEN"),
+    ('{"api_key": "abc def", "seed": 1}', '{"api_key": "HIDDEN", "seed": 1}'),
+    ("grpo.py --passwd=abc", "grpo.py --passwd=HIDDEN"),
+    ("WANDB_API_KEY=abc", "WANDB_API_KEY=HIDDEN"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nabc=\n-----END RSA PRIVATE KEY-----", "HIDDEN"),
+]
+ORDINARY = [
+    "https://huggingface.co/datasets/x",
+    "http://h:8000/v1?rows=5",
+    "me@host.org",
+    "runs/hf_datasets",
+    "Qwen/Qwen3Guard-Gen-0.6B",
+    "Basic English",
+    "the bearer of news",
+    "eos_token=<|im_end|>",
+    "max_new_tokens: 128",
+    "guard_reward.tiny.oracle.oracle_helpfulness",
+    "6d5e3c1f0a9b8d7e6f5a4b3c2d1e0f9a8b7c6d5e",  # a commit
+    "ask-no-questions-2026-11-26",
+]
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES.split())
+def test_names_of_secrets(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES.split())
+def test_other_names(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+@pytest.mark.parametrize(("text", "kept"), TEXTS)
+def test_secrets_in_texts(text: str, kept: str) -> None:
+    assert redacted_text(text) == kept
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_texts_stay(text: str) -> None:
+    assert redacted_text(text) == text
+    assert redacted({"where": [text]}) == {"where": [text]}
+    assert redacted_command(["grpo.py", "--option", text, f"--other={text}"])[1:] == [
+        "--option",
+        text,
+        f"--other={text}",
+    ]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("around", ["{}", "a {} b", "'{}'", "x={},y", "https://h/{}", "https://u:{}@h/x", "a-{}"])
+def test_a_token_of_a_known_form_is_hidden_wherever_it_stands(secret: str, around: str) -> None:
+    text = around.format(secret)
+    nested = {"a": [{"b": (text, 1)}], text: None}
+    for kept in (
+        redacted_text(text),
+        json.dumps(redacted(nested)),
+        *redacted_command(["grpo.py", "--x", text]),
+        *redacted_command(["grpo.py", f"--x={text}"]),
+        *redacted_command(["grpo.py", "--x", json.dumps(nested)]),
+    ):
+        assert secret not in kept
+
+
+def test_everything_under_a_secret_name_is_hidden_but_whether_there_is_something() -> None:
+    settings = {
+        "headers": {"Authorization": "abc", "Accept": "text"},
+        "auth": {"user": "abc", "pins": [1, 2.5], "on": True, "off": None},
+        "token_budget": 4096,
+        "eos_token_ids": [1, 2],
+    }
+    assert redacted(settings) == {
+        "headers": {"Authorization": HIDDEN, "Accept": "text"},
+        "auth": {"user": HIDDEN, "pins": [HIDDEN, HIDDEN], "on": True, "off": None},
+        "token_budget": 4096,
+        "eos_token_ids": [1, 2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ("--use_token --wandb_api_key abc", "--use_token --wandb_api_key HIDDEN"),
+        ("--use_token --seed 1 --wandb_api_key abc", "--use_token --seed 1 --wandb_api_key HIDDEN"),
+        ("--wandb_api_key=abc --seed 1", "--wandb_api_key=HIDDEN --seed 1"),
+        ("--hub_token --abc --seed 1", "--hub_token HIDDEN --seed 1"),
+        ("--api_keys abc abcd --seed 1", "--api_keys HIDDEN HIDDEN --seed 1"),
+        ("--passwd abc --auth abc --credentials abc", "--passwd HIDDEN --auth HIDDEN --credentials HIDDEN"),
+        ("--access_key abc --private-key abc", "--access_key HIDDEN --private-key HIDDEN"),
+        ("-token abc", "-token HIDDEN"),
+        ("--beta -0.5 --max_new_tokens 8", "--beta -0.5 --max_new_tokens 8"),
+        ("password=abc", "password=HIDDEN"),
+        ("--hub_token", "--hub_token"),
+    ],
+)
+def test_commands(words: str, kept: str) -> None:
+    assert redacted_command(words.split(), options={"seed", "hub_token"}) == kept.split()
+
+
+def test_a_key_that_looks_like_an_option() -> None:
+    key = "-----BEGIN PRIVATE KEY-----\nabc=\n-----END PRIVATE KEY-----"
+    assert "abc" not in "".join(redacted_command(["grpo.py", "--key_file", key]))
+
+
+PIECES = [*SECRETS, *(text for text, _ in TEXTS), *ORDINARY, HIDDEN, " ", "=", ":", '"', "//", "@", "Bearer ", "--"]
+
+
+@given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=8)), max_size=6).map("".join))
+def test_hiding_twice_is_hiding_once(text: str) -> None:
+    once = redacted_text(text)
+    assert redacted_text(once) == once
+
+
+@given(
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.sampled_from(["a", *SECRETS])),
+        lambda inner: st.one_of(
+            st.lists(inner), st.dictionaries(st.sampled_from(["a", "seed", "api_key", "auth"]), inner)
+        ),
+        max_leaves=12,
+    )
+)
+def test_at_any_depth(value: Any) -> None:
+    text = json.dumps(redacted(value))
+    assert not any(secret in text for secret in SECRETS)
