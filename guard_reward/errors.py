@@ -74,12 +74,21 @@ def _message(error: ModuleNotFoundError | OSError) -> str | None:
 
 
 def one_line(text: object) -> str:
-    """An error or text on one line: every run of white space becomes one space.
+    """An error or text on one line: every run of white space becomes one space, and what is invisible its escape.
+
+    Messages quote files, which may hold the control codes of a terminal.
 
     >>> one_line(ValueError("no such\\n  column"))
     'no such column'
+    >>> print(one_line("\\x1b[2J"))
+    \\x1b[2J
     """
-    return " ".join(str(text).split())
+    line = " ".join(str(text).split())
+    return line if line.isprintable() else "".join(map(_printable, line))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 def first_paragraph(error: BaseException) -> str:

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["check_writable", "replacing", "without_link"]
+
+_NAME_KEPT = 40  # characters of the file's name in the temporary file's, which must not become too long
+
+
+def without_link(path: Path) -> Path:
+    """The path that a symbolic link leads to; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a path next to `target` to write to; on leaving without an error it replaces `target` in one step.
 
-    The temporary file has a fixed name, so the next process overwrites what a killed one left.
+    If `target` is a link, the file that it leads to is replaced. The temporary file is a new one with a random name:
+    no file of the user's is overwritten, and no link followed. A killed process leaves it behind.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
     """
+    target = without_link(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
+    part = target.with_name(f"{target.name[:_NAME_KEPT]}.{secrets.token_hex(8)}.part")
+    # O_EXCL: fails if there is a file or a link of that name.
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield part
         with part.open("rb") as file:
@@ -25,3 +40,20 @@ def replacing(target: Path) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+class _NotNow(Exception):
+    """Leaves `replacing` before it replaces anything."""
+
+
+def check_writable(target: Path) -> None:
+    """Make the folder of `target` and, for a moment, the temporary file of `replacing`; `target` stays as it is.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    try:
+        with replacing(target):
+            raise _NotNow
+    except _NotNow:
+        pass

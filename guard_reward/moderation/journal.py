@@ -2,13 +2,15 @@
 
 A journal is a file of JSON lines next to the output. The first line describes the job (input, guard, options); every
 other line is one finished chunk of results. A line counts if it ends in a newline and is on the disk, so a kill loses
-at most the current chunk.
+at most the current chunk. A file of that name that does not begin as a journal is somebody else's: it is never changed.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
@@ -21,6 +23,7 @@ Result = list[Any]
 """The values of the added columns for one row."""
 
 _VERSION = 1
+_BEGINNING = b'{"journal": '
 # What journals of version 0.1 do not say.
 _NOT_IN_OLD_JOURNALS = {"spec": "qwen3guard"}
 
@@ -30,20 +33,23 @@ class Journal:
 
     Attributes:
         row_count: number of finished rows, counted from the first row.
+        is_new: no run had begun this journal.
     """
 
     def __init__(self, path: Path, job: Mapping[str, str], *, restart: bool = False):
         """Open the journal of `job`, or create it.
 
         Raises:
-            UserError: the journal belongs to another job, is damaged, or is being written by another process.
+            UserError: the journal belongs to another job, is damaged, or is being written by another process; or the
+                file at `path` is not a journal.
+            OSError: the file cannot be opened or written.
         """
         self.path = path
         self.row_count = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = path.open("a+b")
+        self._file = _open_locked(path)
         try:
-            _lock(self._file, path)
+            self.is_new = self._check_beginning()
             if restart:
                 self._file.truncate(0)
             self._recover(dict(job))
@@ -63,11 +69,11 @@ class Journal:
         self.row_count += len(results)
 
     def results(self) -> Iterator[Result]:
-        """All finished rows' results, in order."""
-        with self.path.open("rb") as file:
-            next(file)
-            for line in file:
-                yield from json.loads(line)["results"]
+        """All finished rows' results, in order. Do not append before the last one."""
+        self._file.seek(0)
+        next(self._file)
+        for line in self._file:
+            yield from json.loads(line)["results"]
 
     def remove(self) -> None:
         """Delete the journal of a finished job."""
@@ -77,6 +83,14 @@ class Journal:
         self._file.write(json.dumps(record).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+    def _check_beginning(self) -> bool:
+        """Whether the file is empty; a file with anything but (the begin of) a journal in it is refused."""
+        self._file.seek(0)
+        found = self._file.read(len(_BEGINNING))
+        if not _BEGINNING.startswith(found):
+            raise _not_a_journal(self.path, "its content is something else")
+        return not found
 
     def _recover(self, job: dict[str, str]) -> None:
         """Check the header, count the finished rows, and remove a last line that a kill left unfinished."""
@@ -88,7 +102,7 @@ class Journal:
             record = self._parse(line, number)
             if number == 0:
                 self._check_job(record.get("job", {}), job)
-            elif record.get("start") != self.row_count or not isinstance(record.get("results"), list):
+            elif record.get("start") != self.row_count or not _is_results(record.get("results")):
                 raise self._damaged(number)
             else:
                 self.row_count += len(record["results"])
@@ -101,7 +115,7 @@ class Journal:
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._damaged(number) from error
         if not isinstance(record, dict) or (number == 0 and record.get("journal") != _VERSION):
             raise self._damaged(number)
@@ -110,7 +124,9 @@ class Journal:
     def _damaged(self, number: int) -> UserError:
         return UserError(f"journal '{self.path}' is damaged in line {number + 1}: use --restart to start over")
 
-    def _check_job(self, found: dict[str, str], job: dict[str, str]) -> None:
+    def _check_job(self, found: Any, job: dict[str, str]) -> None:
+        if not isinstance(found, dict):
+            raise self._damaged(0)
         found = {**{key: value for key, value in _NOT_IN_OLD_JOURNALS.items() if key in job}, **found}
         changed = [
             f"{key} was {found.get(key)!r}, now {job.get(key)!r}"
@@ -122,6 +138,52 @@ class Journal:
                 f"'{self.path}' is the journal of another unfinished run ({'; '.join(changed)}); "
                 "finish that run, write to another output, or use --restart to discard its work"
             )
+
+
+def _is_results(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(result, list) for result in value)
+
+
+def _not_a_journal(path: Path, why: str) -> UserError:
+    return UserError(f"'{path}' is not a journal of guard-reward: {why}; move it away, or choose another output")
+
+
+def _open_locked(path: Path) -> IO[bytes]:
+    """The journal at `path`, created if there is none, and locked until it is closed."""
+    while True:
+        file = _open_regular(path)
+        try:
+            _lock(file, path)
+            if _is_still_at(path, file):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # the run that had locked it has finished and deleted it
+
+
+def _open_regular(path: Path) -> IO[bytes]:
+    """Open the file to read and append, without following a link: whatever a link leads to is no journal of ours."""
+    # O_NONBLOCK: opening a pipe must not wait for its other end. Windows has neither flag.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _not_a_journal(path, "it is a link") from error
+        raise
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
+        return os.fdopen(descriptor, "a+b")
+    os.close(descriptor)
+    raise _not_a_journal(path, "it has a second name" if stat.S_ISREG(status.st_mode) else "it is no regular file")
+
+
+def _is_still_at(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(file: IO[bytes], path: Path) -> None:

@@ -6,6 +6,7 @@
 Nothing is lost: all rows and columns are kept, in order and unchanged, and a row that could not be judged says why.
 Rows are judged in chunks, and finished chunks are journalled next to the output (`guard_reward.moderation.journal`):
 the same job, run again after a kill, resumes and writes the same bytes. The output appears at the end, in one step.
+Before anything is judged, the output is rehearsed: the rows are written to nowhere, and a file to its folder.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from guard_reward._version import __version__
-from guard_reward.errors import UserError
-from guard_reward.files import replacing
+from guard_reward.errors import UserError, first_paragraph
+from guard_reward.files import check_writable, replacing, without_link
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
 from guard_reward.moderation.journal import Journal, Result
 from guard_reward.moderation.summary import Counts, Summary
-from guard_reward.moderation.tables import Additions, Field, Kind, Row, Table, open_table, table_writer
+from guard_reward.moderation.tables import Field, Kind, Row, Table, TableWriter, open_table, rehearse, table_writer
 from guard_reward.verdict import Outcome, Unjudged, Verdict, describe_guard
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def moderate_file(
     """Judge every row of `source` and write the rows with their verdicts to `target`.
 
     Formats go by suffix (`guard_reward.moderation.tables`); `target` has the format of `source` or is ``.jsonl``.
+    If `target` is a symbolic link, the file that it leads to is written.
 
     Args:
         guard: the guard, or a function that loads it, called only after the files have been checked.
@@ -91,8 +93,10 @@ def moderate_file(
     write = table_writer(Path(source), Path(target))
     table = open_table(Path(source))
     columns = _choose(table, prompt_column, response_column, messages_column, judge)
-    job = _Job(table, Path(target), write, columns, _fields(table, columns, prefix), chunk_rows)
-    _check_target(job, overwrite)
+    fields = _fields(table, columns, prefix)
+    job = _Job(table, without_link(Path(target)), write, columns, fields, chunk_rows, overwrite)
+    _check_target(job)
+    rehearse(job.write, table, job.fields)
     return _run(job, cast("Guard", guard) if hasattr(guard, "moderate") else guard(), restart, progress)
 
 
@@ -102,10 +106,11 @@ class _Job:
 
     table: Table
     target: Path
-    write: Callable[[Path, Table, list[Field], Additions], None]
+    write: TableWriter
     columns: list[TextColumns]
     fields: list[Field]
     chunk_rows: int
+    overwrite: bool
 
     @property
     def journal_path(self) -> Path:
@@ -115,10 +120,10 @@ class _Job:
     def judged(self) -> str:
         return ", ".join(columns.judged for columns in self.columns)
 
-    def describe(self, guard: Mapping[str, str]) -> dict[str, str]:
+    def describe(self, guard: Mapping[str, str], input_hash: str) -> dict[str, str]:
         """What the journal of this job must have been written for."""
         return {
-            "input": _sha256(self.table.path),
+            "input": input_hash,
             **guard,
             "judged": self.judged,
             "chunk_rows": str(self.chunk_rows),
@@ -128,10 +133,19 @@ class _Job:
 
 def _run(job: _Job, guard: Guard, restart: bool, progress: bool) -> Summary:
     facts, table = describe_guard(guard), job.table
-    with Journal(job.journal_path, job.describe(facts), restart=restart) as journal:
+    input_hash = _sha256(table.path)
+    with Journal(job.journal_path, job.describe(facts, input_hash), restart=restart) as journal:
+        if journal.is_new and job.target.exists() and not job.overwrite:  # another run has finished since the check
+            journal.remove()
+            raise _exists(job.target)
         resumed, start = journal.row_count, time.perf_counter()
         _judge_rows(table, job.columns, guard, journal, job.chunk_rows, progress)
         seconds = time.perf_counter() - start
+        if _sha256(table.path) != input_hash:
+            raise UserError(
+                f"'{table.path}' was changed while its rows were judged: put the old file back and give the same "
+                "command again, or use --restart to judge the new one"
+            )
         counts = Counts([columns.response or "" for columns in job.columns])
         with replacing(job.target) as path:
             job.write(path, table, job.fields, _with_raw(table, counts.counting(journal.results())))
@@ -161,6 +175,8 @@ def _choose(
 
 def _fields(table: Table, columns: list[TextColumns], prefix: str) -> list[Field]:
     """The columns to add under their final names."""
+    if not prefix.isprintable():  # a command line that is not UTF-8 comes as halves of surrogate pairs
+        raise UserError(f"prefix should be a text that can be printed, found {prefix!r}")
     prefixes = [f"{prefix}{judged.response}_" for judged in columns] if len(columns) > 1 else [prefix]
     fields = [field._replace(name=start + field.name) for start in prefixes for field in RESULT_FIELDS]
     if table.fault_count:
@@ -171,16 +187,29 @@ def _fields(table: Table, columns: list[TextColumns], prefix: str) -> list[Field
     return fields
 
 
-def _check_target(job: _Job, overwrite: bool) -> None:
-    target = job.target
+def _check_target(job: _Job) -> None:
+    try:
+        _check_place(job.target, job)
+        check_writable(job.target)
+    except OSError as error:
+        raise UserError(f"output '{job.target}' cannot be written: {first_paragraph(error)}") from error
+
+
+def _check_place(target: Path, job: _Job) -> None:
+    has_journal = job.journal_path.exists()
     if target.is_dir():
         raise UserError(f"output '{target}' is a folder: name a file in it")
-    if not target.exists():
-        return
-    if target.samefile(job.table.path):
-        raise UserError(f"'{target}' is both input and output: write to another file")
-    if not overwrite and not job.journal_path.exists():
-        raise UserError(f"output '{target}' exists: use --overwrite to replace it")
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise UserError(f"output '{target}' is no regular file: name another one")
+    if target.exists():
+        if target.samefile(job.table.path):
+            raise UserError(f"'{target}' is both input and output: write to another file")
+        if not job.overwrite and not has_journal:
+            raise _exists(target)
+
+
+def _exists(target: Path) -> UserError:
+    return UserError(f"output '{target}' exists: use --overwrite to replace it")
 
 
 def _sha256(path: Path) -> str:
@@ -248,4 +277,5 @@ def _with_raw(table: Table, results: Iterator[Result]) -> Iterator[Result]:
     """The results, followed by the text of faulty lines if the input has any."""
     if not table.fault_count:
         return results
-    return ([*result, row.raw or None] for row, result in zip(table.rows(), results, strict=True))
+    raws = ((row.raw or None) if row.fault else None for row in table.rows())
+    return ([*result, raw] for raw, result in zip(raws, results, strict=True))

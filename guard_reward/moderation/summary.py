@@ -127,6 +127,6 @@ class Counts:
 def _named(outcomes: Counter[str], severities: Counter[str]) -> dict[str, dict[str, int]]:
     """Counts under all names, in their order."""
     return {
-        "outcomes": {outcome.value: outcomes[outcome.value] for outcome in Outcome},
+        "outcomes": {outcome.value: outcomes[outcome.value] for outcome in Outcome if outcome is not Outcome.INJECTION},
         "severities": {severity.value: severities[severity.value] for severity in Severity},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,10 +19,10 @@ class Row(NamedTuple):
     Attributes:
         values: by column, without the keys that a JSON object does not have.
         fault: why the row could not be read; empty for a good row.
-        raw: the text of a faulty row, so that it is not lost; empty for a good row.
+        raw: the row's text in the file, for every row of JSON lines and for faulty rows of CSV; else empty.
     """
 
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     fault: str = ""
     raw: str = ""
 

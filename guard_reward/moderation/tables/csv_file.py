@@ -18,7 +18,11 @@ _LONGEST_CELL = 2**31 - 1  # characters; the module's own limit of 131,072 is le
 
 
 class CsvTable:
-    """Comma separated, quoted with ``"``, UTF-8; a row with more or fewer cells than the header is faulty."""
+    """Comma separated, quoted with ``"``, UTF-8; a row with more or fewer cells than the header is faulty.
+
+    A file with a quote that is never closed, or closed in the middle of a cell, is refused: nobody knows where its
+    rows begin.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -35,7 +39,7 @@ class CsvTable:
         except UnicodeDecodeError as error:
             raise UserError(f"'{path}' is not UTF-8 ({error}): save it as UTF-8") from error
         except csv.Error as error:
-            raise UserError(f"'{path}' is not CSV: {error}") from error
+            raise UserError(f"'{path}' is not CSV ({error}): is a quote not closed or not doubled?") from error
 
     def rows(self) -> Iterator[Row]:
         """All rows, in the file's order."""
@@ -52,13 +56,13 @@ class CsvTable:
         """The file's lines as lists of cells, header first, without blank lines."""
         csv.field_size_limit(_LONGEST_CELL)
         with self.path.open(encoding="utf-8-sig", newline="") as file:
-            yield from filter(None, csv.reader(file))
+            yield from filter(None, csv.reader(file, strict=True))
 
 
 def _raw(cells: list[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    csv.writer(text).writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def write_csv(path: Path, table: Table, fields: list[Field], additions: Additions) -> None:

@@ -1,7 +1,7 @@
 """JSON lines.
 
-Python's json keeps what readers with a schema would change: keys that only some rows have, large integers, columns of
-mixed type.
+Rows are copied as text, with the added fields behind their own. So nothing of a row can change: not a number with more
+digits than a float has, not a key that occurs twice, not an escape.
 """
 
 from __future__ import annotations
@@ -16,6 +16,12 @@ from guard_reward.errors import UserError
 from guard_reward.moderation.tables.base import Additions, Field, Row, Table
 
 __all__ = ["JsonLinesTable", "to_json", "write_jsonl"]
+
+# Python reads a few hundred levels, depending on how deep the caller's own stack is. A fixed limit that is well below
+# gives each row the same fate whoever reads it.
+_DEEPEST = 200
+
+_BOM = b"\xef\xbb\xbf"
 
 
 class JsonLinesTable:
@@ -40,17 +46,37 @@ class JsonLinesTable:
         """All rows, in the file's order."""
         with self.path.open("rb") as file:  # in bytes: text mode would also split at a carriage return
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _parse(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, number)
+                text = line.removeprefix(_BOM) if number == 1 else line
+                if text.strip():
+                    yield _parse(text, number)
 
 
 def _parse(line: bytes, number: int) -> Row:
+    text = line.decode(errors="backslashreplace").strip(" \t\r\n")
     try:
         value = json.loads(line.decode())
-        fault = "" if isinstance(value, dict) else f"line {number} is not a JSON object: it is {type(value).__name__}"
+        fault = "" if isinstance(value, dict) else f"it is {type(value).__name__}"
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        fault = f"line {number} is not a JSON object: {error}"
-    return Row({}, fault, line.decode(errors="backslashreplace").rstrip("\r\n")) if fault else Row(value)
+        value, fault = {}, str(error)
+    if fault:
+        return Row({}, f"line {number} is not a JSON object: {fault}", text)
+    if line.count(b"[") + line.count(b"{") > _DEEPEST and _is_too_deep(value):
+        return Row({}, f"line {number} has more than {_DEEPEST} levels of lists and objects", text)
+    return Row(value, raw=text)
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def to_json(value: Any) -> str:
@@ -59,12 +85,8 @@ def to_json(value: Any) -> str:
 
 
 def _as_text(value: Any) -> str:
-    """Times in ISO 8601, bytes in base64, everything else as ``str``."""
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return str(value)
+    """Bytes in base64, everything else as ``str``."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def write_jsonl(path: Path, table: Table, fields: list[Field], additions: Additions) -> None:
@@ -73,4 +95,12 @@ def write_jsonl(path: Path, table: Table, fields: list[Field], additions: Additi
     # backslashreplace: half a surrogate pair has no UTF-8, but its \uXXXX escape is JSON for the same value.
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         for row, added in zip(table.rows(), additions, strict=True):
-            file.write(to_json({**row.values, **dict(zip(names, added, strict=True))}) + "\n")
+            file.write(_line(row, dict(zip(names, added, strict=True))) + "\n")
+
+
+def _line(row: Row, added: dict[str, Any]) -> str:
+    """A row as JSON with more keys at its end; JSON text stays as it is."""
+    if not row.values:
+        return to_json(added)
+    own = to_json(dict(row.values)) if not row.raw else row.raw
+    return f"{own.removesuffix('}')}, {to_json(added).removeprefix('{')}"
