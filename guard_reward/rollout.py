@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard_reward import thinking as tags
-from guard_reward.conversation import Message, Turns, normalize, split_message, turn_text
+from guard_reward.conversation import Message, Turns, normalize, turn_text
+from guard_reward.messages import MessageParts, as_messages, split_message
+from guard_reward.skeleton import INVISIBLE_LETTERS
 from guard_reward.thinking import split_thinking
 from guard_reward.verdict import Outcome
 
@@ -30,7 +32,8 @@ class Rollout:
         thinking: the policy's reasoning; None if it wrote none, or only blanks.
         answer: what a user would see: everything else that the policy wrote.
         truncated: whether generation stopped for length; None if that is unknown.
-        outcome: ``Outcome.EMPTY`` if the answer has no letter and no digit; None if a guard must decide.
+        outcome: ``Outcome.EMPTY`` if the policy wrote no letter and no digit, in text or in the arguments of a call;
+            None if a guard must decide.
     """
 
     messages: tuple[Message, ...]
@@ -48,11 +51,12 @@ class Rollout:
         completion_ids: Sequence[int] | None = None,
         eos_token_ids: Collection[int] | None = None,
         thinking_prefilled: bool | None = None,
+        thinking_parsed: bool | None = None,
     ) -> Rollout:
         """Read one row of a TRL batch.
 
         Args:
-            prompt: a plain string (one user turn), or chat messages.
+            prompt: a plain string (one user turn), or chat messages in a shape that `guard_reward.messages` knows.
             completion: a plain string, or the messages that the policy added: several if it called tools. All of
                 them, with tool calls and results, are the answer, because all of them reach the user.
             completion_ids: the completion's token ids.
@@ -60,7 +64,11 @@ class Rollout:
             thinking_prefilled: whether the policy's chat template already wrote the opening ``<think>``, so that the
                 completion begins inside the thinking. None: only if a string prompt ends in ``<think>``, or a last
                 assistant message opens it. It is never guessed from the completion, which could hide text from the
-                guard that way.
+                guard that way. Of several messages it holds for the first one.
+            thinking_parsed: whether the trainer has moved the thinking out of the messages' content, as TRL does if the
+                policy's tokenizer has a response template: then all content is the answer. None: unknown; then a
+                message counts as parsed if it has a reasoning field, and pre-filled content without ``</think>`` is the
+                answer.
 
         Raises:
             ValueError: messages that cannot be read as text; names the message and the fault.
@@ -70,16 +78,20 @@ class Rollout:
         """
         if thinking_prefilled is None:
             thinking_prefilled = isinstance(prompt, str) and tags.ends_open(prompt)
-        conversation, prefix = _split_prefix(_checked(prompt, "prompt"))
+        conversation, prefix = _split_prefix(_text_or_messages(prompt, "prompt"))
         begun, begun_answer = split_thinking(prefix)
         is_open = begun is not None and tags.CLOSE not in prefix
-        thinking, text = _split_completion(_checked(completion, "completion"), prefilled=thinking_prefilled or is_open)
+        response = _read_completion(
+            _text_or_messages(completion, "completion", default_role="assistant"),
+            begins_inside=thinking_prefilled or is_open,
+            is_parsed=thinking_parsed,
+        )
         return cls(
             messages=tuple(normalize(conversation)),
-            thinking="\n".join(part for part in (begun, thinking) if part and part.strip()) or None,
-            answer=begun_answer + text,
+            thinking="\n".join(part for part in (begun, response.thinking) if part and part.strip()) or None,
+            answer=begun_answer + response.text,
             truncated=is_truncated(completion_ids, eos_token_ids),
-            outcome=None if has_content(text) else Outcome.EMPTY,
+            outcome=None if has_content(response.written) else Outcome.EMPTY,
         )
 
     def answer_conversation(self) -> Turns:
@@ -105,60 +117,78 @@ def has_content(text: str) -> bool:
 
     Guards call blank and symbol-only texts Safe, so a policy could collect the reward by saying nothing.
 
-    >>> has_content("…!?"), has_content("不")
-    (False, True)
+    >>> has_content("…!?"), has_content("不"), has_content("\u3164")  # the last one is a letter that shows nothing
+    (False, True, False)
     """
-    return any(character.isalnum() for character in text)
+    return any(character.isalnum() and character not in INVISIBLE_LETTERS for character in text)
 
 
 def is_truncated(completion_ids: Sequence[int] | None, eos_token_ids: Collection[int] | None) -> bool | None:
     """Whether generation stopped before an end token; None if ids or end tokens are not known.
 
+    Both may be lists, arrays or tensors.
+
     >>> is_truncated([5, 6, 2], eos_token_ids=[2]), is_truncated([5, 6], eos_token_ids=None)
     (False, None)
     """
-    if not completion_ids or not eos_token_ids:
+    if completion_ids is None or eos_token_ids is None or not len(completion_ids) or not len(eos_token_ids):
         return None
-    return completion_ids[-1] not in eos_token_ids
+    return int(completion_ids[-1]) not in {int(end) for end in eos_token_ids}
 
 
-def _checked(messages: str | Sequence[Mapping[str, Any]], name: str) -> str | Sequence[Mapping[str, Any]]:
-    """`messages`, checked: a dataset's column may hold anything."""
-    if isinstance(messages, str):
-        return messages
-    if not isinstance(messages, Sequence):
-        raise ValueError(f"the {name} should be text or a list of messages, found {type(messages).__name__}")
-    for index, message in enumerate(messages):
-        if not isinstance(message, Mapping):
-            raise ValueError(f"{name} message {index}: should be a mapping, found {type(message).__name__}")
-    return messages
+def _text_or_messages(value: Any, name: str, *, default_role: str | None = None) -> str | list[Mapping[str, Any]]:
+    return value if isinstance(value, str) else as_messages(value, name, default_role=default_role)
 
 
-def _split_prefix(prompt: str | Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
+def _split_prefix(prompt: str | list[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
     """The conversation to answer, and the beginning of the answer if the prompt has one.
 
     A prompt whose last message is the assistant's is continued by the policy: users see both as one response.
     """
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}], ""
-    if len(prompt) > 1 and prompt[-1].get("role") == "assistant" and not prompt[-1].get("tool_calls"):
-        return prompt[:-1], turn_text(prompt[-1], len(prompt) - 1)
+    last = len(prompt) - 1
+    if last > 0 and prompt[last]["role"] == "assistant" and not split_message(prompt[last], last).rest:
+        return prompt[:last], turn_text(prompt[last], last)
     return prompt, ""
 
 
-def _split_completion(completion: str | Sequence[Mapping[str, Any]], *, prefilled: bool) -> tuple[str | None, str]:
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """A completion: its thinking, its other text, and what of that the policy itself wrote."""
+
+    thinking: str | None
+    text: str
+    written: str
+
+
+def _read_completion(
+    completion: str | list[Mapping[str, Any]], *, begins_inside: bool, is_parsed: bool | None
+) -> _Response:
     """All thinking of the completion (None if there is none) and all its other text, each joined by line breaks."""
     if isinstance(completion, str):
-        return split_thinking(completion, prefilled=prefilled)
+        inline, text = split_thinking(completion, prefilled=begins_inside)
+        return _Response(inline, text, text)
     thinking: list[str] = []
     texts: list[str] = []
+    written: list[str] = []
     for index, message in enumerate(completion):
-        if message.get("role", "assistant") != "assistant":
+        if message["role"] != "assistant":
             texts.append(turn_text(message, index))
             continue
-        # If the trainer has parsed the thinking into a field, the content no longer begins inside it.
-        reasoning, content = split_message(message, index)
-        inline, text = split_thinking(content, prefilled=prefilled and reasoning is None)
-        thinking += [part for part in (reasoning, inline) if part]
-        texts.append(text)
-    return "\n".join(thinking) or None, "\n".join(text for text in texts if text)
+        parts = split_message(message, index)
+        inline, content = _split_content(parts, begins_inside=begins_inside, is_parsed=is_parsed)
+        begins_inside = False  # the template opened one turn, the first
+        thinking += [part for part in (parts.reasoning, inline) if part]
+        texts += [content, parts.rest]
+        written += [content, parts.written]
+    return _Response("\n".join(thinking) or None, "\n".join(filter(None, texts)), "\n".join(written))
+
+
+def _split_content(parts: MessageParts, *, begins_inside: bool, is_parsed: bool | None) -> tuple[str | None, str]:
+    """The thinking in the content of an assistant's message, and the rest of its content."""
+    if is_parsed or parts.reasoning is not None:
+        return None, parts.content
+    # Content without a closing tag may be what a parser has left of a completion: nothing but the answer.
+    is_inside = begins_inside and (is_parsed is False or tags.CLOSE in parts.content)
+    return split_thinking(parts.content, prefilled=is_inside)

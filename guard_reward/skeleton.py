@@ -23,14 +23,16 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-__all__ = ["NOTHING", "Skeleton"]
+__all__ = ["INVISIBLE_LETTERS", "NOTHING", "Skeleton"]
 
 NOTHING = "\x00"
 """Stands for a character that shows nothing of its own."""
 
+INVISIBLE_LETTERS = "\u115f\u1160\u2800\u3164\uffa0\U00013441\U00013442"
+"""Letters and symbols without a form: Hangul fillers, the empty Braille cell, the blanks among the hieroglyphs."""
+
 _LINE_SEPARATORS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _INLINE_MARKUP = "*_~`"
-_INVISIBLE_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"  # Hangul fillers and the empty Braille cell
 _INVISIBLE_CATEGORIES = ("Mn", "Me", "Mc", "Cf", "Cc", "Cs", "Co", "Cn")
 _PUNCTUATION = {":": ":", "|": "|", "<": "<", ">": ">"}
 _LETTER_NAME = re.compile(r"(?:.* )?(?:LATIN|REGIONAL INDICATOR SYMBOL)\b.*\bLETTER (?:[A-Z]+ )*([A-Z])(?: WITH .*)?")
@@ -80,7 +82,7 @@ def _fold(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Zs" or character == "\t":
         return " "
-    if character in _INLINE_MARKUP or character in _INVISIBLE_LETTERS or category == "Cf":
+    if character in _INLINE_MARKUP or character in INVISIBLE_LETTERS or category == "Cf":
         return NOTHING
     for candidate in _look_alikes(character):
         if candidate in _PUNCTUATION:

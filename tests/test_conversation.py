@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guard_reward.conversation import message_text, normalize, split_message, turn_text
+from guard_reward.conversation import normalize, turn_text
 from guard_reward.models.chat_template import Prompter
 
 
@@ -137,18 +137,19 @@ def test_the_table(messages, seen):
     [
         ([], "at least one message"),  # empty conversation
         (None, "at least one message"),  # no conversation
+        ("Hello?", "found str"),  # one text
         ([{"content": "q"}], "message 0: 'role'"),  # no role
         ([user("q"), {"role": "robot", "content": "a"}], "message 1: 'role'.*'robot'"),  # unknown role
         ([{"role": ["user"], "content": "q"}], "message 0: 'role'"),  # role no text
-        ([user("q"), "a"], "message 1: 'role'"),  # not a message
-        ([user("q"), None], "message 1: 'role'"),  # nothing there
+        ([user("q"), "a"], "message 1: should be a mapping .* found str"),  # not a message
+        ([user("q"), None], "message 1: .* found NoneType"),  # nothing there
         ([user(5)], "message 0: 'content'.*int"),  # a number
         ([user({"text": "q"})], "message 0: 'content'.*dict"),  # part unlisted
         ([user("q"), assistant([{"type": "image", "url": "x"}])], "message 1.*'image'"),  # an image part
         ([user([PART_A, {"type": "image_url", "text": None}])], "message 0.*'image_url'"),  # image among text
         ([user([PART_A, {"type": "image", "text": "caption"}])], "message 0.*'image'"),  # image with caption
         ([user([5])], "message 0.*'int'"),  # part no text
-        ([user(b"bytes")], "message 0.*'int'"),  # bytes
+        ([user(b"bytes")], "message 0.*bytes"),  # bytes
         ([user("q"), assistant("a", reasoning_content=5)], "message 1"),  # reasoning no text
     ],
 )
@@ -164,14 +165,9 @@ def test_the_input_is_not_changed():
     assert repr(messages) == before
 
 
-def test_parts_of_a_message():
-    assert message_text([PART_A, PART_B]) == "ab"
-    assert split_message(assistant("a", reasoning_content="r", tool_calls=[call("f", 1)])) == (
-        "r",
-        "a\n[tool call] f(1)",
-    )
-    assert split_message(assistant("a")) == (None, "a")
+def test_a_message_as_one_text():
     assert turn_text(tool("t")) == "[tool result] t"
+    assert turn_text(assistant("a", reasoning="r", refusal="n")) == "<think>\nr\n</think>\n\na\nn"
 
 
 _roles = ["system", "developer", "user", "assistant", "tool", "function"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from guard_reward.errors import UserError, one_line
-from guard_reward.rewards.policy import PolicyFacts, opens_thinking
+from guard_reward.rewards.policy import PolicyFacts, opens_thinking, parses_thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,6 +38,7 @@ def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
     return PolicyFacts(
         eos_token_ids=_end_ids(model.model_name_or_path, tokenizer, options),
         thinking_prefilled=opens_thinking(tokenizer, args.chat_template_kwargs or {}),
+        thinking_parsed=parses_thinking(tokenizer),
     )
 
 

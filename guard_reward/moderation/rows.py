@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard_reward.conversation import normalize, turn_text
+from guard_reward.messages import as_messages, split_message
 from guard_reward.rollout import has_content
 from guard_reward.verdict import Outcome, Unjudged
 
 __all__ = ["TextColumns"]
 
 _Messages = list[Mapping[str, Any]]
+_ASKING = ("user", "system")
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _last_message(messages: Any, column: str) -> _Messages:
     if not isinstance(messages, Sequence) or isinstance(messages, str):
         raise ValueError(f"column {column!r} should be a list of messages, found {type(messages).__name__}")
     conversation = _checked(messages, column)
-    _check_content(turn_text(conversation[-1]), f"column {column!r}: the last message")
+    _check_content(conversation[-1:], f"column {column!r}: the last message")
     return conversation
 
 
@@ -123,9 +125,9 @@ def _prompt(row: Mapping[str, Any], column: str) -> _Messages:
     """A prompt to judge."""
     messages = _messages(row, column, "user")
     if isinstance(row[column], str):
-        _check_content(row[column], f"column {column!r}")
+        _check_content(messages, f"column {column!r}")
         return messages
-    if _role(messages[-1]) != "user":
+    if messages[-1]["role"] not in _ASKING:
         raise ValueError(f"column {column!r}: the last message of a prompt should be the user's")
     return _last_message(messages, column)
 
@@ -145,7 +147,7 @@ def _response(row: Mapping[str, Any], column: str) -> _Messages:
     """The messages of a response to judge."""
     messages = _messages(row, column, "assistant")
     if isinstance(row[column], str):
-        _check_content(row[column], f"column {column!r}")
+        _check_content(messages, f"column {column!r}")
     return messages
 
 
@@ -165,13 +167,14 @@ def _messages(row: Mapping[str, Any], column: str, role: str) -> _Messages:
     return _checked(value, column)
 
 
-def _checked(messages: Sequence[Any], column: str) -> _Messages:
+def _checked(value: Any, column: str) -> _Messages:
     """The messages, which the guard will be able to read."""
     try:
+        messages = as_messages(value)
         normalize(messages)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"column {column!r}: {error}") from error
-    return list(messages)
+    return messages
 
 
 def _with_answer(context: _Messages, answer: _Messages, column: str) -> _Messages:
@@ -179,11 +182,11 @@ def _with_answer(context: _Messages, answer: _Messages, column: str) -> _Message
     if not answer:
         raise ValueError(f"column {column!r} holds no answer: there is none after the user's last message")
     begun = ""
-    if context and _role(context[-1]) == "assistant" and not context[-1].get("tool_calls"):
+    if context and context[-1]["role"] == "assistant" and not split_message(context[-1]).rest:
         *context, beginning = context
         begun = turn_text(beginning)
     text = "\n".join(filter(None, map(turn_text, answer)))
-    _check_content(text, f"column {column!r}")
+    _check_content(answer, f"column {column!r}")
     if len(answer) == 1 and not begun:
         return [*context, *answer]  # unchanged: the guard knows more of a message than its text
     return [*context, {"role": "assistant", "content": begun + text}]
@@ -191,36 +194,27 @@ def _with_answer(context: _Messages, answer: _Messages, column: str) -> _Message
 
 def _after_last_question(messages: _Messages) -> int:
     """The index behind the last message of the user's or the system's."""
-    return max((index for index, message in enumerate(messages, start=1) if _role(message) == "user"), default=0)
+    return max((index for index, message in enumerate(messages, start=1) if message["role"] in _ASKING), default=0)
 
 
 def _first_answer(messages: _Messages) -> int:
     """The index of the first message that is neither the user's nor the system's."""
-    answers = (index for index, message in enumerate(messages) if _role(message) != "user")
+    answers = (index for index, message in enumerate(messages) if message["role"] not in _ASKING)
     return next(answers, len(messages))
 
 
 def _same_beginning(messages: _Messages, prompt: _Messages) -> bool:
     def keys(messages: _Messages) -> list[tuple[str, str]]:
-        return [(_role(message), turn_text(message).strip()) for message in messages]
+        roles = ("user" if message["role"] in _ASKING else message["role"] for message in messages)
+        return [(role, turn_text(message).strip()) for role, message in zip(roles, messages, strict=True)]
 
     return len(messages) >= len(prompt) and keys(messages[: len(prompt)]) == keys(prompt)
 
 
-def _role(message: Mapping[str, Any]) -> str:
-    """``user`` (or a system's), ``assistant`` or ``tool``.
-
-    Read off what `normalize` makes of the message behind an assistant's: it alone knows the names of roles. A tool's
-    message joins the turn before it.
-    """
-    turns = normalize([{"role": "assistant", "content": ""}, message])
-    if turns[-1]["role"] == "user":
-        return "user"
-    return "tool" if len(turns) == 2 else "assistant"
-
-
-def _check_content(text: str, where: str) -> None:
-    if not has_content(text):
+def _check_content(messages: _Messages, where: str) -> None:
+    """Check that somebody wrote something: labels that the library adds are not content."""
+    parts = [split_message(message) for message in messages]
+    if not any(has_content(f"{part.reasoning or ''}{part.content}{part.written}") for part in parts):
         raise _Empty(f"{where} has no letter and no digit")
 
 

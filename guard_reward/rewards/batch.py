@@ -17,7 +17,8 @@ from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
 from guard_reward.rewards.outcomes import OutcomeReward, as_injection, row_outcome, score_row
-from guard_reward.rewards.policy import PolicyFacts, policy_of_trainer
+from guard_reward.rewards.policy import policy_of_trainer
+from guard_reward.rewards.reading import check_lengths, read_rollout
 from guard_reward.rewards.system_prompt import SystemPromptMode, without_system_prompt
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Scheme
@@ -118,16 +119,22 @@ def prepare(call: Call, rules: Rules) -> Batch:
         rules: the reward's settings.
 
     Raises:
-        ValueError: another number of completions than of prompts, or labels that cannot be read.
+        ValueError: another number of completions, or of their ids, than of prompts; or labels that cannot be read.
     """
+    check_lengths(call.prompts, call.completions, call.completion_ids)
     labels = read_labels(rules.prompt_label_column, call.columns, len(call.completions))
-    is_known = rules.eos_token_ids is not None and rules.thinking_prefilled is not None
-    policy = None if is_known else policy_of_trainer(call.log_metric)
+    policy = policy_of_trainer(call.log_metric)
+    ids = call.completion_ids if call.completion_ids is not None else [None] * len(call.completions)
     rollouts = tuple(
-        _read(
-            prompt, completion, call.completion_ids[index] if call.completion_ids is not None else None, rules, policy
+        read_rollout(
+            prompt,
+            completion,
+            policy=policy,
+            completion_ids=row_ids,
+            eos_token_ids=rules.eos_token_ids,
+            thinking_prefilled=rules.thinking_prefilled,
         )
-        for index, (prompt, completion) in enumerate(zip(call.prompts, call.completions, strict=True))
+        for prompt, completion, row_ids in zip(call.prompts, call.completions, ids, strict=True)
     )
     shown = rollouts
     if rules.system_prompt == "omit":
@@ -172,37 +179,6 @@ def finish(
 
     judged = tuple(rows())
     return FinishedBatch(judged, table_columns(judged, prompts=rules.scheme.needs_prompt))
-
-
-def _read(
-    prompt: Any, completion: Any, ids: Sequence[int] | None, rules: Rules, policy: PolicyFacts | None
-) -> Rollout | Unjudged:
-    eos_token_ids, prefilled = rules.eos_token_ids, rules.thinking_prefilled
-    if policy is not None:
-        eos_token_ids = policy.eos_token_ids if eos_token_ids is None else eos_token_ids
-        if prefilled is None and _gets_a_new_turn(prompt):
-            prefilled = policy.thinking_prefilled
-    try:
-        return Rollout.from_trl(
-            prompt, completion, completion_ids=ids, eos_token_ids=eos_token_ids, thinking_prefilled=prefilled
-        )
-    except (ValueError, TypeError, AttributeError) as error:
-        return Unjudged(Outcome.GUARD_ERROR, reason=f"the row cannot be read: {error}")
-
-
-def _gets_a_new_turn(prompt: Any) -> bool:
-    """Whether the chat template opens the policy's turn.
-
-    It does not for a plain string, nor if a trainer lets the policy continue the prompt's last turn. Then text in front
-    of a ``</think>`` must not count as thinking, which a scheme may leave unjudged.
-    """
-    return (
-        isinstance(prompt, Sequence)
-        and not isinstance(prompt, str)
-        and bool(prompt)
-        and isinstance(prompt[-1], Mapping)
-        and prompt[-1].get("role") != "assistant"
-    )
 
 
 def _requests(rollout: Rollout | Unjudged, rules: Rules) -> RolloutRequests:

@@ -11,7 +11,7 @@ from guard_reward.thinking import ends_open
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["PolicyFacts", "opens_thinking", "policy_of_trainer"]
+__all__ = ["PolicyFacts", "opens_thinking", "parses_thinking", "policy_of_trainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,12 @@ class PolicyFacts:
     Attributes:
         eos_token_ids: every id that ends a completion; any other last id means that it was truncated.
         thinking_prefilled: whether the chat template writes the opening ``<think>``, so that completions begin inside.
+        thinking_parsed: whether the trainer moves the thinking of chat messages to a field of its own.
     """
 
     eos_token_ids: tuple[int, ...]
     thinking_prefilled: bool
+    thinking_parsed: bool = False
 
 
 def opens_thinking(
@@ -64,7 +66,8 @@ def policy_of_trainer(log_metric: Any) -> PolicyFacts | None:
     ends = getattr(trainer, "eos_token_ids", None) or _declared_ends(trainer)
     return PolicyFacts(
         eos_token_ids=tuple(dict.fromkeys(end for end in (*ends, tokenizer.eos_token_id) if end is not None)),
-        thinking_prefilled=not _is_parsed(tokenizer) and _opens_thinking(trainer, tokenizer),
+        thinking_prefilled=_opens_thinking(trainer, tokenizer),
+        thinking_parsed=parses_thinking(tokenizer),
     )
 
 
@@ -74,8 +77,11 @@ def _declared_ends(trainer: Any) -> list[int]:
     return [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
 
 
-def _is_parsed(tokenizer: Any) -> bool:
-    """Whether TRL splits the thinking off itself: what it has parsed no longer begins inside the thinking."""
+def parses_thinking(tokenizer: Any) -> bool:
+    """Whether TRL splits completions itself, so that the content of their messages has no thinking in it.
+
+    It does if the policy's tokenizer has a response template, and gives it one if there are tools.
+    """
     return any(getattr(tokenizer, name, None) is not None for name in ("response_template", "response_schema"))
 
 

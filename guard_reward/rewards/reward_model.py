@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from guard_reward.conversation import Message
-from guard_reward.rollout import Rollout
+from guard_reward.rewards.policy import PolicyFacts, policy_of_trainer
+from guard_reward.rewards.reading import check_lengths, read_rollout
+from guard_reward.verdict import Unjudged
 
 if TYPE_CHECKING:
     import torch
@@ -98,8 +100,14 @@ class RewardModel:
         self._lazy.wake()
 
     def __call__(self, /, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        """H for each completion; None for a row that could not be scored (logged, with the reason)."""
-        return self.score([self._read(*row) for row in zip(prompts, completions, strict=True)])
+        """H for each completion; None for a row that could not be scored (logged, with the reason).
+
+        Raises:
+            ValueError: another number of completions than of prompts.
+        """
+        check_lengths(prompts, completions, None)
+        policy = policy_of_trainer(columns.get("log_metric"))
+        return self.score([self._read(*row, policy) for row in zip(prompts, completions, strict=True)])
 
     def score(self, conversations: Sequence[Sequence[Message] | None]) -> list[float | None]:
         """H of each conversation's last message; None for a conversation that is None or could not be scored."""
@@ -130,11 +138,10 @@ class RewardModel:
         scores: list[float] = logits[:, 0].float().tolist()
         return scores
 
-    def _read(self, prompt: Any, completion: Any) -> Sequence[Message] | None:
-        try:
-            rollout = Rollout.from_trl(prompt, completion, thinking_prefilled=self.thinking_prefilled)
-        except Exception as error:  # a row may hold anything; one bad row must not stop the others
-            logger.error("a row cannot be shown to the reward model: %r", error)
+    def _read(self, prompt: Any, completion: Any, policy: PolicyFacts | None) -> Sequence[Message] | None:
+        rollout = read_rollout(prompt, completion, policy=policy, thinking_prefilled=self.thinking_prefilled)
+        if isinstance(rollout, Unjudged):
+            logger.error("a row cannot be shown to the reward model: %s", rollout.reason)
             return None
         return rollout.answer_conversation()
 

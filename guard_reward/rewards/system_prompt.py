@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from guard_reward.messages import as_messages
 from guard_reward.rollout import Rollout
 from guard_reward.verdict import Unjudged
 
 __all__ = ["SystemPromptMode", "without_system_prompt"]
 
 SystemPromptMode = Literal["show", "omit"]
-_ROLES = ("system", "developer")
 
 
 def without_system_prompt(rollout: Rollout | Unjudged, prompt: str | Sequence[Mapping[str, Any]]) -> Rollout | Unjudged:
@@ -33,13 +33,9 @@ def without_system_prompt(rollout: Rollout | Unjudged, prompt: str | Sequence[Ma
     if isinstance(rollout, Unjudged) or isinstance(prompt, str):
         return rollout
     # Before the messages are normalized: that may make a system message part of a user's.
-    leading = len(list(itertools.takewhile(_is_system, prompt)))
-    rest = prompt[leading:]
-    only_a_begun_answer = len(rest) == 1 and rest[0].get("role") == "assistant"
-    if not leading or not len(rest) or only_a_begun_answer:
+    messages = as_messages(prompt, "prompt")
+    rest = list(itertools.dropwhile(lambda message: message["role"] == "system", messages))
+    only_a_begun_answer = len(rest) == 1 and rest[0]["role"] == "assistant"
+    if len(rest) == len(messages) or not rest or only_a_begun_answer:
         return rollout
     return replace(rollout, messages=Rollout.from_trl(rest, "").messages)
-
-
-def _is_system(message: Mapping[str, Any]) -> bool:
-    return str(message.get("role")).lower() in _ROLES

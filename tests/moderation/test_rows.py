@@ -130,7 +130,6 @@ def test_a_prompt_of_messages_is_judged_as_a_prompt() -> None:
 SHARE_GPT = [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A."}]
 
 
-@pytest.mark.xfail(reason="conversation.normalize does not read 'from' and 'value'", strict=False)
 @pytest.mark.parametrize(
     ("columns", "row"),
     [

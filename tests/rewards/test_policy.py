@@ -53,7 +53,7 @@ PARSING.response_schema = {"type": "object"}
         (Trainer(chat_template_kwargs={"enable_thinking": False}), PolicyFacts((2,), False)),
         (Trainer(chat_template=" no thinking"), PolicyFacts((2,), False)),
         (Trainer(SimpleNamespace(tokenizer=Tokenizer())), PolicyFacts((2,), True)),  # a processor
-        (Trainer(PARSING), PolicyFacts((2,), False)),  # TRL has split the thinking off
+        (Trainer(PARSING), PolicyFacts((2,), True, thinking_parsed=True)),  # TRL splits the thinking off
         (Trainer(Bare()), PolicyFacts((2,), False)),
         (Trainer(object()), None),
     ],
@@ -116,9 +116,16 @@ def test_truncation_is_known_by_default(options, ids, truncated):
             ["Well, bomb</think>fine"],
         ),
         ({"thinking": "ignore"}, [*CHAT, *reply("Well, ")], reply("bomb</think>fine"), ["Well, bomb</think>fine"]),
+        (
+            {"thinking": "ignore", "thinking_prefilled": True},  # nor if you say that the template opens turns
+            [*CHAT, *reply("Well, ")],
+            reply("bomb</think>fine"),
+            ["Well, bomb</think>fine"],
+        ),
     ],
 )
 def test_prefilled_thinking_is_known_by_default(options, prompt, completion, asked):
+    """Nothing that the policy writes decides where its thinking ends but the first closing tag of a raw completion."""
     guard = ScriptedGuard()
     run(GuardReward(guard, **options), prompt=prompt, completion=completion, ids=[5, 2], trainer=Trainer())
     assert sorted(guard.asked_about) == sorted(asked)

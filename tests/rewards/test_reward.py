@@ -88,8 +88,10 @@ def test_trl_sees_a_synchronous_function_with_a_name():
 
 
 def test_rows_of_different_number_are_refused():
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="found 1 prompts and 2 completions"):
         GuardReward(ScriptedGuard())(prompts=["a"], completions=["b", "c"])
+    with pytest.raises(ValueError, match="found 2 completions, but completion_ids of 1"):
+        GuardReward(ScriptedGuard())(prompts=["a", "a"], completions=["b", "c"], completion_ids=[[1]])
 
 
 # Construction --------------------------------------------------------------------------------------------------------
