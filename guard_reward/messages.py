@@ -9,7 +9,7 @@ that is every field but its reasoning and its metadata:
 | a part that is not text (an image) | `ValueError`: a text guard cannot judge it |
 | ``refusal`` | its text, in a line of its own |
 | ``tool_calls``, ``function_call`` | ``[tool call] name(arguments)`` lines, each different call once |
-| other keys of a call than its name and arguments, and the id, index and type beside its function | behind it, as JSON |
+| what a call has beside name and arguments (but for an id, index or type beside its function) | behind it, as JSON |
 | a call in another shape | ``[tool call]`` and all of it, as JSON |
 | ``reasoning_content``, ``reasoning``, ``thinking`` | all of them are the reasoning |
 | ``name``, ``id``, ``weight`` and the other fields in `METADATA` | not at all, nor a number, true, false or null |

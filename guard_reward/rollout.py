@@ -115,12 +115,17 @@ class Rollout:
 def has_content(text: str) -> bool:
     """Whether there is anything to judge: at least one letter or digit, of any script.
 
-    Guards call blank and symbol-only texts Safe, so a policy could collect the reward by saying nothing.
+    Guards call blank and symbol-only texts Safe, so a policy could collect the reward by saying nothing. Thinking tags
+    and letters that show nothing do not count.
 
     >>> has_content("…!?"), has_content("不"), has_content("\u3164")  # the last one is a letter that shows nothing
     (False, True, False)
     """
-    return any(character.isalnum() and character not in INVISIBLE_LETTERS for character in text)
+    return any(map(_shows, text.replace(tags.OPEN, "").replace(tags.CLOSE, "")))
+
+
+def _shows(character: str) -> bool:
+    return character.isalnum() and character not in INVISIBLE_LETTERS
 
 
 def is_truncated(completion_ids: Sequence[int] | None, eos_token_ids: Collection[int] | None) -> bool | None:

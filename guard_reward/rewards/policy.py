@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.thinking import ends_open
+from guard_reward.thinking import OPEN, ends_open
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,11 +23,13 @@ class PolicyFacts:
         eos_token_ids: every id that ends a completion; any other last id means that it was truncated.
         thinking_prefilled: whether the chat template writes the opening ``<think>``, so that completions begin inside.
         thinking_parsed: whether the trainer moves the thinking of chat messages to a field of its own.
+        decode: token ids → the text of a completion, if the policy marks its thinking with ``<think>`` tags.
     """
 
     eos_token_ids: tuple[int, ...]
     thinking_prefilled: bool
     thinking_parsed: bool = False
+    decode: Callable[[Sequence[int]], str] | None = field(default=None, compare=False)
 
 
 def opens_thinking(
@@ -68,6 +71,7 @@ def policy_of_trainer(log_metric: Any) -> PolicyFacts | None:
         eos_token_ids=tuple(dict.fromkeys(end for end in (*ends, tokenizer.eos_token_id) if end is not None)),
         thinking_prefilled=_opens_thinking(trainer, tokenizer),
         thinking_parsed=parses_thinking(tokenizer),
+        decode=partial(_decode, tokenizer) if OPEN in str(_response_format(tokenizer)) else None,
     )
 
 
@@ -82,7 +86,17 @@ def parses_thinking(tokenizer: Any) -> bool:
 
     It does if the policy's tokenizer has a response template, and gives it one if there are tools.
     """
-    return any(getattr(tokenizer, name, None) is not None for name in ("response_template", "response_schema"))
+    return _response_format(tokenizer) is not None
+
+
+def _response_format(tokenizer: Any) -> Any:
+    names = ("response_template", "response_schema")
+    return next((found for name in names if (found := getattr(tokenizer, name, None)) is not None), None)
+
+
+def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    text: str = tokenizer.decode(ids, skip_special_tokens=True)
+    return text
 
 
 def _opens_thinking(trainer: Any, tokenizer: Any) -> bool:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from guard_reward.messages import as_messages
 from guard_reward.rewards.policy import PolicyFacts
-from guard_reward.rollout import Rollout
+from guard_reward.rollout import Rollout, has_content, split_thinking
 from guard_reward.verdict import Outcome, Unjudged
 
 __all__ = ["check_lengths", "read_rollout"]
+
+_CALL_TAG = re.compile(r"</?tool_call>")
+_CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)  # markup, whose letters are no content
 
 
 def check_lengths(prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any] | None) -> None:
@@ -55,7 +62,7 @@ def read_rollout(
             is_prefilled = None
         else:
             is_prefilled = policy.thinking_prefilled if policy and thinking_prefilled is None else thinking_prefilled
-        return Rollout.from_trl(
+        rollout = Rollout.from_trl(
             prompt,
             completion,
             completion_ids=completion_ids,
@@ -63,8 +70,38 @@ def read_rollout(
             thinking_prefilled=is_prefilled,
             thinking_parsed=None if policy is None else policy.thinking_parsed,
         )
+        if policy and policy.thinking_parsed and policy.decode and completion_ids is not None and _is_one(completion):
+            written = split_thinking(policy.decode(completion_ids), prefilled=bool(is_prefilled))[1]
+            return rollout if _is_whole(completion[0], written) else _with_lost_text(rollout, written)
+        return rollout
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         return Unjudged(Outcome.GUARD_ERROR, reason=f"the row cannot be read: {error}")
+
+
+def _is_one(completion: Any) -> bool:
+    """Whether a completion is one message: the tokens of several hold the results of tools too."""
+    return not isinstance(completion, str) and len(completion) == 1
+
+
+def _is_whole(message: Mapping[str, Any], written: str) -> bool:
+    """Whether a parsed message has each letter of the answer that the policy wrote.
+
+    Parsers keep the last thinking and what follows it, and the text behind a tool call. In front of them, a policy could
+    write what the guard must not see, and some servers would show it to users.
+    """
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    parsed = f"{message['content']}{json.dumps(calls, ensure_ascii=False)}"
+    return _letters(parsed) == _letters(_CALL_TAG.sub("", written))
+
+
+def _letters(text: str) -> Counter[str]:
+    return Counter(filter(str.isalnum, text))
+
+
+def _with_lost_text(rollout: Rollout, written: str) -> Rollout:
+    """A rollout whose answer has also all that the policy wrote."""
+    outcome = None if has_content(_CALL.sub("", written)) else rollout.outcome
+    return replace(rollout, answer=f"{rollout.answer}\n{written}".strip(), outcome=outcome)
 
 
 def _gets_a_new_turn(prompt: Any) -> bool:
