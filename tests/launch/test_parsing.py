@@ -9,11 +9,12 @@ import pytest
 
 pytest.importorskip("trl")
 
-from trl import GRPOConfig, ModelConfig
+from trl import GRPOConfig, ModelConfig, TrlParser
 
 from guard_reward.errors import UserError, clean_errors
 from guard_reward.launch import GuardRewardConfig, parse
 from guard_reward.launch.parsing import make_parser
+from guard_reward.launch.redaction import HIDDEN, is_secret_name, redacted_command
 from guard_reward.prompts import DataConfig, PromptSet
 
 CLASSES = (GuardRewardConfig, DataConfig, GRPOConfig, ModelConfig)
@@ -77,6 +78,8 @@ def test_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["--hub_tok", "x"], "unknown option(s) on the command line: hub_tok (see --help)"),
+        (["--hub-to=x"], "unknown option(s) on the command line: hub-to (see --help)"),
+        (["-t", "x"], "unknown option(s) on the command line: ['-t', 'x'] (see --help)"),
         (["--gaurd", "x"], "unknown option(s) on the command line: gaurd (see --help)"),
         (["--learning_rate", "fast"], "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (["--thinking", "aloud"], "argument --thinking: invalid choice: 'aloud'"),
@@ -300,3 +303,31 @@ def test_other_words_are_read_as_before(file: Path, name: str, word: str) -> Non
 def test_other_words_are_no_numbers(file: Path, name: str, word: str) -> None:
     with pytest.raises(UserError, match=f"argument --{name}.*: invalid float value: '{word}'"):
         read(file, f"--{name}", word)
+
+
+@pytest.fixture(scope="module")
+def parser() -> TrlParser:
+    return make_parser(CLASSES, "A recipe.")
+
+
+def test_every_spelling_of_a_secret_option_is_one_that_the_record_hides(parser: TrlParser) -> None:
+    """No abbreviation is read (see the mistakes above), and no option has a short form."""
+    spellings = [
+        spelling for action in make_parser(CLASSES, "A recipe.")._actions for spelling in action.option_strings
+    ]
+    assert [spelling for spelling in spellings if not spelling.startswith("--")] == ["-h"]
+    assert [spelling for spelling in spellings if is_secret_name(spelling)] == ["--hub_token", "--hub-token"]
+
+
+@pytest.mark.parametrize("before", [[], ["--push_to_hub"], ["--bf16", "false"], ["--lora_target_modules", "a", "b"]])
+@pytest.mark.parametrize("after", [[], ["--push_to_hub"], ["--seed", "1"]])
+@pytest.mark.parametrize("secret", ["key", "-5", "--a key", "", "none of=it"])
+@pytest.mark.parametrize("form", ["--hub_token", "--hub-token", "--hub_token=", "--hub-token="])
+def test_a_secret_that_the_parser_takes_is_hidden_and_nothing_else(
+    parser: TrlParser, before: list[str], after: list[str], secret: str, form: str
+) -> None:
+    own = [f"{form}{secret}"] if form.endswith("=") else [form, secret]
+    hidden = [f"{form}{HIDDEN}"] if form.endswith("=") else [form, HIDDEN]
+    found, unknown = parser.parse_known_args(["--guard", "g", *before, *own, *after])
+    assert (found.hub_token, unknown) == (secret, [])
+    assert redacted_command([*before, *own, *after], options=vars(found)) == [*before, *hidden, *after]
