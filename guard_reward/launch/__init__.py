@@ -7,9 +7,9 @@
 
 - `config`: the reward's settings, and the reward built from them; `values`: a scheme's values in its fields' types;
   `policy`: end tokens and thinking of the policy, read from its files.
-- `parsing`: YAML file and command line, with TRL's parser.
-- `resume`: the checkpoint to resume from, if the settings are the same; `record`: what is saved next to the model;
-  `redaction`: without its secrets.
+- `parsing`: YAML file and command line, with TRL's parser; `unset`: what None, none and null mean there.
+- `resume`: the checkpoint to resume from, if the settings are the same.
+- `record`, `model_card`: what is saved next to the model; `redaction`: without its secrets.
 - `scaffold`: copies of the recipes and configs for a new project.
 
 Prompt sets are in `guard_reward.prompts`. Trainers are created in the recipes themselves.

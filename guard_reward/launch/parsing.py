@@ -15,8 +15,12 @@ from transformers import TrainingArguments
 from trl import TrlParser
 
 from guard_reward.errors import UserError, one_line
+from guard_reward.launch.unset import is_nothing, unset_values
 
 __all__ = ["make_parser", "parse"]
+
+# Words for nothing that are documented values, though the default is None.
+_WORDS_FOR_NOTHING: dict[str, str | None] = {"resume_from_checkpoint": "none"}
 
 
 class _HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
@@ -27,10 +31,34 @@ class _HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter)
 
 
 class _RecipeParser(TrlParser):
-    """TRL's parser, but a mistake is one line, without the usage of three hundred options."""
+    """TRL's parser, with two differences.
+
+    A mistake is one line, without the usage of three hundred options. The words None, none and null unset an option
+    that may be unset.
+    """
+
+    def __init__(self, configs: Sequence[type], **options: Any):
+        super().__init__(configs, **options)
+        self._unset = unset_values(configs) | _WORDS_FOR_NOTHING
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
+
+    def set_defaults_with_config(self, **values: Any) -> list[str]:
+        """The values of the YAML file."""
+        unknown: list[str] = super().set_defaults_with_config(
+            **{name: self._unset[name] if self._unsets(name, value) else value for name, value in values.items()}
+        )
+        return unknown
+
+    def _get_values(self, action: Action, arg_strings: list[str]) -> Any:
+        """The values of an option on the command line; argparse has no public place before they are converted."""
+        if len(arg_strings) == 1 and self._unsets(action.dest, arg_strings[0]):
+            return self._unset[action.dest]
+        return super()._get_values(action, arg_strings)
+
+    def _unsets(self, name: str, value: Any) -> bool:
+        return name in self._unset and is_nothing(value)
 
 
 def make_parser(configs: Sequence[type], description: str) -> TrlParser:

@@ -1,8 +1,8 @@
-"""What is saved next to the model: how the run was made, for machines and for people.
+"""What is saved next to the model: how the run was made.
 
 ``run_config.json`` has the guard and its revision, the scheme and its values, all configs, the prompts, the versions,
-and the number and kind of processes. The model card ``README.md`` is TRL's, with one more section. Both are written
-before the first step, so that an interrupted run has them too.
+and the number and kind of processes. It and the model card are written before the first step, so that an interrupted
+run has them too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard_reward._version import __version__
 from guard_reward.files import replacing
+from guard_reward.launch.model_card import extend_model_card
 from guard_reward.launch.redaction import redacted, redacted_command
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ __all__ = ["read_record", "recorded", "write_record"]
 
 _LIBRARIES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft", "datasets", "vllm")
 _FILE = "run_config.json"
-_HEADING = "## Guard used as the reward"
 
 
 def write_record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -> None:
@@ -46,7 +46,7 @@ def write_record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[An
     ``earlier``, oldest first.
     """
     record = _record(trainer, reward, configs)
-    _extend_model_card(trainer, record)
+    extend_model_card(trainer, record)
     if not trainer.is_world_process_zero():
         return
     file = Path(trainer.args.output_dir) / _FILE
@@ -125,41 +125,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _extend_model_card(trainer: GRPOTrainer, record: Mapping[str, Any]) -> None:
-    """Add our section whenever TRL writes the card: at every checkpoint and before every push."""
-    make = trainer.create_model_card
-
-    def create_model_card(*args: Any, **kwargs: Any) -> None:
-        make(*args, **kwargs)
-        if trainer.is_world_process_zero():
-            file = Path(trainer.args.output_dir) / "README.md"
-            file.write_text(f"{file.read_text(encoding='utf-8').rstrip()}\n\n{_section(record)}", encoding="utf-8")
-
-    trainer.create_model_card = create_model_card
-
-
-def _section(record: Mapping[str, Any]) -> str:
-    rows = [*record["reward"].items(), *((name, record["launch"][name]) for name in ("distributed_type", "world_size"))]
-    table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in rows)
-    prompts = ", ".join(f"{name} ({count:,})" for name, count in record["prompts"]["train"]["sources"].items())
-    return f"""{_HEADING}
-
-The rewards of this run are verdicts of a guard model, computed by guard-reward. Evaluate this model with a different
-guard from the one it was trained on.
-
-| | |
-|---|---|
-{table}
-
-Prompts: {prompts}. All settings are in `run_config.json`; the command was
-
-```bash
-{record["launch"]["command"]}
-```
-"""
-
-
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")

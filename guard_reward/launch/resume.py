@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from guard_reward.errors import UserError
 from guard_reward.launch.record import read_record
 from guard_reward.launch.same_run import guard_changes, listed, setting_changes
+from guard_reward.launch.unset import is_nothing
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -23,7 +24,6 @@ __all__ = ["check_guard", "find_checkpoint", "is_finished"]
 logger = logging.getLogger(__name__)
 
 _STATE = "trainer_state.json"  # written last: a folder without it was not finished
-_OFF = ("none", "false")
 
 
 def find_checkpoint(args: TrainingArguments, configs: Sequence[Any] = ()) -> str | None:
@@ -31,7 +31,8 @@ def find_checkpoint(args: TrainingArguments, configs: Sequence[Any] = ()) -> str
 
     Args:
         args: ``resume_from_checkpoint`` is ``"auto"`` (the last finished checkpoint in ``output_dir``, or a fresh
-            start if there is none), a checkpoint's folder, or ``"none"``, ``"false"`` or None for a fresh start.
+            start if there is none), a checkpoint's folder, or ``"none"``, ``"null"``, ``"false"`` or None for a fresh
+            start.
         configs: all configs of the run, including `args`. With ``"auto"`` they must match ``run_config.json`` in
             ``output_dir``; with a checkpoint's folder they may differ.
 
@@ -40,7 +41,7 @@ def find_checkpoint(args: TrainingArguments, configs: Sequence[Any] = ()) -> str
             names them.
     """
     wanted = args.resume_from_checkpoint
-    if wanted is None or str(wanted).lower() in _OFF:
+    if is_nothing(wanted) or str(wanted).lower() == "false":
         return None
     if wanted != "auto":
         return _named_checkpoint(str(wanted), args.max_steps)

@@ -9,11 +9,12 @@ import pytest
 
 pytest.importorskip("trl")
 
-from trl import GRPOConfig, ModelConfig
+from trl import GRPOConfig, ModelConfig, TrlParser
 
 from guard_reward.errors import UserError, clean_errors
 from guard_reward.launch import GuardRewardConfig, parse
 from guard_reward.launch.parsing import make_parser
+from guard_reward.launch.redaction import HIDDEN, is_secret_name, redacted_command
 from guard_reward.prompts import DataConfig, PromptSet
 
 CLASSES = (GuardRewardConfig, DataConfig, GRPOConfig, ModelConfig)
@@ -77,6 +78,8 @@ def test_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["--hub_tok", "x"], "unknown option(s) on the command line: hub_tok (see --help)"),
+        (["--hub-to=x"], "unknown option(s) on the command line: hub-to (see --help)"),
+        (["-t", "x"], "unknown option(s) on the command line: ['-t', 'x'] (see --help)"),
         (["--gaurd", "x"], "unknown option(s) on the command line: gaurd (see --help)"),
         (["--learning_rate", "fast"], "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (["--thinking", "aloud"], "argument --thinking: invalid choice: 'aloud'"),
@@ -230,3 +233,101 @@ def test_every_rank_says_its_own(
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(ValueError, match="a bug"), clean_errors():
         raise ValueError("a bug")
+
+
+NOTHING = [
+    ("helpfulness", 0),
+    ("scheme_kwargs", 0),
+    ("on_outcome", 0),
+    ("controversial", 0),
+    ("guard_revision", 0),
+    ("dataset_name", 1),
+    ("eval_steps", 2),  # a number
+    ("delta", 2),
+    ("reward_weights", 2),  # a list
+    ("chat_template_kwargs", 2),
+    ("hub_private_repo", 2),  # true or false
+    ("hub_model_id", 2),
+    ("attn_implementation", 3),
+    ("lora_target_modules", 3),
+]
+
+
+@pytest.mark.parametrize("word", ["None", "none", "null"])
+@pytest.mark.parametrize(("name", "place"), NOTHING)
+def test_none_is_nothing_for_an_option_that_may_be_unset(file: Path, name: str, place: int, word: str) -> None:
+    assert getattr(read(file, f"--{name}", word)[place], name) is None
+    assert getattr(read(file, f"--{name}={word}")[place], name) is None
+    file.write_text(f"{YAML}\n{name}: {word}\n")  # of two lines YAML takes the last
+    assert getattr(read(file)[place], name) is None
+
+
+def test_the_old_name_of_scheme_kwargs_may_be_nothing(file: Path) -> None:
+    assert read(file, "--scheme_values", "null")[0].scheme_kwargs == {"unsafe": -3}
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "kept"),
+    [
+        ("guard", "none", "none"),  # a folder of that name: a guard is needed
+        ("guard", "None", "None"),
+        ("scale_rewards", "none", "none"),
+        *(("resume_from_checkpoint", word, "none") for word in ("none", "None", "null")),
+        *(("report_to", word, []) for word in ("none", "None", "null")),  # transformers' own reading of none
+    ],
+)
+def test_options_for_which_none_is_a_word_keep_it(file: Path, name: str, word: str, kept: Any) -> None:
+    def found(*arguments: str) -> Any:
+        guard, _, args, _ = read(file, *arguments)
+        return getattr(guard if name == "guard" else args, name)
+
+    assert found(f"--{name}", word) == kept
+    file.write_text(f"{YAML}\n{name}: '{word}'\n")
+    assert found() == kept
+    if name in ("resume_from_checkpoint", "report_to"):
+        file.write_text(f"{YAML}\n{name}: null\n")
+        assert found() == kept
+
+
+def test_a_word_in_a_longer_list_is_an_entry(file: Path) -> None:
+    assert read(file, "--lora_target_modules", "null", "q_proj")[3].lora_target_modules == ["null", "q_proj"]
+
+
+@pytest.mark.parametrize("name", ["guard_revision", "helpfulness"])
+@pytest.mark.parametrize("word", ["Nonesuch", "nil", "./none"])
+def test_other_words_are_read_as_before(file: Path, name: str, word: str) -> None:
+    assert getattr(read(file, f"--{name}", word)[0], name) == word
+
+
+@pytest.mark.parametrize(("name", "word"), [("eval_steps", "nine"), ("delta", "no")])
+def test_other_words_are_no_numbers(file: Path, name: str, word: str) -> None:
+    with pytest.raises(UserError, match=f"argument --{name}.*: invalid float value: '{word}'"):
+        read(file, f"--{name}", word)
+
+
+@pytest.fixture(scope="module")
+def parser() -> TrlParser:
+    return make_parser(CLASSES, "A recipe.")
+
+
+def test_every_spelling_of_a_secret_option_is_one_that_the_record_hides(parser: TrlParser) -> None:
+    """No abbreviation is read (see the mistakes above), and no option has a short form."""
+    spellings = [
+        spelling for action in make_parser(CLASSES, "A recipe.")._actions for spelling in action.option_strings
+    ]
+    assert [spelling for spelling in spellings if not spelling.startswith("--")] == ["-h"]
+    assert [spelling for spelling in spellings if is_secret_name(spelling)] == ["--hub_token", "--hub-token"]
+
+
+@pytest.mark.parametrize("before", [[], ["--push_to_hub"], ["--bf16", "false"], ["--lora_target_modules", "a", "b"]])
+@pytest.mark.parametrize("after", [[], ["--push_to_hub"], ["--seed", "1"]])
+@pytest.mark.parametrize("secret", ["key", "-5", "--a key", "", "none of=it"])
+@pytest.mark.parametrize("form", ["--hub_token", "--hub-token", "--hub_token=", "--hub-token="])
+def test_a_secret_that_the_parser_takes_is_hidden_and_nothing_else(
+    parser: TrlParser, before: list[str], after: list[str], secret: str, form: str
+) -> None:
+    own = [f"{form}{secret}"] if form.endswith("=") else [form, secret]
+    hidden = [f"{form}{HIDDEN}"] if form.endswith("=") else [form, HIDDEN]
+    found, unknown = parser.parse_known_args(["--guard", "g", *before, *own, *after])
+    assert (found.hub_token, unknown) == (secret, [])
+    assert redacted_command([*before, *own, *after], options=vars(found)) == [*before, *hidden, *after]

@@ -32,6 +32,7 @@ class Trainer:
             deepspeed_plugin=SimpleNamespace(zero_stage=3),
         )
         self.accelerator = SimpleNamespace(state=state)
+        self.model = SimpleNamespace(config=SimpleNamespace(_name_or_path="some/policy"))
         self.args = SimpleNamespace(output_dir=str(folder), resume_from_checkpoint=resumed)
         self.train_dataset = Dataset.from_dict({"prompt": ["a", "b", "c"], "source": [source, "y", source]})
         self.eval_dataset = None

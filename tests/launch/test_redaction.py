@@ -144,6 +144,11 @@ def test_everything_under_a_secret_name_is_hidden_but_whether_there_is_something
         ("--beta -0.5 --max_new_tokens 8", "--beta -0.5 --max_new_tokens 8"),
         ("password=abc", "password=HIDDEN"),
         ("--hub_token", "--hub_token"),
+        ("--use_token --hub_token", "--use_token --hub_token"),
+        ("--use_token --hub_token=abc", "--use_token --hub_token=HIDDEN"),
+        ("--use_token true --hub_token abc", "--use_token HIDDEN --hub_token HIDDEN"),
+        ("--push_to_hub --hub_token abc", "--push_to_hub --hub_token HIDDEN"),
+        ("--seed 1 --hub_token abc --seed 1", "--seed 1 --hub_token HIDDEN --seed 1"),
     ],
 )
 def test_commands(words: str, kept: str) -> None:

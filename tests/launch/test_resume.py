@@ -95,7 +95,7 @@ def find(run: Path, *arguments: Any, **changes: Any) -> str | None:
     return find_checkpoint(started[2], started)
 
 
-@pytest.mark.parametrize("wanted", [None, "none", "None", "false", False])
+@pytest.mark.parametrize("wanted", [None, "none", "None", "null", "false", False])
 def test_nothing_is_asked_for(tmp_path: Path, wanted: Any) -> None:
     checkpoint(tmp_path, 5)
     assert find_checkpoint(args(tmp_path, wanted)) is None

@@ -105,7 +105,9 @@ def test_a_run_as_a_user_starts_it(
     assert record["prompts"]["train"] == {"rows": 720, "sources": {"train": 720}}
     assert record["prompts"]["eval"]["rows"] == 128
     assert record["configs"]["PPOConfig" if name == "ppo" else "GRPOConfig"]["max_steps"] == 1
-    assert "## Guard used as the reward" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "## Guard used as the reward" in card
+    assert "fine-tuned version of `runs/tiny/policy`." in card
     assert {"model.safetensors", "checkpoint-1", "completions", "trainer_state.json"} <= {p.name for p in out.iterdir()}
 
     (step,) = logged_steps(out)
