@@ -51,6 +51,9 @@ def mix(sets: Sequence[PromptSet], seed: int) -> Dataset:
     Args:
         sets: all with a fraction, or all without; without fractions, all rows are taken.
         seed: of the drawing and of the order.
+
+    Raises:
+        UserError: names the set that is wrong, or whose fraction is less than one row.
     """
     from datasets import concatenate_datasets
 
@@ -61,9 +64,21 @@ def mix(sets: Sequence[PromptSet], seed: int) -> Dataset:
         logger.warning("harmful is not known for %s: the metrics are not split by it", missing)
         loaded = [rows.select_columns(["prompt", "source"]) for rows in loaded]
     counts = _counts([entry.fraction for entry in sets], [len(rows) for rows in loaded])
+    if 0 in counts:
+        raise _no_row_of(sets[counts.index(0)], counts, sets)
     return concatenate_datasets(
         [rows.select(range(count)) for rows, count in zip(loaded, counts, strict=True)]
     ).shuffle(seed=seed)
+
+
+def _no_row_of(lost: PromptSet, counts: Sequence[int], sets: Sequence[PromptSet]) -> UserError:
+    """The error for a set that the mixture would not have at all."""
+    fullest, rows = max(zip(sets, counts, strict=True), key=lambda pair: pair[1])
+    return UserError(
+        f"datasets: {lost.path} ({lost.source}): fraction {lost.fraction} is less than one row of a mixture of "
+        f"{sum(counts)} rows, {rows} of them from {fullest.path} ({fullest.source}, fraction {fullest.fraction}); "
+        "raise the fraction, add rows to the other sets, or leave this set out"
+    )
 
 
 def _counts(fractions: Sequence[float | None], rows: Sequence[int]) -> list[int]:

@@ -35,7 +35,8 @@ class PromptSet:
         harmful: whether its prompts ask for something harmful: true or false for all of them, or the name of a column
             with a label per row; None if it is unknown.
         where: which rows to take: column → the value it should have, or a list of values.
-        fraction: of the mixture, in any unit; either all sets of a mixture have one, or none.
+        fraction: of the mixture, in any unit; either all sets of a mixture have one, or none. One that comes to less
+            than a row is an error.
         limit: maximum number of rows, drawn at random.
         system_prompt: added to prompts that have no system message.
         source: the set's name in the column ``source``; by default the last part of the path.

@@ -19,7 +19,7 @@ from guard_reward.scoring.prefixes import share_prefixes
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["RunnerMismatch", "check_attention", "check_runner", "choose_runner"]
+__all__ = ["RunnerMismatch", "check_attention", "check_runner", "check_tokens_are_independent", "choose_runner"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ def choose_runner(model: PreTrainedModel, *, compile: bool = False) -> ModelRunn
         compile: use the compiled `FastRunner`; compiling takes time once.
 
     Raises:
-        ValueError: no runner works for the model (sliding windows, recurrent state, its own attention code), or it
-            cannot be compiled.
+        ValueError: no runner works for the model (sliding windows, recurrent state, its own attention code, one
+            quantization scale for all tokens), or it cannot be compiled.
     """
     check_attention(model)
     name = type(model).__name__
@@ -45,6 +45,7 @@ def choose_runner(model: PreTrainedModel, *, compile: bool = False) -> ModelRunn
         raise ValueError(f"{name} is spread over several devices; load the guard whole on one (device=, no device_map)")
     # A trainer may have switched autocast on; the guard keeps its own precision.
     with torch.autocast(model.device.type, enabled=False):
+        check_tokens_are_independent(model)
         runner: ModelRunner = _compiled_runner(model) if compile else _first_that_works(model)
     logger.info("scoring %s with the %s runner%s", name, runner.name, ", compiled" if compile else "")
     return runner
@@ -80,8 +81,9 @@ def _first_that_works(model: PreTrainedModel) -> ModelRunner:
         else:
             return runner
     raise ValueError(
-        f"{type(model).__name__} does not compute attention through transformers' attention interface alone, so its "
-        "verdicts cannot be scored in one pass; guards of the Llama, Qwen, Mistral or Granite families can"
+        f"{type(model).__name__} does not compute attention through transformers' attention interface alone "
+        f"({mismatch}), so its verdicts cannot be scored in one pass; guards of the Llama, Qwen, Mistral or Granite "
+        "families can"
     ) from mismatch
 
 
@@ -108,6 +110,26 @@ def check_attention(model: PreTrainedModel) -> None:
             f"{config.max_position_embeddings}; one-pass scoring is exact for full attention. If no text exceeds the "
             "window, set max_position_embeddings in the checkpoint's config.json to the window"
         )
+
+
+@torch.inference_mode()
+def check_tokens_are_independent(model: PreTrainedModel) -> None:
+    """Check that a token's logits are the same whatever tokens are computed with it in one call.
+
+    Raises:
+        ValueError: they are not, as with activations that are quantized with one scale for all tokens of a call.
+    """
+    row = torch.arange(8, device=model.device)[None]
+    together = model(input_ids=row, use_cache=False).logits[0]
+    for length in (1, 4):
+        alone = model(input_ids=row[:, :length], use_cache=False).logits[0]
+        if not is_close(alone, together[:length]):
+            raise ValueError(
+                f"{type(model).__name__} computes other logits for a token when other tokens are computed with it, as "
+                "torch.ao.quantization.quantize_dynamic makes it, which has one scale for all tokens of a call; "
+                "quantize the weights only, or with a scale for each token: "
+                "load_guard(..., quantization_config=TorchAoConfig(Int8WeightOnlyConfig()))"
+            )
 
 
 @torch.inference_mode()

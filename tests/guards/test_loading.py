@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from guard_reward import load_guard
+from guard_reward.guards import TransformersGuard
 from guard_reward.models import precision
 from guard_reward.models.checkpoint import default_device, outside_deepspeed
 from tests.processors import AVX2, ZEN4, pretend
@@ -254,15 +255,21 @@ def test_a_guard_is_whole_on_every_rank_under_fsdp(checkpoint, tiny_guard, monke
     assert texts(load_guard(checkpoint, device="cpu")) == texts(tiny_guard)
 
 
-def test_a_quantized_guard_takes_the_generic_road(checkpoint):
+def test_one_quantization_scale_for_all_tokens_is_refused(tiny_guard):
+    """What else is in a call would change a verdict: the guard's own batches do not agree with its single rows."""
+    model = torch.ao.quantization.quantize_dynamic(copy.deepcopy(tiny_guard.model), {torch.nn.Linear}, torch.qint8)
+    with pytest.raises(ValueError, match=r"one scale for all tokens of a call; quantize the weights only.*TorchAo"):
+        TransformersGuard(model, tiny_guard.tokenizer)
+
+
+@pytest.mark.parametrize("config", ["Int8WeightOnlyConfig", "Int8DynamicActivationInt8WeightConfig"])
+def test_a_quantized_guard_takes_the_generic_road(checkpoint, config):
     """torchao keeps the layers and replaces their weights; the answers are those of the quantized model's generate."""
-    pytest.importorskip("torchao")
-    from torchao.quantization import Int8WeightOnlyConfig
+    quantization = pytest.importorskip("torchao.quantization")
     from transformers import TorchAoConfig
 
-    guard = load_guard(
-        checkpoint, device="cpu", dtype="float32", quantization_config=TorchAoConfig(Int8WeightOnlyConfig())
-    )
+    config = TorchAoConfig(getattr(quantization, config)())
+    guard = load_guard(checkpoint, device="cpu", dtype="float32", quantization_config=config)
     assert guard.engine.runner.name == "generic"
     conversations = [[{"role": "user", "content": text}] for text in ("How do I use a blue gravok?", "Hello.")]
     for conversation, verdict in zip(conversations, guard.moderate(conversations), strict=True):

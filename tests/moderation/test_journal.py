@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -144,6 +145,42 @@ def test_two_runs_cannot_write_one_output(tmp_path: Path, many: Path) -> None:
             return super().moderate(conversations)
 
     assert moderate(many, tmp_path / "out.jsonl", guard=Nested()).rows == 95
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_finishes_while_another_opens_its_journal(
+    tmp_path: Path, many: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    """The other one holds a deleted file: its rows are neither taken for done nor written to it."""
+    fcntl = pytest.importorskip("fcntl")
+    target, begun, go_on = tmp_path / "out.jsonl", Event(), Event()
+
+    class Waiting(ScriptedGuard):
+        def moderate(self, conversations: Any) -> Any:
+            begun.set()
+            assert go_on.wait(60)
+            return super().moderate(conversations)
+
+    first = Thread(target=moderate, args=(many, target), kwargs={"guard": Waiting(), "overwrite": True})
+    first.start()
+    assert begun.wait(60)
+    flock = fcntl.flock
+
+    def flock_after_the_first_run(*args: Any) -> None:
+        go_on.set()
+        first.join()
+        flock(*args)
+
+    monkeypatch.setattr(fcntl, "flock", flock_after_the_first_run)
+    guard = ScriptedGuard()
+    if overwrite:
+        assert moderate(many, target, guard=guard, overwrite=True).judged_rows == 95
+    else:
+        with pytest.raises(UserError, match=r"output '.*' exists: use --overwrite"):
+            moderate(many, target, guard=guard)
+        assert not guard.asked
+    assert len(read_jsonl(target)) == 95
+    assert sorted(tmp_path.iterdir()) == sorted([many, target])
 
 
 def finished_rows(journal: Path) -> int:

@@ -1,6 +1,7 @@
 """Random tables: every row comes out, in order and unchanged, or the file is refused before anything is judged.
 
-GUARD_REWARD_RANDOM_TABLES=5000 runs that many; each comes from its own number, so a failure can be repeated.
+By default a few hundred tables (seconds); GUARD_REWARD_RANDOM_TABLES=5000 makes 5,000 (half a minute). Table n is
+always the same, so a failure can be repeated.
 """
 
 from __future__ import annotations
@@ -25,6 +26,22 @@ TABLES = int(os.environ.get("GUARD_REWARD_RANDOM_TABLES", "360"))
 # (input, output); each a third of the tables, with the formats' own numbers.
 FORMATS = [(".jsonl", ".jsonl"), (".csv", ".csv"), (".parquet", ".parquet"), (".csv", ".jsonl"), (".parquet", ".jsonl")]
 BLOCK = 40
+
+# How a refusal begins: first what may be wrong with a file that is read without trouble, then with a broken one.
+REASONS = (
+    "there is no prompt column",
+    "the input has a column 'guard_reason' already: choose another --prefix",
+    "FILE has more than one column",
+    "FILE holds no JSON lines: line ",
+    "FILE holds a JSON array, not JSON lines",
+)
+REASONS_AFTER_AN_ACCIDENT = (
+    "FILE is empty: a CSV file needs a header line",
+    "FILE is not UTF-8 (",
+    "FILE is not CSV (",
+    "FILE is not Parquet that can be read: ",
+    "FILE cannot be read and written again: ",
+)
 
 
 class Interrupted(Exception):
@@ -63,39 +80,51 @@ def paths(folder: Path, suffix: str) -> tuple[Path, Path]:
     return source, folder / f"out{suffix}"
 
 
+def write_table(rng: random.Random, folder: Path, suffix: str) -> tuple[bool, list[list[str]] | None]:
+    """Write a random table: whether the file is whole, and a whole CSV's cells."""
+    path = folder / f"in{suffix}"
+    if suffix == ".csv":
+        cells = csv_files.write(rng, path)
+        return cells is not None, cells
+    return (json_lines if suffix == ".jsonl" else parquet_files).write(rng, path), None
+
+
+def check_output(source: Path, target: Path, cells: list[list[str]] | None) -> int:
+    """Compare the output with the input; how many rows there are."""
+    if source.suffix == ".csv":
+        return csv_files.check(source, target, cells)
+    return (json_lines if source.suffix == ".jsonl" else parquet_files).check(source, target)
+
+
 def run(number: int, folder: Path) -> str:
-    """Make one table, moderate it and check the output: how it ended."""
+    """Make one table, moderate it and check the output, or the refusal: how it ended."""
     rng = random.Random(number)
     own, suffix = rng.choices(FORMATS, [2, 1, 1, 1, 1])[0]
-    source, cells = folder / f"in{own}", None
-    if own == ".csv":
-        cells = csv_files.write(rng, source)
-    else:
-        (json_lines if own == ".jsonl" else parquet_files).write(rng, source)
+    is_whole, cells = write_table(rng, folder, own)
+    source, target = paths(folder, suffix)
     data, guard, chunk_rows = source.read_bytes(), CountingGuard(), rng.randrange(1, 7)
     interrupted = CountingGuard(calls=rng.randrange(3)) if rng.random() < 0.3 else guard
-    refusal, summary = None, None
     try:
         summary = moderate(folder, suffix, interrupted, chunk_rows)
     except Interrupted:  # its journal is there: what was accepted once is not refused now
         summary = moderate(folder, suffix, guard, chunk_rows)
     except UserError as error:
-        refusal = one_line(error)
-    if refusal is not None:
-        assert refusal
-        assert refusal.isprintable()
+        check_refusal(str(error), str(source), is_whole)
         assert not interrupted.asked
         assert list(folder.iterdir()) == [source]
         return f"{own} refused"
-    target = paths(folder, suffix)[1]
-    if own == ".csv":
-        rows = csv_files.check(source, target, cells)
-    else:
-        rows = (json_lines if own == ".jsonl" else parquet_files).check(source, target)
-    assert rows == summary.rows
+    assert check_output(source, target, cells) == summary.rows
     assert source.read_bytes() == data
     assert sorted(folder.iterdir()) == sorted([source, target])
     return f"{own} read"
+
+
+def check_refusal(message: str, source: str, is_whole: bool) -> None:
+    """A refusal has a reason of the list, and a file without an accident only those of the first part."""
+    shown = one_line(message)
+    assert shown.isprintable()
+    reason = shown.replace(f"'{source}'", "FILE")
+    assert reason.startswith(REASONS if is_whole else (*REASONS, *REASONS_AFTER_AN_ACCIDENT)), shown
 
 
 @pytest.mark.parametrize("first", range(0, TABLES, BLOCK))
@@ -113,3 +142,4 @@ def test_every_row_comes_out_or_nothing_is_judged(tmp_path: Path, first: int) ->
     # The tables are neither all good nor all bad.
     for format_name in (".jsonl", ".csv", ".parquet"):
         assert ends[f"{format_name} read"] >= 1
+    assert sum(count for end, count in ends.items() if end.endswith("refused")) >= 1

@@ -6,11 +6,14 @@ import csv
 import json
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from guard_reward.errors import UserError
+from guard_reward.moderation.tables import open_table
 from tests.moderation.files import ROWS, moderate, plain, read_any, read_jsonl, write_any
 
 
@@ -79,6 +82,43 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert result["guard_outcome"].to_pylist() == ["scored", "empty"]
     moderate(tmp_path / "in.parquet", tmp_path / "out.jsonl")
     assert read_jsonl(tmp_path / "out.jsonl")[0]["day"] == "2024-05-01"
+
+
+NAMES = pa.dictionary(pa.int32(), pa.string())
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.list_(NAMES), [["a", "b"], ["b"]]),
+        (pa.struct([("a", NAMES)]), [{"a": "x"}, {"a": "y"}]),
+        (pa.map_(pa.string(), NAMES), [[("k", "v")], [("k", "w")]]),
+    ],
+)
+def test_dictionaries_within_lists_in_several_row_groups(tmp_path: Path, kind: pa.DataType, values: list[Any]) -> None:
+    table = pa.table({"prompt": ["Q?", "R?"], "nested": pa.array(values, kind)})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=1)
+    moderate(tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").select(["prompt", "nested"]).equals(table)
+
+
+def test_a_page_that_is_not_what_its_checksum_says(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"prompt": ["How?", "Why?"]}), path, compression="none", write_page_checksum=True)
+    path.write_bytes(path.read_bytes().replace(b"How?", b"Now?", 1))
+    with pytest.raises(UserError, match=r"cannot be read and written again: .*checksum"):
+        moderate(path, tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"), [(3, "says 3 rows, and there are only 2"), (1, "says 1 rows, and there are more")]
+)
+def test_a_footer_that_says_another_number_of_rows(tmp_path: Path, said: int, message: str) -> None:
+    pq.write_table(pa.table({"prompt": ["Q?", "R?"]}), tmp_path / "in.parquet")
+    table = open_table(tmp_path / "in.parquet")
+    table.row_count = said
+    with pytest.raises(ValueError, match=message):
+        list(table.rows())
 
 
 def test_lines_that_are_not_rows_are_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,6 +157,25 @@ def test_fractions(fractions: tuple[float | None, ...], counts: tuple[int, ...])
     assert Counter(rows["source"]) == dict(zip(("ten", "four"), counts, strict=True))
     assert len(set(texts(rows))) == len(rows)
     assert rows["source"] != sorted(rows["source"], reverse=True)  # mixed, not one behind the other
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.04, 1e-300])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_set_that_would_have_no_row(fraction: float, order: int) -> None:
+    sets = [PromptSet("ten.jsonl", fraction=1), PromptSet(write("few.jsonl", ROWS[:3]), fraction=fraction)][::order]
+    message = (
+        f"few.jsonl (few): fraction {fraction} is less than one row of a mixture of 10 rows, 10 of them from ten.jsonl "
+        "(ten, fraction 1); raise the fraction, add rows to the other sets, or leave this set out"
+    )
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_prompts(DataConfig(datasets=sets), args())
+    with pytest.raises(UserError, match=re.escape(message)):  # before training, not at the first evaluation
+        load_prompts(DataConfig(datasets=[PromptSet("ten.jsonl")], eval_datasets=sets), args(eval_strategy="steps"))
+
+
+def test_a_fraction_of_one_row() -> None:
+    sets = [PromptSet("ten.jsonl", fraction=1), PromptSet(write("few.jsonl", ROWS[:3]), fraction=0.06)]
+    assert Counter(mix(sets, seed=0)["source"]) == {"ten": 10, "few": 1}
 
 
 def test_limit_draws_at_random() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from guard_reward.errors import UserError, one_line
+from guard_reward.errors import UserError, first_paragraph
 from guard_reward.moderation.tables.arrow_values import python_values
 from guard_reward.moderation.tables.base import Additions, Field, Kind, Row, Table, check_unique
 
@@ -29,18 +29,30 @@ class ParquetTable:
         try:
             with path.open("rb") as source, pq.ParquetFile(source) as file:
                 self.schema: pa.Schema = file.schema_arrow
+                self.columns: list[str] = self.schema.names
                 self.row_count: int = file.metadata.num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"'{path}' is not Parquet that can be read: {one_line(error)}") from error
+        except Exception as error:  # a broken file can make pyarrow raise anything
+            raise UserError(f"'{path}' is not Parquet that can be read: {first_paragraph(error)}") from error
         self.fault_count = 0
-        self.columns: list[str] = self.schema.names
         check_unique(path, self.columns)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The file in Arrow's own form, some rows at a time."""
+        """The file in Arrow's own form, some rows at a time.
+
+        Raises:
+            ValueError: there are more or fewer rows than the file's footer says.
+        """
+        found = 0
         # Opened by Python, because Arrow wants names in UTF-8.
         with self.path.open("rb") as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
-            yield from file.iter_batches(batch_size=_BATCH)
+            for group in range(file.num_row_groups):  # one by one: Arrow cannot join dictionaries in lists or structs
+                for batch in file.iter_batches(batch_size=_BATCH, row_groups=[group]):
+                    found += batch.num_rows
+                    if found > self.row_count:
+                        raise ValueError(f"its footer says {self.row_count} rows, and there are more")
+                    yield batch
+        if found < self.row_count:
+            raise ValueError(f"its footer says {self.row_count} rows, and there are only {found}")
 
     def rows(self) -> Iterator[Row]:
         """All rows, in the file's order; a value is put into Python's types when it is asked for."""
@@ -95,7 +107,7 @@ def write_parquet(path: Path, table: Table, fields: list[Field], additions: Addi
             ]
             writer.write_batch(pa.record_batch([*batch.columns, *added], schema=schema))
     if rest := len(list(values)):
-        raise ValueError(f"there are {rest} rows fewer than the file says")
+        raise ValueError(f"there are {rest} results more than rows")
 
 
 def _valid(value: Any) -> Any:

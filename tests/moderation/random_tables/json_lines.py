@@ -18,14 +18,22 @@ _NO_OBJECTS = [
 ]  # fmt: skip
 
 
-def write(rng: random.Random, path: Path) -> None:
-    """A file of objects, most with a prompt, some lines of which are broken."""
+def write(rng: random.Random, path: Path) -> bool:
+    """A file of objects, most with a prompt, some lines of which are broken; whether the file had no accident."""
     ending = rng.choice(["\n", "\n", "\r\n"])
     lines = [_line(rng) for _ in range(rng.randrange(12))]
     data = ending.join([*lines, *([""] if rng.random() < 0.8 else [])]).encode()
     if rng.random() < 0.1:
         data = b"\xef\xbb\xbf" + data
-    path.write_bytes(corrupted(rng, data) if rng.random() < 0.3 else data)
+    accident = rng.random()
+    if accident < 0.25:
+        data = corrupted(rng, data)
+    elif accident < 0.28:
+        data = data.decode().encode(rng.choice(["utf-16", "utf-16-le", "utf-32"]))
+    elif accident < 0.3:
+        data = data.replace(b"\n", b"\r")
+    path.write_bytes(data)
+    return accident >= 0.3
 
 
 def _line(rng: random.Random) -> str:
