@@ -86,8 +86,8 @@ def _is_one(completion: Any) -> bool:
 def _is_whole(message: Mapping[str, Any], written: str) -> bool:
     """Whether a parsed message has each letter of the answer that the policy wrote.
 
-    Parsers keep the last thinking and what follows it, and the text behind a tool call. In front of them, a policy could
-    write what the guard must not see, and some servers would show it to users.
+    Parsers keep the last thinking and what follows it, and the text behind a tool call. In front of them, a policy
+    could write what the guard must not see, and some servers would show it to users.
     """
     calls = [call["function"] for call in message.get("tool_calls") or ()]
     parsed = f"{message['content']}{json.dumps(calls, ensure_ascii=False)}"
