@@ -7,6 +7,7 @@ import pytest
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "docs/architecture.md",
     "docs/moderation.md",
     "docs/rewards.md",
@@ -30,6 +31,19 @@ def test_links_lead_somewhere(repository, page):
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", (repository / page).read_text()):
         if "://" not in target:
             assert ((repository / page).parent / target).exists(), target
+
+
+def test_what_is_held_is_tested(repository):
+    """Each line of the threat model names tests that are there."""
+    lines = [line for line in (repository / "SECURITY.md").read_text().splitlines() if line.startswith("| ")]
+    held = [line for line in lines if not line.startswith("| it can not")]
+    assert len(held) > 25
+    for line in held:
+        files = re.findall(r"`(tests/[\w/]+\.py)`", line)
+        assert files, line
+        sources = [(repository / file).read_text() for file in files]
+        for test in re.findall(r"`(test_\w+)`", line):
+            assert any(f"def {test}(" in source for source in sources), test
 
 
 def test_code_that_needs_the_hub_is_at_least_python(repository):

@@ -64,11 +64,17 @@ class Checkpoint:
 
         Args:
             auto_class: the transformers class that builds the model, such as ``AutoModelForCausalLM``.
+
+        Raises:
+            ValueError: the checkpoint needs Python code of its own, without ``trust_remote_code=True`` in the options;
+                or it lacks weights.
         """
         from transformers import AutoTokenizer
 
         device = torch.device(self.device) if self.device else default_device()
-        tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision)
+        # None would ask at the terminal whether to run a checkpoint's own code.
+        trust = {"trust_remote_code": bool(self.options.get("trust_remote_code"))}
+        tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision, **trust)
         with outside_deepspeed(), _on_every_rank():
             model, loading = auto_class.from_pretrained(
                 self.name,
@@ -77,7 +83,7 @@ class Checkpoint:
                 dtype=self.dtype or "auto",
                 # Quantized weights cannot be moved later, so they are loaded onto the device.
                 **({"device_map": {"": device}} if "quantization_config" in self.options else {}),
-                **self.options,
+                **{**self.options, **trust},
             )
         if loading["missing_keys"]:
             missing = ", ".join(sorted(loading["missing_keys"])[:3])
