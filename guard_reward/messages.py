@@ -37,6 +37,7 @@ _ROLES = {
 _TEXT_PARTS = ("text", "input_text", "output_text")  # in chat messages; in OpenAI's Responses API
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 _CALLS = ("tool_calls", "function_call")
+_PLAIN = {"role", "content"}
 _READ = ("role", "content", "refusal", *_REASONING, *_CALLS)
 
 _API_METADATA = (
@@ -143,7 +144,9 @@ def split_message(message: Mapping[str, Any], index: int = 0) -> MessageParts:
     >>> split_message({"role": "assistant", "content": "", "tool_calls": [{"name": "now", "arguments": {}}]}).rest
     '[tool call] now({})'
     """
-    reasoning = dict.fromkeys(message_text(message.get(key), index, key) for key in _REASONING)
+    if message.keys() == _PLAIN and isinstance(message["content"], str):  # nearly all messages
+        return MessageParts(None, message["content"], "", "")
+    reasoning = dict.fromkeys(message_text(message[key], index, key) for key in _REASONING if key in message)
     lines = list(_lines(message, index))
     return MessageParts(
         reasoning="\n".join(text for text in reasoning if text) or None,
@@ -174,11 +177,11 @@ def message_text(content: Any, index: int = 0, field: str = "content") -> str:
     >>> message_text([{"type": "text", "text": "Hello, "}, {"type": "text", "text": "you."}])
     'Hello, you.'
     """
-    if _is_nothing(content):
-        return ""
     content = _as_list(content)
     if isinstance(content, str):
         return content
+    if _is_nothing(content):
+        return ""
     if isinstance(content, Sequence) and not isinstance(content, bytes):
         return "".join(_part_text(part, index, field) for part in content)
     kind = type(content).__name__
@@ -234,6 +237,8 @@ def _as_list(value: Any) -> Any:
 
 def _is_nothing(value: Any) -> bool:
     """Whether a field is empty: null, not a number (as pandas fills gaps), or without an element."""
+    if value is None or isinstance(value, str):  # nearly always, and quicker to see than the rest
+        return not value
     value = _as_list(value)
     is_gap = value is None or (isinstance(value, float) and math.isnan(value))
     return is_gap or (isinstance(value, Sequence | Mapping) and not value)

@@ -89,8 +89,8 @@ def _is_whole(message: Mapping[str, Any], written: str) -> bool:
     Parsers keep the last thinking and what follows it, and the text behind a tool call. In front of them, a policy
     could write what the guard must not see, and some servers would show it to users.
     """
-    calls = [call["function"] for call in message.get("tool_calls") or ()]
-    parsed = f"{message['content']}{json.dumps(calls, ensure_ascii=False)}"
+    calls = [call.get("function") for call in message.get("tool_calls") or ()]
+    parsed = f"{message.get('content')}{json.dumps(calls, ensure_ascii=False, default=str)}"
     return _letters(parsed) == _letters(_CALL_TAG.sub("", written))
 
 
