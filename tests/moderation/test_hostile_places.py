@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from guard_reward.moderation.journal import Journal
 from tests.moderation.files import content_of, judged, moderate, read_jsonl, refused, write_jsonl
 
 JOB = b'{"journal": 1, "job": {}}\n'
@@ -42,6 +43,20 @@ def test_what_is_no_journal_stays_as_it_is(tmp_path: Path, content: bytes, why: 
     source = write_jsonl(tmp_path / "in.jsonl", [{"prompt": "Q?"}])
     message = rf"out\.jsonl\.journal' is not a journal of guard-reward: {why}; move it away, or choose another output"
     refused(source, tmp_path / "out.jsonl", message, **options)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="Windows cannot refuse a link while it opens a file")
+@pytest.mark.parametrize("goal", ["victim", "nothing"])
+def test_a_link_that_appears_while_the_journal_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goal: str
+) -> None:
+    (tmp_path / "victim").write_bytes(b"a private key without newline")
+    (tmp_path / "journal").symlink_to(goal)
+    before, answers, is_symlink = content_of(tmp_path), [False], Path.is_symlink
+    monkeypatch.setattr(Path, "is_symlink", lambda path: answers.pop() if answers else is_symlink(path))
+    with pytest.raises(OSError, match="symbolic link"):
+        Journal(tmp_path / "journal", {})
+    assert content_of(tmp_path) == before
 
 
 def test_a_pipe_of_the_journals_name_does_not_stop_the_run(tmp_path: Path) -> None:
