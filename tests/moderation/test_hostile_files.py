@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from guard_reward import Outcome, Unjudged, Verdict
 from guard_reward.moderation.tables.arrow_values import TimeValue, python_values
-from tests.moderation.files import judged, moderate, read_jsonl, refused_unloaded, write_jsonl
+from tests.moderation.files import judged, moderate, read_any, read_jsonl, refused_unloaded, write_any, write_jsonl
 from tests.scripted_guard import ScriptedGuard
 
 HEADER = "id,prompt\n"
@@ -101,6 +103,34 @@ def test_half_a_surrogate_pair_in_json_within_a_cell(tmp_path: Path, source: str
     assert [row["guard_outcome"] for row in rows] == ["scored", "guard_error", "scored"]
     assert [row["messages"] for row in rows] == cells
     assert asked == ["first", "a bomb"]
+
+
+class HalfSpeakingGuard(ScriptedGuard):
+    """What it says has half a surrogate pair."""
+
+    def _judge(self, text: str) -> Verdict | Unjudged:
+        if text == "mumble":
+            return Unjudged(Outcome.NO_VERDICT, text=HALF, reason=HALF)
+        return replace(super()._judge(text), text=HALF, categories=(HALF,))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_half_a_surrogate_pair_in_what_the_guard_says(tmp_path: Path, suffix: str) -> None:
+    source = write_any(tmp_path / f"in{suffix}", [{"prompt": "a bomb"}, {"prompt": "mumble"}])
+    moderate(source, tmp_path / f"out{suffix}", guard=HalfSpeakingGuard())
+    first, second = read_any(tmp_path / f"out{suffix}")
+    shown = HALF if suffix == ".jsonl" else "x\\ud800y"
+    assert (first["guard_severity"], first["guard_verdict_text"]) == ("Unsafe", shown)
+    categories = json.loads(first["guard_categories"]) if suffix == ".csv" else first["guard_categories"]
+    assert categories == [shown if suffix == ".parquet" else HALF]
+    assert (second["guard_verdict_text"], second["guard_reason"]) == (shown, shown)
+
+
+def test_half_a_surrogate_pair_in_the_name_of_a_judged_column(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"prompt": "Q?", HALF: "a bomb", "other": "A."}])
+    rows, asked = judged(source, tmp_path / "out.jsonl", response_column=[HALF, "other"])
+    assert asked == ["a bomb", "A."]
+    assert (rows[0][f"guard_{HALF}_severity"], rows[0]["guard_other_severity"]) == ("Unsafe", "Safe")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
