@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ def replacing(target: Path) -> Iterator[Path]:
     """Yield a path next to `target` to write to; on leaving without an error it replaces `target` in one step.
 
     If `target` is a link, the file that it leads to is replaced. The temporary file is a new one with a random name:
-    no file of the user's is overwritten, and no link followed. A killed process leaves it behind.
+    no file of the user's is overwritten, and no link followed. A killed process leaves it behind. A file that is
+    replaced passes on its permissions; until then only its owner can read the new one.
 
     Raises:
         OSError: the folder cannot be made or written to.
@@ -32,11 +34,13 @@ def replacing(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name[:_NAME_KEPT]}.{secrets.token_hex(8)}.part")
     # O_EXCL: fails if there is a file or a link of that name.
-    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if target.exists() else 0o666))
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, part)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ at most the current chunk. A file of that name that does not begin as a journal 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
@@ -164,14 +163,12 @@ def _open_locked(path: Path) -> IO[bytes]:
 
 def _open_regular(path: Path) -> IO[bytes]:
     """Open the file to read and append, without following a link: whatever a link leads to is no journal of ours."""
-    # O_NONBLOCK: opening a pipe must not wait for its other end. Windows has neither flag.
+    if path.is_symlink():
+        raise _not_a_journal(path, "it is a link")
+    # O_NOFOLLOW: a link that appears just now. O_NONBLOCK: opening a pipe must not wait for its other end. Windows has
+    # neither flag.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise _not_a_journal(path, "it is a link") from error
-        raise
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
         return os.fdopen(descriptor, "a+b")

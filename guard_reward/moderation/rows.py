@@ -13,6 +13,7 @@ from typing import Any
 
 from guard_reward.conversation import normalize, turn_text
 from guard_reward.messages import as_messages, split_message
+from guard_reward.moderation.json_text import JsonLimitError, parse_json
 from guard_reward.rollout import has_content
 from guard_reward.verdict import Outcome, Unjudged
 
@@ -105,8 +106,10 @@ def _from_json(messages: Any, column: str) -> Any:
     if not isinstance(messages, str):
         return messages
     try:
-        return json.loads(messages)
-    except (ValueError, RecursionError) as error:
+        return parse_json(messages)
+    except JsonLimitError as error:
+        raise ValueError(f"column {column!r} {error}") from error
+    except ValueError as error:
         raise ValueError(f"column {column!r} is text, but not JSON: {error}") from error
 
 

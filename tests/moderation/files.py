@@ -9,7 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from guard_reward.errors import UserError
 from guard_reward.moderation.moderate import moderate_file
 from tests.scripted_guard import ScriptedGuard
 
@@ -69,3 +71,46 @@ def write_any(path: Path, rows: list[dict[str, str]]) -> Path:
     else:
         write_jsonl(path, rows)
     return path
+
+
+def content_of(folder: Path) -> dict[str, bytes | str]:
+    """All that is in a folder: a file's bytes, or where a link leads to."""
+    return {
+        path.name: f"-> {path.readlink()}" if path.is_symlink() else path.read_bytes()
+        for path in folder.iterdir()
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def refused(source: Path, target: Path, message: str, **options: Any) -> None:
+    """The file is refused twice, in one sentence; no guard is asked, and nothing in the folder changes."""
+    before = content_of(target.parent)
+    for _ in range(2):
+        guard = ScriptedGuard()
+        with pytest.raises(UserError, match=message):
+            moderate(source, target, guard=guard, **options)
+        assert guard.asked == []
+        assert content_of(target.parent) == before
+
+
+def refused_unloaded(source: Path, target: Path, message: str) -> None:
+    """Refused even before a guard is loaded."""
+
+    def load() -> Any:
+        raise AssertionError("the guard was loaded")
+
+    with pytest.raises(UserError, match=message):
+        moderate_file(source, target, guard=load)
+    refused(source, target, message)
+
+
+def judged(source: Path, target: Path, **options: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of the output and what the guard was asked about; the second try writes the same bytes."""
+    before = content_of(target.parent)
+    guard = ScriptedGuard()
+    moderate(source, target, guard=guard, **options)
+    first = target.read_bytes()
+    moderate(source, target, overwrite=True, **options)
+    assert target.read_bytes() == first
+    assert content_of(target.parent) == before | {target.name: first}
+    return read_any(target), guard.asked_about

@@ -83,7 +83,7 @@ def test_a_row_that_cannot_be_judged_says_why(tmp_path: Path, row: Any, outcome:
         ("not JSON", "guard_error", "text, but not JSON"),
         (5, "guard_error", "should be a list of messages, found int"),
         ({"role": "user"}, "guard_error", "should be a list of messages, found dict"),
-        (["hello"], "guard_error", "message 0: 'role'"),
+        (["hello"], "guard_error", "message 0: should be a mapping with 'role' and 'content', found str"),
         ([{"role": "villain", "content": "Q?"}], "guard_error", "message 0: 'role'"),
         ([{"role": "user", "content": 7}], "guard_error", "message 0: 'content'"),
     ],

@@ -112,7 +112,7 @@ def test_a_response_with_its_prompt_in_it(response: Any, expected: Any) -> None:
         (IMPLICIT, {"r": [user("1"), assistant("2"), user("3")]}, "guard_error", "column 'r' holds no answer"),
         (TextColumns(prompt="p"), {"p": [user("Q?"), assistant("A.")]}, "guard_error", "should be the user's"),
         (TextColumns(prompt="p"), {"p": [user("…")]}, "empty", "the last message has no letter"),
-        (TextColumns(messages="m"), {"m": "[" * 100_000}, "guard_error", "column 'm' is text, but not JSON"),
+        (TextColumns(messages="m"), {"m": "[" * 100_000}, "guard_error", "column 'm' has more than 200 levels"),
     ],
 )
 def test_rows_that_cannot_be_judged(columns: TextColumns, row: Any, outcome: str, reason: str) -> None:

@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from guard_reward.errors import UserError
+from guard_reward.moderation.json_text import JsonLimitError, parse_json
 from guard_reward.moderation.tables.base import Additions, Field, Row, Table
 
 __all__ = ["JsonLinesTable", "to_json", "write_jsonl"]
-
-# Python reads a few hundred levels, depending on how deep the caller's own stack is. A fixed limit that is well below
-# gives each row the same fate whoever reads it.
-_DEEPEST = 200
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -54,29 +51,19 @@ class JsonLinesTable:
 def _parse(line: bytes, number: int) -> Row:
     text = line.decode(errors="backslashreplace").strip(" \t\r\n")
     try:
-        value = json.loads(line.decode())
-        fault = "" if isinstance(value, dict) else f"it is {type(value).__name__}"
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        value, fault = {}, str(error)
-    if fault:
-        return Row({}, f"line {number} is not a JSON object: {fault}", text)
-    if line.count(b"[") + line.count(b"{") > _DEEPEST and _is_too_deep(value):
-        return Row({}, f"line {number} has more than {_DEEPEST} levels of lists and objects", text)
-    return Row(value, raw=text)
-
-
-def _is_too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return False
-    return True
+        value = parse_json(line.decode())
+    except UnicodeDecodeError as error:
+        fault = f"is not UTF-8 ({error}): save the file as UTF-8"
+    except JsonLimitError as error:
+        fault = str(error)
+    except ValueError as error:
+        nulls = "it has null bytes; if the file is UTF-16, save it as UTF-8"
+        fault = f"is not a JSON object: {nulls if bytes(1) in line else error}"
+    else:
+        if isinstance(value, dict):
+            return Row(value, raw=text)
+        fault = f"is not a JSON object: it is {type(value).__name__}"
+    return Row({}, f"line {number} {fault}", text)
 
 
 def to_json(value: Any) -> str:
