@@ -31,6 +31,7 @@ class Rollout:
         messages: the prompt as the guard will see it (`guard_reward.conversation.normalize`), without the answer.
         thinking: the policy's reasoning; None if it wrote none, or only blanks.
         answer: what a user would see: everything else that the policy wrote.
+        policy_text: what of the answer the policy itself wrote: not the results of tools, nor what a prompt has begun.
         truncated: whether generation stopped for length; None if that is unknown.
         outcome: ``Outcome.EMPTY`` if the policy wrote no letter and no digit, in text or in the arguments of a call;
             None if a guard must decide.
@@ -39,6 +40,7 @@ class Rollout:
     messages: tuple[Message, ...]
     thinking: str | None
     answer: str
+    policy_text: str
     truncated: bool | None = None
     outcome: Outcome | None = None
 
@@ -90,6 +92,7 @@ class Rollout:
             messages=tuple(normalize(conversation)),
             thinking="\n".join(part for part in (begun, response.thinking) if part and part.strip()) or None,
             answer=begun_answer + response.text,
+            policy_text=response.policy_text,
             truncated=is_truncated(completion_ids, eos_token_ids),
             outcome=None if has_content(response.written) else Outcome.EMPTY,
         )
@@ -160,10 +163,18 @@ def _split_prefix(prompt: str | list[Mapping[str, Any]]) -> tuple[Sequence[Mappi
 
 @dataclass(frozen=True, slots=True)
 class _Response:
-    """A completion: its thinking, its other text, and what of that the policy itself wrote."""
+    """A completion.
+
+    Attributes:
+        thinking: None if there is none.
+        text: everything else.
+        policy_text: `text` without the messages of others, such as tools.
+        written: `policy_text` without labels and the names of functions.
+    """
 
     thinking: str | None
     text: str
+    policy_text: str
     written: str
 
 
@@ -173,10 +184,8 @@ def _read_completion(
     """All thinking of the completion (None if there is none) and all its other text, each joined by line breaks."""
     if isinstance(completion, str):
         inline, text = split_thinking(completion, prefilled=begins_inside)
-        return _Response(inline, text, text)
-    thinking: list[str] = []
-    texts: list[str] = []
-    written: list[str] = []
+        return _Response(inline, text, text, text)
+    thinking, texts, own, written = list[str](), list[str](), list[str](), list[str]()
     for index, message in enumerate(completion):
         if message["role"] != "assistant":
             texts.append(turn_text(message, index))
@@ -186,8 +195,10 @@ def _read_completion(
         begins_inside = False  # the template opened one turn, the first
         thinking += [part for part in (parts.reasoning, inline) if part]
         texts += [content, parts.rest]
+        own += [content, parts.rest]
         written += [content, parts.written]
-    return _Response("\n".join(thinking) or None, "\n".join(filter(None, texts)), "\n".join(written))
+    text, policy_text = ("\n".join(filter(None, lines)) for lines in (texts, own))
+    return _Response("\n".join(thinking) or None, text, policy_text, "\n".join(written))
 
 
 def _split_content(parts: MessageParts, *, begins_inside: bool, is_parsed: bool | None) -> tuple[str | None, str]:

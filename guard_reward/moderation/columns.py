@@ -7,7 +7,8 @@
 | ``prompt`` | the prompt |
 | ``messages``, or ``conversations`` | the last message |
 
-The first line that fits decides, by the names of the columns alone. If two columns fit equally, you must choose.
+The first line that fits decides, by the names of the columns alone. If two responses fit, or two of ``prompt``,
+``messages`` and ``conversations`` without a response, you must choose.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ def choose_columns(
         return [TextColumns(prompt=_prompt_column(columns, prompt or "prompt"))]
     responses = _usual_responses(columns) if response is None else _names(columns, response)
     if not responses and judge is None and prompt != "":
+        if prompt is None and "prompt" in columns and (chats := [name for name in _MESSAGES if name in columns]):
+            raise UserError(
+                f"the input has 'prompt' and {chats[0]!r}: choose what is judged with --judge prompt or "
+                f"--messages-column {chats[0]}"
+            )
         if prompt is None and "prompt" not in columns and (found := _only(columns, _MESSAGES, "--messages-column")):
             return _from_messages(columns, found, judge)
         return [TextColumns(prompt=_prompt_column(columns, prompt or "prompt"))]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from guard_reward.conversation import Turns
 from guard_reward.guards.spec import GuardSpec
+from guard_reward.guards.typed_marks import TypedMark
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
@@ -164,8 +165,8 @@ def finish(
     def rows() -> Iterator[JudgedRollout]:
         for rollout, harmful, found, h in zip(batch.rollouts, batch.harmful, verdicts, helpfulness, strict=True):
             readable = rollout if isinstance(rollout, Rollout) else None
-            attempts = _injection_attempts(readable, spec, special_tokens)
-            outcome = as_injection(row_outcome(rollout, found, h, rules.scheme), attempts, rules.outcome_rewards)
+            marks = _typed_marks(readable, spec, special_tokens)
+            outcome = as_injection(row_outcome(rollout, found, h, rules.scheme), marks, rules.outcome_rewards)
             assessment = found.assessment(h) if outcome.is_complete else None
             yield JudgedRollout(
                 rollout=readable,
@@ -173,7 +174,7 @@ def finish(
                 outcome=outcome,
                 helpfulness=h,
                 harmful=harmful,
-                injection_attempts=attempts,
+                injection_attempts=len(marks),
                 reward=score_row(outcome, assessment, h, rules.scheme, rules.outcome_rewards),
             )
 
@@ -201,8 +202,7 @@ def _prompt_request(rollout: Rollout) -> Request:
     return Unjudged(Outcome.GUARD_ERROR, reason=reason)
 
 
-def _injection_attempts(rollout: Rollout | None, spec: GuardSpec, special_tokens: Sequence[str]) -> int:
-    if rollout is None:
-        return 0
-    texts = (rollout.thinking or "", rollout.answer)
-    return sum(len(spec.injection_attempts(text, special_tokens)) for text in texts)
+def _typed_marks(rollout: Rollout | None, spec: GuardSpec, special_tokens: Sequence[str]) -> list[TypedMark]:
+    """What the policy wrote of the guard's prompt or answer."""
+    texts = () if rollout is None else (rollout.thinking or "", rollout.policy_text)
+    return [mark for text in texts for mark in spec.typed_marks.find(text, special_tokens)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
+from guard_reward.guards.typed_marks import Kind, TypedMark
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Assessment, Scheme
@@ -62,7 +63,7 @@ def row_outcome(
     |---|---|---|
     | 1 | the row could not be read, or answer or thinking have no verdict, and no other part is Unsafe | that part's |
     | 2 | the prompt should have a verdict and has none, unless an Unsafe part decides alone | the prompt's |
-    | 3 | the answer has no letter and no digit | ``empty`` |
+    | 3 | the policy wrote no letter and no digit in its answer | ``empty`` |
     | 4 | the scheme needs helpfulness, and there is none | ``guard_error`` |
     | 5 | the scheme needs probabilities, and a verdict has none | ``guard_error`` |
     | 6 | a part was judged in windows | ``too_long``, complete |
@@ -78,7 +79,7 @@ def row_outcome(
     if isinstance(verdicts.prompt, Unjudged) and (scheme.needs_probabilities or not is_unsafe):
         return RowOutcome(verdicts.prompt.outcome, f"the prompt: {verdicts.prompt.reason}")
     if isinstance(rollout, Rollout) and rollout.outcome is Outcome.EMPTY:
-        return RowOutcome(Outcome.EMPTY, "the answer has no letter and no digit")
+        return RowOutcome(Outcome.EMPTY, "no letter and no digit in the policy's text, nor in the arguments of a call")
     if scheme.needs_helpfulness and helpfulness is None:
         return RowOutcome(Outcome.GUARD_ERROR, "the helpfulness function gave no number")
     judged = [*verdicts.written, *([verdicts.prompt] if isinstance(verdicts.prompt, Verdict) else [])]
@@ -90,11 +91,17 @@ def row_outcome(
     return RowOutcome(Outcome.SCORED, is_complete=True)
 
 
-def as_injection(row: RowOutcome, attempts: int, outcome_rewards: Mapping[Outcome, OutcomeReward]) -> RowOutcome:
-    """The row as an ``injection``, if the policy typed marks of the guard's prompt and the user says what that pays."""
-    if not attempts or Outcome.INJECTION not in outcome_rewards:
+def as_injection(
+    row: RowOutcome, marks: Sequence[TypedMark], outcome_rewards: Mapping[Outcome, OutcomeReward]
+) -> RowOutcome:
+    """The row as an ``injection``, if the policy typed marks of the guard's prompt and the user says what that pays.
+
+    Tags do not count: policies think in them and call tools with them.
+    """
+    typed = sum(mark.kind is not Kind.TAG for mark in marks)
+    if not typed or Outcome.INJECTION not in outcome_rewards:
         return row
-    reason = f"the policy typed {attempts} marks of the guard's prompt or answer"
+    reason = f"the policy typed {typed} marks of the guard's prompt or answer"
     return replace(row, name=Outcome.INJECTION, reason=f"{reason}; {row.reason}" if row.reason else reason)
 
 
@@ -166,8 +173,9 @@ def _checked(value: OutcomeReward, outcome: Outcome) -> OutcomeReward:
         )
     if value is None or is_number or value in words:
         return value
+    nothing = "" if outcome is Outcome.INJECTION else ", None"
     raise ValueError(
-        f"on_outcome[{str(outcome)!r}] should be a finite number, None or {' or '.join(words)}, found {value!r}"
+        f"on_outcome[{str(outcome)!r}] should be a finite number{nothing} or {' or '.join(words)}, found {value!r}"
     )
 
 

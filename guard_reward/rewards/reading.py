@@ -101,7 +101,8 @@ def _letters(text: str) -> Counter[str]:
 def _with_lost_text(rollout: Rollout, written: str) -> Rollout:
     """A rollout whose answer has also all that the policy wrote."""
     outcome = None if has_content(_CALL.sub("", written)) else rollout.outcome
-    return replace(rollout, answer=f"{rollout.answer}\n{written}".strip(), outcome=outcome)
+    answer = f"{rollout.answer}\n{written}".strip()
+    return replace(rollout, answer=answer, policy_text=written, outcome=outcome)
 
 
 def _gets_a_new_turn(prompt: Any) -> bool:

@@ -26,7 +26,6 @@ def chosen(columns: str, **options: Any) -> list[tuple[str | None, str | None, s
         ("prompt chosen", [("prompt", None, None)]),
         ("messages", [(None, None, "messages")]),
         ("id conversations", [(None, None, "conversations")]),  # ShareGPT
-        ("prompt messages", [("prompt", None, None)]),
         ("prompt chosen rejected messages", [("prompt", "chosen", None), ("prompt", "rejected", None)]),
     ],
 )
@@ -51,6 +50,8 @@ def test_columns_are_found_by_their_names(columns: str, expected: Any) -> None:
         ("chosen rejected", {"judge": "response"}, [(None, "chosen", None), (None, "rejected", None)]),
         ("prompt response completion", {"response": "completion"}, [("prompt", "completion", None)]),
         ("prompt messages conversations", {"messages": "conversations"}, [(None, None, "conversations")]),
+        ("prompt messages", {"judge": "prompt"}, [("prompt", None, None)]),
+        ("prompt messages", {"prompt": "prompt"}, [("prompt", None, None)]),
     ],
 )
 def test_columns_are_named(columns: str, options: Any, expected: Any) -> None:
@@ -67,6 +68,8 @@ def test_columns_are_named(columns: str, options: Any, expected: Any) -> None:
         ("conversations chosen rejected", {}, "no prompt column 'prompt'"),
         ("prompt response completion", {}, "choose with --response-column response or completion"),
         ("prompt completion chosen rejected", {}, "choose with --response-column completion or chosen,rejected"),
+        ("prompt messages", {}, "has 'prompt' and 'messages': choose .* --judge prompt or --messages-column messages"),
+        ("id prompt conversations", {}, "--judge prompt or --messages-column conversations"),
         ("messages conversations", {}, "has 'messages' and 'conversations': choose one with --messages-column"),
         ("prompt a", {"response": "a,b"}, "no response column 'b'; the input has 'prompt', 'a'"),
         ("prompt a", {"response": "a,"}, "a name, or names with one comma between them"),

@@ -40,7 +40,7 @@ ROWS_BEHIND = "".join(f"{number},a bomb {number}\n" for number in range(2, 6))
 )
 def test_a_quote_that_is_not_closed(tmp_path: Path, text: str, suffix: str) -> None:
     (tmp_path / "in.csv").write_text(text)
-    message = r"in\.csv' is not CSV \(.+\): is a quote not closed or not doubled\?"
+    message = r"in\.csv' is not CSV \(.+, in the row that begins in line \d\): is a quote not closed or not doubled\?"
     refused_unloaded(tmp_path / "in.csv", tmp_path / f"out{suffix}", message)
 
 

@@ -140,7 +140,12 @@ def test_exactly_these_columns():
         "guard_p_unsafe": [0.04, 0.8, 0.3, 0.04, None, None, 0.04],
         "guard_thinking_severity": [None] * 6 + ["Unsafe"],
         "guard_outcome": ["scored", "scored", "scored", "scored", "empty", "no_verdict", "scored"],
-        "guard_reason": [None] * 4 + ["the answer has no letter and no digit", "the script says mumble", None],
+        "guard_reason": [
+            *[None] * 4,
+            "no letter and no digit in the policy's text, nor in the arguments of a call",
+            "the script says mumble",
+            None,
+        ],
         "guard_truncated": [None] * N,
         "guard_injection_attempts": [0] * N,
     }

@@ -56,7 +56,14 @@ class CsvTable:
         """The file's lines as lists of cells, header first, without blank lines."""
         csv.field_size_limit(_LONGEST_CELL)
         with self.path.open(encoding="utf-8-sig", newline="") as file:
-            yield from filter(None, csv.reader(file, strict=True))
+            reader, start = csv.reader(file, strict=True), 1
+            try:
+                for cells in reader:
+                    start = reader.line_num + 1
+                    if cells:
+                        yield cells
+            except csv.Error as error:
+                raise csv.Error(f"{error}, in the row that begins in line {start}") from error
 
 
 def _raw(cells: list[str]) -> str:

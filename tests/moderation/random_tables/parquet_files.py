@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tests.moderation.random_tables.texts import corrupted, text
 
-_NAMES = ["id", "", "a.b", "response", "é", "\x00", "messages", "guard_", "a"]
+_NAMES = ["id", "", "a.b", "response", "é", "\x00", "turns", "guard_", "a"]
 _DEPTH = 2  # of lists, maps and structs
 _PER_SECOND = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # decimals
 _TIMES = [
