@@ -6,6 +6,7 @@ that is every field but its reasoning and its metadata:
 | field | shown |
 |---|---|
 | ``content``: text, or a list of text parts | the text, the parts joined without a separator |
+| what a text part has beside its text (but for metadata, numbers and ``cache_control``) | behind it, as JSON |
 | a part that is not text (an image) | `ValueError`: a text guard cannot judge it |
 | ``refusal`` | its text, in a line of its own |
 | ``tool_calls``, ``function_call`` | ``[tool call] name(arguments)`` lines, each different call once |
@@ -23,6 +24,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,7 @@ _ROLES = {
     **dict.fromkeys(("assistant", "gpt", "model", "ai", "bot", "function_call"), "assistant"),
     **dict.fromkeys(("tool", "function", "ipython", "observation"), "tool"),
 }
+_PART_TEXTS = ("text", "refusal")
 _TEXT_PARTS = ("text", "input_text", "output_text")  # in chat messages; in OpenAI's Responses API
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 _CALLS = ("tool_calls", "function_call")
@@ -122,7 +125,7 @@ def _as_message(message: Any, where: str, default_role: str | None) -> Mapping[s
     rest = {key: value for key, value in message.items() if key not in renamed}
     content = _first(message, "content", "value")
     if is_call:
-        return {**rest, "role": role, "content": None, "tool_calls": [content]}
+        return {**rest, "role": role, "content": None, "tool_calls": [content, *_calls(message.get("tool_calls"))]}
     return {**rest, "role": role, "content": content}
 
 
@@ -166,8 +169,7 @@ def _lines(message: Mapping[str, Any], index: int) -> Iterator[tuple[str, str, s
     if message.get("role") != "assistant":
         return
     for key, value in message.items():
-        is_read = key in _READ or key in METADATA or isinstance(_as_list(value), bool | int | float)
-        if not is_read and not _is_nothing(value):
+        if key not in _READ and _says_something(key, value):
             yield f"[{key}] ", _as_json(value), _as_json(value)
 
 
@@ -191,13 +193,14 @@ def message_text(content: Any, index: int = 0, field: str = "content") -> str:
 def _part_text(part: Any, index: int, field: str) -> str:
     if isinstance(part, str):
         return part
-    if isinstance(part, Mapping):
-        kind = part.get("type")
-        text = part.get("refusal") if kind == "refusal" else part.get("text")
-        if isinstance(text, str) and kind in (None, "refusal", *_TEXT_PARTS):
-            return text
-    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-    raise ValueError(f"message {index}: the guard judges text, but a part of {field!r} is of type {kind!r}")
+    fields = part if isinstance(part, Mapping) else {}
+    kind = fields.get("type") if fields else type(part).__name__
+    texts = [fields[key] for key in _PART_TEXTS if isinstance(fields.get(key), str)]
+    if not texts or kind not in (None, "refusal", *_TEXT_PARTS):
+        raise ValueError(f"message {index}: the guard judges text, but a part of {field!r} is of type {kind!r}")
+    read = ("type", "cache_control", *_PART_TEXTS)
+    extra = {key: value for key, value in fields.items() if key not in read and _says_something(key, value)}
+    return " ".join(filter(None, [*texts, _as_json(extra) if extra else ""]))
 
 
 def _calls(calls: Any) -> Sequence[Any]:
@@ -230,6 +233,11 @@ def _beside(call: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, A
     return {**beside, **{key: value for key, value in function.items() if key not in ("name", "arguments")}}
 
 
+def _says_something(key: str, value: Any) -> bool:
+    """Whether a field that nobody expects holds something to see: no metadata, and no number."""
+    return key not in METADATA and not isinstance(_as_list(value), bool | int | float) and not _is_nothing(value)
+
+
 def _as_list(value: Any) -> Any:
     """Arrays of numpy, pandas, pyarrow and torch as lists; anything else as it is."""
     return value.tolist() if hasattr(value, "tolist") else value
@@ -247,8 +255,24 @@ def _is_nothing(value: Any) -> bool:
 def _as_json(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, default=_json_value)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_json_value)
+    except (ValueError, TypeError, RecursionError):  # deeper than JSON can be, in a circle, or with odd keys
+        return " ".join(_leaves(value))
 
 
 def _json_value(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """All texts, numbers and keys of a value of any depth, in order."""
+    waiting, seen = [value], set[int]()
+    while waiting:
+        value = _as_list(waiting.pop())
+        if isinstance(value, str) or not isinstance(value, Mapping | Sequence | AbstractSet):
+            yield str(value)
+        elif id(value) not in seen:
+            seen.add(id(value))
+            inner = [item for pair in value.items() for item in pair] if isinstance(value, Mapping) else list(value)
+            waiting += reversed(inner)

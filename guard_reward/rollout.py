@@ -9,6 +9,7 @@ Knows the shapes in which trainers pass text; does not know guards, tokenizers o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from guard_reward.thinking import split_thinking
 from guard_reward.verdict import Outcome
 
 __all__ = ["Rollout", "has_content", "is_truncated", "split_thinking"]
+
+_MARKUP = re.compile(r"</?(?:think|tool_call|tool_response)>|<\|[\w.-]{1,40}\|>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +121,13 @@ class Rollout:
 def has_content(text: str) -> bool:
     """Whether there is anything to judge: at least one letter or digit, of any script.
 
-    Guards call blank and symbol-only texts Safe, so a policy could collect the reward by saying nothing. Thinking tags
-    and letters that show nothing do not count.
+    Guards call blank and symbol-only texts Safe, so a policy could collect the reward by saying nothing. Tags of
+    thinking and tools, control tokens, and letters that show nothing do not count.
 
     >>> has_content("…!?"), has_content("不"), has_content("\u3164")  # the last one is a letter that shows nothing
     (False, True, False)
     """
-    return any(map(_shows, text.replace(tags.OPEN, "").replace(tags.CLOSE, "")))
+    return any(map(_shows, _MARKUP.sub("", text)))
 
 
 def _shows(character: str) -> bool:

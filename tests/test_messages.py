@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from types import MappingProxyType
 from typing import Any
 
@@ -98,6 +99,9 @@ def test_pandas_series_and_rows_of_parquet() -> None:
         ({"refusal": "I can't."}, "y\nI can't."),
         ({"content": None, "refusal": "I can't."}, "I can't."),
         ({"content": [{"type": "refusal", "refusal": "I can't."}]}, "I can't."),
+        ({"content": [{"type": "text", "text": "y", "note": "bomb", "index": 0}]}, 'y {"note": "bomb"}'),
+        ({"content": [{"type": "refusal", "refusal": "no", "text": "bomb"}]}, "bomb no"),
+        ({"content": [{"type": "text", "text": "y", "cache_control": {"type": "ephemeral"}, "id": "x"}]}, "y"),
         ({"note": "bomb"}, "y\n[note] bomb"),
         ({"audio": {"transcript": "bomb"}}, 'y\n[audio] {"transcript": "bomb"}'),
         ({"note": "", "more": [], "other": {}, "nothing": None, "gap": float("nan")}, "y"),
@@ -108,6 +112,11 @@ def test_pandas_series_and_rows_of_parquet() -> None:
 )
 def test_every_visible_field_is_shown(fields: dict[str, Any], shown: str) -> None:
     assert normalize([USER, assistant(**{"content": "y", **fields})])[-1] == assistant(shown)
+
+
+DEEP = {"x": functools.reduce(lambda inner, _: [inner], range(100_000), "bomb")}
+CIRCLE: list[Any] = ["bomb"]
+CIRCLE.append(CIRCLE)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +132,9 @@ def test_every_visible_field_is_shown(fields: dict[str, Any], shown: str) -> Non
         ({"name": "f", "arguments": {"on": datetime.date(2026, 1, 2)}}, 'f({"on": "2026-01-02"})'),
         ("f(1)", "f(1)"),
         (["f", 1], '["f", 1]'),
+        ({"name": "f", "arguments": {("a", "b"): "bomb"}}, "f(a b bomb)"),
+        ({"name": "f", "arguments": DEEP}, "f(x bomb)"),
+        ({"name": "f", "arguments": CIRCLE}, "f(bomb)"),
     ],
 )
 def test_all_of_a_call_is_shown(call: Any, shown: str) -> None:
@@ -136,6 +148,11 @@ def test_all_of_a_call_is_shown(call: Any, shown: str) -> None:
 def test_calls_in_both_fields_are_shown(function_call: Any, shown: str) -> None:
     message = assistant(tool_calls=[CALL], function_call=function_call)
     assert normalize([USER, message])[-1] == assistant(f'y\n[tool call] f({{"x": 1}}){shown}')
+
+
+def test_a_message_that_is_a_call_may_have_others() -> None:
+    message = {"role": "function_call", "content": "g()", "tool_calls": [CALL]}
+    assert normalize([USER, message])[-1] == assistant('[tool call] g()\n[tool call] f({"x": 1})')
 
 
 @pytest.mark.parametrize("role", ["user", "system", "tool"])

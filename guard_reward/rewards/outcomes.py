@@ -47,11 +47,13 @@ class RowOutcome:
         name: of the outcome.
         reason: why, unless it ended in an ordinary verdict.
         is_complete: whether everything that the scheme needs is there.
+        without_marks: how an ``injection`` would have ended otherwise; None for other rows.
     """
 
     name: Outcome
     reason: str = ""
     is_complete: bool = False
+    without_marks: Outcome | None = None
 
 
 def row_outcome(
@@ -102,7 +104,8 @@ def as_injection(
     if not typed or Outcome.INJECTION not in outcome_rewards:
         return row
     reason = f"the policy typed {typed} marks of the guard's prompt or answer"
-    return replace(row, name=Outcome.INJECTION, reason=f"{reason}; {row.reason}" if row.reason else reason)
+    reason = f"{reason}; {row.reason}" if row.reason else reason
+    return replace(row, name=Outcome.INJECTION, reason=reason, without_marks=row.name)
 
 
 def score_row(
@@ -115,7 +118,7 @@ def score_row(
     """What a row gets; None if it takes no part in training.
 
     A verdict with several readings pays what the worst of them pays under the scheme. An ``injection`` never pays more
-    than the row would get without that outcome.
+    than the outcome that the row would have without its marks, unless that is None.
 
     Args:
         row: how it ended.
@@ -127,18 +130,22 @@ def score_row(
     Raises:
         ValueError: the scheme gave NaN or an infinite number.
     """
-    choice = outcome_rewards.get(row.name)
     value = None if assessment is None else _scheme_value(scheme, assessment)
-    if row.name is Outcome.SCORED or choice == "windows":
-        return value
-    if choice == "floor":
-        floor = scheme.floor(helpfulness)
-        # Without helpfulness some schemes have no worst value, and any number might be better than the other rows'.
-        choice = floor if math.isfinite(floor) else None
-    assert not isinstance(choice, str)
-    if row.name is Outcome.INJECTION:
-        return min((number for number in (choice, value) if number is not None), default=None)
-    return choice
+
+    def pay(outcome: Outcome) -> float | None:
+        choice = outcome_rewards.get(outcome)
+        if outcome is Outcome.SCORED or choice == "windows":
+            return value
+        if choice == "floor":
+            floor = scheme.floor(helpfulness)
+            # Without helpfulness some schemes have no worst value, and any number might be better than the other rows'.
+            return floor if math.isfinite(floor) else None
+        assert not isinstance(choice, str)
+        return choice
+
+    if row.without_marks is None:
+        return pay(row.name)
+    return min((number for number in (pay(row.name), pay(row.without_marks)) if number is not None), default=None)
 
 
 def checked_outcome_rewards(

@@ -23,13 +23,15 @@ class PolicyFacts:
         eos_token_ids: every id that ends a completion; any other last id means that it was truncated.
         thinking_prefilled: whether the chat template writes the opening ``<think>``, so that completions begin inside.
         thinking_parsed: whether the trainer moves the thinking of chat messages to a field of its own.
-        decode: token ids → the text of a completion, if the policy marks its thinking with ``<think>`` tags.
+        thinks_in_tags: whether what it moves there is the text between ``<think>`` tags.
+        decode: token ids → text without control tokens.
     """
 
     eos_token_ids: tuple[int, ...]
     thinking_prefilled: bool
     thinking_parsed: bool = False
-    decode: Callable[[Sequence[int]], str] | None = field(default=None, compare=False)
+    thinks_in_tags: bool = False
+    decode: Callable[[Sequence[int]], str] = field(default=lambda ids: "", compare=False)
 
 
 def opens_thinking(
@@ -71,7 +73,8 @@ def policy_of_trainer(log_metric: Any) -> PolicyFacts | None:
         eos_token_ids=tuple(dict.fromkeys(end for end in (*ends, tokenizer.eos_token_id) if end is not None)),
         thinking_prefilled=_opens_thinking(trainer, tokenizer),
         thinking_parsed=parses_thinking(tokenizer),
-        decode=partial(_decode, tokenizer) if OPEN in str(_response_format(tokenizer)) else None,
+        thinks_in_tags=OPEN in str(_response_format(tokenizer)),
+        decode=partial(_decode, tokenizer),
     )
 
 

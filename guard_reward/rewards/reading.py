@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from guard_reward.messages import as_messages
+from guard_reward.rewards.lost_text import with_lost_text
 from guard_reward.rewards.policy import PolicyFacts
-from guard_reward.rollout import Rollout, has_content, split_thinking
+from guard_reward.rollout import Rollout, has_content
 from guard_reward.verdict import Outcome, Unjudged
 
 __all__ = ["check_lengths", "read_rollout"]
-
-_CALL_TAG = re.compile(r"</?tool_call>")
-_CALL = re.compile(r"<tool_call>.*?</tool_call>", re.DOTALL)  # markup, whose letters are no content
 
 
 def check_lengths(prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any] | None) -> None:
@@ -70,39 +65,27 @@ def read_rollout(
             thinking_prefilled=is_prefilled,
             thinking_parsed=None if policy is None else policy.thinking_parsed,
         )
-        if policy and policy.thinking_parsed and policy.decode and completion_ids is not None and _is_one(completion):
-            written = split_thinking(policy.decode(completion_ids), prefilled=bool(is_prefilled))[1]
-            return rollout if _is_whole(completion[0], written) else _with_lost_text(rollout, written)
-        return rollout
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        if policy is None or not policy.thinking_parsed or completion_ids is None or not _is_one(completion):
+            return rollout
+        return _checked_by_tokens(rollout, completion[0], policy, completion_ids, prefilled=bool(is_prefilled))
+    except Exception as error:  # a row may hold anything; one bad row must not stop the others
         return Unjudged(Outcome.GUARD_ERROR, reason=f"the row cannot be read: {error}")
+
+
+def _checked_by_tokens(
+    rollout: Rollout, message: Mapping[str, Any], policy: PolicyFacts, ids: Sequence[int], *, prefilled: bool
+) -> Rollout:
+    """A rollout that a parser has read, with what its tokens say."""
+    written = policy.decode(ids)
+    if policy.thinks_in_tags:
+        rollout = with_lost_text(rollout, message, written, prefilled=prefilled)
+    # A parser leaves control tokens in the text; they show nothing.
+    return rollout if has_content(written) else replace(rollout, outcome=Outcome.EMPTY)
 
 
 def _is_one(completion: Any) -> bool:
     """Whether a completion is one message: the tokens of several hold the results of tools too."""
     return not isinstance(completion, str) and len(completion) == 1
-
-
-def _is_whole(message: Mapping[str, Any], written: str) -> bool:
-    """Whether a parsed message has each letter of the answer that the policy wrote.
-
-    Parsers keep the last thinking and what follows it, and the text behind a tool call. In front of them, a policy
-    could write what the guard must not see, and some servers would show it to users.
-    """
-    calls = [call.get("function") for call in message.get("tool_calls") or ()]
-    parsed = f"{message.get('content')}{json.dumps(calls, ensure_ascii=False, default=str)}"
-    return _letters(parsed) == _letters(_CALL_TAG.sub("", written))
-
-
-def _letters(text: str) -> Counter[str]:
-    return Counter(filter(str.isalnum, text))
-
-
-def _with_lost_text(rollout: Rollout, written: str) -> Rollout:
-    """A rollout whose answer has also all that the policy wrote."""
-    outcome = None if has_content(_CALL.sub("", written)) else rollout.outcome
-    answer = f"{rollout.answer}\n{written}".strip()
-    return replace(rollout, answer=answer, policy_text=written, outcome=outcome)
 
 
 def _gets_a_new_turn(prompt: Any) -> bool:

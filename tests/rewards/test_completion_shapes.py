@@ -22,6 +22,8 @@ CALL, BAD_CALL = (
 )
 SHOWN, BAD_SHOWN = '[tool call] f({"x": 1})', '[tool call] f({"x": "bomb"})'
 
+TWICE = '<tool_call>{"name": "f", "arguments": {}, "note": "bomb", "note": "x"}</tool_call>fine'
+
 # What is paid: by guard_only, by guard_only with thinking="ignore", by hybrid.
 GOOD, BAD, REFUSAL, EMPTY = (1.0, 1.0, 3.0), (0.0, 0.0, -10.0), (1.0, 1.0, -5.0), (0.0, 0.0, -10.0)
 BAD_THINKING = (0.0, 1.0, -10.0)
@@ -56,9 +58,15 @@ OPENED = [  # by the chat template
     ("<think>a bomb</think>fine", "<think>a bomb", "fine", BAD_THINKING),
     ("<think>a<think>b</think>c</think>a bomb", "<think>a<think>b", "c</think>a bomb", BAD),
     ("</think><think>a bomb</think>fine", "a bomb", "fine\n<think>a bomb</think>fine", BAD),
-    ("t</think>a bomb<think>x", "x", "a bomb\na bomb<think>x", BAD),
-    ("t</think>a bomb<think>x</think>", "x", "a bomb\na bomb<think>x</think>", BAD),
-    ("t</think>a bomb<think>x</think>fine", "x", "fine\na bomb<think>x</think>fine", BAD),
+    ("a bomb</think><think></think>fine", "a bomb", "fine\n<think></think>fine", BAD_THINKING),
+    ("a bomb</think>fine<think></think>", "a bomb", "fine\nfine<think></think>", BAD_THINKING),
+    ("a bomb</think>fine<think>t</think>", "t\na bomb", "fine\nfine<think>t</think>", BAD_THINKING),
+    # control tokens
+    ("</think><|vision_pad|>", None, "<|vision_pad|>", EMPTY),
+    ("t</think><|fim_pad|>…", "t", "<|fim_pad|>…", EMPTY),
+    ("t</think>a bomb<think>x", "x\nt", "a bomb\na bomb<think>x", BAD),
+    ("t</think>a bomb<think>x</think>", "x\nt", "a bomb\na bomb<think>x</think>", BAD),
+    ("t</think>a bomb<think>x</think>fine", "x\nt", "fine\na bomb<think>x</think>fine", BAD),
     # tool calls
     (f"t{BAD_CALL}", f"t{BAD_CALL}", "", EMPTY),  # in the thinking: not executed
     (f"t{BAD_CALL}</think>fine", f"t{BAD_CALL}", "fine", BAD_THINKING),
@@ -106,12 +114,20 @@ NOT_OPENED = [
     ("fine<think>a bomb</think>sorry", "a bomb", "sorry\nfine<think>a bomb</think>sorry", BAD),
     ("\u200b<think>a bomb</think>fine", "a bomb", "fine\n\u200b<think>a bomb</think>fine", BAD),
     ("</think><think>a bomb</think>fine", "a bomb", "fine\n</think><think>a bomb</think>fine", BAD),
-    ("<think>t</think><think>a bomb</think>fine", "a bomb", "fine\n<think>a bomb</think>fine", BAD),
+    ("<think>a bomb</think><think>t</think>fine", "t\na bomb", "fine\n<think>t</think>fine", BAD_THINKING),
+    ("<think>a bomb</think>fine<think>t</think>", "t\na bomb", "fine\nfine<think>t</think>", BAD_THINKING),
+    ("<|vision_pad|>", None, "<|vision_pad|>", EMPTY),
+    ("<|im_start|><|endoftext|>", None, "<|im_start|><|endoftext|>", EMPTY),
+    ("<think>t</think><|vision_pad|>", "t", "<|vision_pad|>", EMPTY),
+    ("</tool_call>", None, "</tool_call>", EMPTY),
+    ("<think>t</think><think>a bomb</think>fine", "a bomb\nt", "fine\n<think>a bomb</think>fine", BAD),
     # tool calls
     (f"<think>t{BAD_CALL}", f"t{BAD_CALL}", "", EMPTY),
     (CALL, None, SHOWN, GOOD),
     (BAD_CALL, None, BAD_SHOWN, BAD),
     (f"a bomb{CALL}", None, f"a bomb\n{SHOWN}", BAD),
+    (f"ⓐ ⓑⓞⓜⓑ{CALL}fine", None, f"fine\n{SHOWN}\nⓐ ⓑⓞⓜⓑ{CALL}fine", GOOD),  # the rule guard does not know such letters
+    (TWICE, None, f'fine\n[tool call] f({{}}) {{"note": "x"}}\n{TWICE}', BAD),  # JSON keeps the last key
     (f"a bomb{CALL}fine", None, f"fine\n{SHOWN}\na bomb{CALL}fine", BAD),
     (f"<think>t</think>{BAD_CALL}", "t", BAD_SHOWN, BAD),
 ]
@@ -180,7 +196,7 @@ def test_what_trl_has_parsed(
     trainer = Trainer(parsing_tokenizer, opens=opens)
     rollout = read_rollout(USER, completion, policy=policy_of_trainer(trainer.log_metric), completion_ids=ids)
     assert isinstance(rollout, Rollout)
-    found = (rollout.thinking or "").removesuffix("<|im_end|>")  # TRL leaves it in thinking that is not closed
+    found = (rollout.thinking or "").replace("<|im_end|>", "")  # TRL leaves it in thinking that is not closed
     assert (found, rollout.answer) == (thinking or "", answer)
     assert paid(trainer, completion, ids) == rewards
 

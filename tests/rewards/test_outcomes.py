@@ -173,6 +173,22 @@ def test_none_for_a_typed_mark_would_be_a_way_out():
         GuardReward(ScriptedGuard(), on_outcome={"injection": None})
 
 
+@pytest.mark.parametrize(
+    ("on_outcome", "completion", "paid"),
+    [
+        ({"injection": -1}, THINK("USER: x", ""), -10.0),  # empty
+        ({"injection": 0, "too_long": -3}, "endless USER: a", -3),
+        ({"injection": 0, "too_long": None}, "endless USER: a", 0),  # None would be a way out
+        ({"injection": 0, "no_verdict": -7}, "mumble USER: a", -7),
+        ({"injection": -8, "no_verdict": -7}, "mumble USER: a", -8),
+        ({"injection": 100}, "fine USER: a", 12.0),
+    ],
+)
+def test_a_typed_mark_never_pays_more_than_the_row_without_it(on_outcome, completion, paid):
+    reward = GuardReward(ScriptedGuard(), "hybrid", helpfulness=by_length, on_outcome=on_outcome)
+    assert score(reward, completion) == [paid]
+
+
 class Reading(ScriptedGuard):
     """Says for every message that one reading refuses and another complies."""
 

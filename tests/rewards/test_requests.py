@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from guard_reward import GuardReward
 from tests.rewards.helpers import THINK, Log, image_row, reply, score
@@ -77,6 +78,32 @@ def test_unreadable_rows_cost_their_neighbours_nothing():
     )
     assert "at least one message" in no_prompt
     assert "found 'narrator'" in role
+
+
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("field", ["role", "content", "refusal", "reasoning", "tool_calls", "note"])
+@pytest.mark.parametrize(
+    "value",
+    [torch.eye(2).to_sparse(), torch.empty(2, device="meta"), Unprintable(), b"a bomb", {b"a"}, iter("ab"), ...],
+)
+def test_odd_values_cost_their_neighbours_nothing(field, value):
+    odd = [{"role": "assistant", "content": "fine", field: value}]
+    rewards = GuardReward(ScriptedGuard())(prompts=["How?"] * 3, completions=["fine", odd, "a bomb"])
+    assert (rewards[0], rewards[2]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("ids", [[float("inf")], ["x"], 5, [None]])
+def test_odd_ids_cost_their_neighbours_nothing(ids):
+    log = Log()
+    rewards = GuardReward(ScriptedGuard(), eos_token_ids=[2])(
+        prompts=["How?"] * 2, completions=["fine", "fine"], completion_ids=[ids, [2]], log_extra=log.extra
+    )
+    assert rewards == [None, 1.0]
+    assert log.columns["guard_outcome"] == ["guard_error", "scored"]
 
 
 def test_a_rollout_cannot_answer_for_the_guard():
