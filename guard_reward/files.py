@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
     If `target` is a link, the file that it leads to is replaced. The temporary file is a new one with a random name:
     no file of the user's is overwritten, and no link followed. A killed process leaves it behind. A file that is
-    replaced passes on its permissions; until then only its owner can read the new one.
+    replaced passes on its permissions and its group; until then only its owner can read the new one.
 
     Raises:
         OSError: the folder cannot be made or written to.
@@ -40,10 +40,23 @@ def replacing(target: Path) -> Iterator[Path]:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         if target.exists():
-            shutil.copymode(target, part)
+            _pass_on_access(target.stat(), part)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _pass_on_access(old: os.stat_result, part: Path) -> None:
+    """Give `part` the old file's group and permissions; without the right to give away the group, fewer permissions."""
+    mode = stat.S_IMODE(old.st_mode)
+    if part.stat().st_gid != old.st_gid:
+        try:
+            os.chown(part, -1, old.st_gid)
+        except OSError:
+            # Everybody but the owner may have been in the old group or not: what both could do remains.
+            both = mode >> 3 & mode & 0o7
+            mode = mode & 0o700 | both << 3 | both
+    part.chmod(mode)  # behind chown, which takes bits away
 
 
 class _NotNow(Exception):

@@ -191,6 +191,53 @@ def test_a_replaced_file_passes_on_its_permissions(tmp_path: Path, mode: int, by
     assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == ("new", mode)
 
 
+@pytest.fixture
+def other_group() -> int:
+    """A group that the tests' files do not have of themselves, and that may be given to them."""
+    if os.geteuid() == 0:
+        return 1234
+    groups = set(os.getgroups()) - {os.getegid()}
+    return groups.pop() if groups else pytest.skip("only root gives files to groups that it is not in")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o604, 0o2640])
+def test_a_replaced_file_passes_on_its_group(tmp_path: Path, other_group: int, mode: int) -> None:
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    os.chown(target, -1, other_group)
+    target.chmod(mode)
+    write(target)
+    after = target.stat()
+    assert (target.read_text(), after.st_gid, stat.S_IMODE(after.st_mode)) == ("new", other_group, mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        (0o600, 0o600),
+        (0o640, 0o600),  # the new group could not read
+        (0o604, 0o600),  # the old group could not read, and is among the others now
+        (0o644, 0o644),
+        (0o664, 0o644),
+        (0o2775, 0o755),
+    ],
+)
+def test_without_the_right_to_pass_on_the_group_nobody_gains(
+    tmp_path: Path, other_group: int, monkeypatch: pytest.MonkeyPatch, mode: int, expected: int
+) -> None:
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    os.chown(target, -1, other_group)
+    target.chmod(mode)
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.chown", refuse)
+    write(target)
+    assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == ("new", expected)
+
+
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path, umask: int, mode: int) -> None:
     os.umask(umask)

@@ -63,6 +63,38 @@ def test_csv_cells_stay_text(tmp_path: Path) -> None:
         assert [row[:4] for row in csv.reader(file)] == [header, cells]
 
 
+@pytest.mark.parametrize("target", [".csv", ".jsonl"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("lines", "rows"),
+    [
+        # one column: as the csv module reads them, and pandas with skip_blank_lines=False
+        (["prompt", "hello", "", "bomb", ""], ["hello", "", "bomb"]),
+        (["prompt", "hello", '""', "bomb", ""], ["hello", "", "bomb"]),
+        (["prompt", "", "hello", ""], ["", "hello"]),
+        (["prompt", "hello", "", "", ""], ["hello", "", ""]),  # also at the end: two cells are empty
+        (["prompt", "hello"], ["hello"]),
+        (["prompt", "", ""], [""]),
+        (["", "prompt", "hello", ""], ["hello"]),  # what stands before the header is no row
+        # several columns: as both read them
+        (["prompt,id", "hello,1", "", "bomb,2", "", ""], ["hello", "bomb"]),
+        (["prompt,id", "hello,1", ",", "bomb,2"], ["hello", "", "bomb"]),
+    ],
+)
+def test_blank_lines_of_csv(tmp_path: Path, lines: list[str], rows: list[str], ending: str, target: str) -> None:
+    (tmp_path / "in.csv").write_bytes(ending.join(lines).encode())
+    assert moderate(tmp_path / "in.csv", tmp_path / f"out{target}").rows == len(rows)
+    assert [row["prompt"] for row in read_any(tmp_path / f"out{target}")] == rows
+    outcomes = [row["guard_outcome"] for row in read_any(tmp_path / f"out{target}")]
+    assert outcomes == ["scored" if row else "empty" for row in rows]
+
+
+def test_a_blank_row_counts_in_the_numbers_of_rows(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("prompt\nhello\n\none,two\n")
+    *_, faulty = open_table(tmp_path / "in.csv").rows()
+    assert faulty.fault == "row 3 has 2 cells, the header 1: is a comma not quoted?"
+
+
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     table = pa.table(
         {

@@ -20,6 +20,8 @@ _LONGEST_CELL = 2**31 - 1  # characters; the module's own limit of 131,072 is le
 class CsvTable:
     """Comma separated, quoted with ``"``, UTF-8; a row with more or fewer cells than the header is faulty.
 
+    A blank line is no row, but in a file with one column it is a row with an empty cell: many programs write it so.
+
     A file with a quote that is never closed, or closed in the middle of a cell, is refused: nobody knows where its
     rows begin.
     """
@@ -53,15 +55,16 @@ class CsvTable:
                 yield Row({}, fault, _raw(cells))
 
     def _lines(self) -> Iterator[list[str]]:
-        """The file's lines as lists of cells, header first, without blank lines."""
+        """The file's lines as lists of cells, header first; a blank line only where it is a row."""
         csv.field_size_limit(_LONGEST_CELL)
         with self.path.open(encoding="utf-8-sig", newline="") as file:
-            reader, start = csv.reader(file, strict=True), 1
+            reader, start, width = csv.reader(file, strict=True), 1, 0
             try:
                 for cells in reader:
                     start = reader.line_num + 1
-                    if cells:
-                        yield cells
+                    width = width or len(cells)  # the header's
+                    if cells or width == 1:
+                        yield cells or [""]
             except csv.Error as error:
                 raise csv.Error(f"{error}, in the row that begins in line {start}") from error
 

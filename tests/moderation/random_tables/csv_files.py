@@ -21,10 +21,14 @@ def write(rng: random.Random, path: Path) -> list[list[str]] | None:
     rng.shuffle(columns)
     rows = [columns, *([text(rng) for _ in columns] for _ in range(rng.randrange(12)))]
     ending = rng.choice(["\n", "\r\n", "\r"])
-    lines = [",".join(_quoted(rng, cell, alone=len(row) == 1) for cell in row) for row in rows]
+    lines = [",".join(_quoted(rng, cell) for cell in row) for row in rows]
     if rng.random() < 0.2:
-        lines.insert(rng.randrange(1, len(lines) + 1), "")
-    data = ending.join([*lines, *([""] if rng.random() < 0.8 else [])]).encode()
+        place = rng.randrange(1, len(lines) + 1)
+        lines.insert(place, "")
+        if len(columns) == 1:
+            rows.insert(place, [""])
+    is_ended = rng.random() < 0.8 or not lines[-1]  # without its ending, a blank last line is not there
+    data = ending.join([*lines, *([""] if is_ended else [])]).encode()
     if rng.random() < 0.2:
         data = b"\xef\xbb\xbf" + data
     if rng.random() < 0.5:
@@ -34,8 +38,8 @@ def write(rng: random.Random, path: Path) -> list[list[str]] | None:
     return rows
 
 
-def _quoted(rng: random.Random, cell: str, *, alone: bool) -> str:
-    needed = any(mark in cell for mark in ',\r\n"') or cell.startswith("\ufeff") or (alone and not cell)
+def _quoted(rng: random.Random, cell: str) -> str:
+    needed = any(mark in cell for mark in ',\r\n"') or cell.startswith("\ufeff")
     return f'"{cell.replace(chr(34), chr(34) * 2)}"' if needed or rng.random() < 0.2 else cell
 
 
@@ -79,7 +83,15 @@ def _read(path: Path) -> list[list[str]]:
     """Rows of cells, header first; JSON lines in the same form."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         if path.suffix == ".csv":
-            return list(filter(None, csv.reader(file, strict=True)))
+            return _with_blank_rows(list(csv.reader(file, strict=True)))
         rows = [json.loads(line) for line in file.read().split("\n")[:-1]]
     columns = max(rows, key=len, default={})  # a faulty row has none of the input's columns
     return [list(columns), *([row.get(column) or "" for column in columns] for row in rows)]
+
+
+def _with_blank_rows(lines: list[list[str]]) -> list[list[str]]:
+    """The lines of a file without those that are no rows: all blank ones, but with one column only those on top."""
+    while lines and not lines[0]:
+        del lines[0]
+    is_one_column = bool(lines) and len(lines[0]) == 1
+    return [cells or [""] for cells in lines if cells or is_one_column]
