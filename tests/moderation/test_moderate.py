@@ -104,7 +104,7 @@ def test_messages(tmp_path: Path, messages: Any, outcome: str, reason: str | Non
         (["q", "a"], {"prompt_column": "q", "response_column": "a"}, ["user", "assistant"]),
         (["q", "a"], {"prompt_column": "q"}, ["user"]),
         (["messages"], {}, ["user", "assistant"]),
-        (["prompt", "messages"], {}, ["user"]),  # prompt and response come before messages
+        (["prompt", "messages"], {"judge": "prompt"}, ["user"]),
         (["prompt", "messages"], {"messages_column": "messages"}, ["user", "assistant"]),
         (["prompt", "completion"], {}, ["user", "assistant"]),
     ],
