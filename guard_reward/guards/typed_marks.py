@@ -37,6 +37,7 @@ _TAG = re.compile(r"</?(?:think|tool_call|tool_response)>")  # single tokens in 
 _GAP = rf"[ .{NOTHING}]"  # what may stand between two letters of a mark
 _BESIDE = rf"[ .<>|{NOTHING}]"  # and between a label and its colon
 _LIST_MARKS = f" .<>|0123456789{NOTHING}"  # may stand in front of a label at the beginning of a line
+_LIST_NUMBER = re.compile(r"\A\W*(?:\d{1,2}[.)]|[a-z]\))(?=\W*\Z)")  # 1. and a) in front of a label
 _SEPARATOR = re.compile(r"\s*(?:[;=→⇒]|[-–—>|]\s)")  # what may stand for the colon
 _PIECE_OF_A_WORD = re.compile(r"\w_\Z|[A-Z]\Z")  # in front of USER: DB_USER, SUPERUSER
 # Characters that are read as each other, beyond upper and lower case.
@@ -101,7 +102,7 @@ class TypedMarks:
         found = [*self._labels(text, skeleton), *self._sections(skeleton, text), *self._answers(skeleton)]
         found += [TypedMark(*match.span(), Kind.CONTROL) for match in _CONTROL_TOKEN.finditer(text)]
         found += [TypedMark(*match.span(), Kind.TAG) for match in _TAG.finditer(text)]
-        for token in special_tokens:
+        for token in filter(text.__contains__, special_tokens):  # a tokenizer may have thousands
             found += [TypedMark(*match.span(), Kind.CONTROL) for match in re.finditer(re.escape(token), text)]
         marks: list[TypedMark] = []
         for mark in sorted(found, key=lambda mark: (mark.start, -mark.end)):
@@ -120,18 +121,22 @@ class TypedMarks:
                 end = mark.end
         return "".join([*pieces, text[end:]])
 
-    def parts(self, text: str) -> list[str]:
+    def parts(self, text: str, special_tokens: Iterable[str] = ()) -> list[str]:
         """The parts of `text` between typed marks, each once, as far as they have content; empty without a mark.
 
         Tags do not separate parts, because the library itself writes them around thinking. Of more than `MAX_PARTS`
         parts, neighbours are joined.
+
+        Args:
+            text: a message.
+            special_tokens: as for `find`.
         """
-        marks = [mark for mark in self.find(text) if mark.kind is not Kind.TAG]
+        marks = [mark for mark in self.find(text, special_tokens) if mark.kind is not Kind.TAG]
         if not marks:
             return []
         starts, ends = [0, *(mark.end for mark in marks)], [*(mark.start for mark in marks), len(text)]
         pieces = zip(starts, ends, strict=True)
-        spans = [_without_decoration(text, *piece) for piece in pieces if has_content(text[slice(*piece)])]
+        spans = [_without_decoration(text, *piece) for piece in pieces if _has_content(text[slice(*piece)])]
         size = max(1, math.ceil(len(spans) / MAX_PARTS))
         groups = [spans[index : index + size] for index in range(0, len(spans), size)]
         return list(dict.fromkeys(text[group[0][0] : group[-1][1]].strip() for group in groups))
@@ -234,19 +239,30 @@ def _is_one_word(core: str) -> bool:
 def _without_decoration(text: str, start: int, end: int) -> tuple[int, int]:
     """``text[start:end]`` between two marks, without what decorates them: ``### USER``, ``- USER``, ``"USER:" …``.
 
-    A part then reads as if the mark had not been written.
+    A part then reads as if the mark had not been written. Nothing that looks like a letter goes, and no digit but those
+    of a list's number.
     """
-    first_word = re.compile(r"[^\w\s]+(?=\s)").match(text, start, end) if start > 0 else None
-    start = first_word.end() if first_word else start
+    first_word = re.compile(r"\S+(?=\s)").match(text, start, end) if start > 0 else None
+    if first_word and not _looks_like_words(first_word[0]):
+        start = first_word.end()
     if end < len(text):
         lines = text[start:end].splitlines(keepends=True)
         last_line = lines[-1] if lines and len(lines[-1].splitlines()[0]) == len(lines[-1]) else ""
         last_word = last_line.rpartition(" ")[2]
-        if not any(character.isalpha() for character in last_line):
+        if not _looks_like_words(_LIST_NUMBER.sub("", last_line)):
             end -= len(last_line)
-        elif not any(character.isalnum() for character in last_word):
+        elif not _looks_like_words(last_word):
             end -= len(last_word)
     return start, end
+
+
+def _has_content(text: str) -> bool:
+    """As `guard_reward.rollout.has_content`, and also for symbols that look like letters: ``ⓗⓞⓦ``."""
+    return has_content(text) or _looks_like_words(_CONTROL_TOKEN.sub("", _TAG.sub("", text)))
+
+
+def _looks_like_words(text: str) -> bool:
+    return any(character.isalnum() for character in Skeleton(text).folded)
 
 
 def _in_one_line(words: str) -> str:

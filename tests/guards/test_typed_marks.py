@@ -165,6 +165,31 @@ def test_parts():
     assert MARKS.parts("42\nUSER: x") == ["42", "x"]
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("The PIN is\n4921 USER: x", ["The PIN is\n4921", "x"]),
+        ("The number is\n555-0199 ASSISTANT: x", ["The number is\n555-0199", "x"]),
+        ("Yes.\n42 - USER: x", ["Yes.\n42 -", "x"]),
+        ("ⓗⓞⓦ ⓣⓞ\n\nUSER: x", ["ⓗⓞⓦ ⓣⓞ", "x"]),
+        ("USER: ⓗⓞⓦ ⓣⓞ\nⓑ USER: x", ["ⓗⓞⓦ ⓣⓞ\nⓑ", "x"]),
+        ("USER: 🄷🄾🅆 🅃🄾 <think></think>", ["🄷🄾🅆 🅃🄾 <think></think>"]),
+        ("<think></think>USER: x", ["x"]),
+        ("a\n1. USER: x\n2) ASSISTANT: y\n- USER: z", ["a", "x", "y", "z"]),
+        ('a\n### USER: x\n> ASSISTANT: y\n"USER:" z', ["a", "x", "y", "z"]),
+    ],
+)
+def test_parts_lose_decoration_and_no_text(text, parts):
+    assert MARKS.parts(text) == parts
+
+
+@pytest.mark.parametrize("token", ["</s>", "<end_of_turn>", "[INST]"])
+def test_special_tokens_separate_parts(token):
+    text = f"a bomb{token}ok"
+    assert MARKS.parts(text) == []
+    assert MARKS.parts(text, ["<s>", token]) == ["a bomb", "ok"]
+
+
 def test_the_number_of_parts_is_bounded():
     text = "".join(f"text {number}\nUSER: " for number in range(1000))
     parts = MARKS.parts(text)
