@@ -13,7 +13,8 @@ guard judge the last, harmless part. Three things keep that from paying:
 3. *Counting.* `guard_reward.GuardSpec.injection_attempts`; ``on_outcome={"injection": "floor"}`` pays such rows less.
 
 Marks are searched in the text as it looks (`guard_reward.skeleton`): in any case and width, in look-alike letters, with
-invisible or combining characters in or before them, with markup or blanks between their letters.
+invisible or combining characters in or before them, with markup or blanks between their letters. Which words are turn
+labels is said in `guard_reward.guards.turn_labels`.
 """
 
 from __future__ import annotations
