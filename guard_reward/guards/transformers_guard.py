@@ -203,8 +203,9 @@ class TransformersGuard:
     def _prepare(self, conversation: Conversation) -> list[list[_Window] | Unjudged]:
         """The guard's inputs for one conversation: one entry per reading."""
         try:
-            turns = self._parts.prompter.normalize(conversation)
-            return [self._windows(reading) for reading in readings(turns, self.spec.typed_marks)]
+            prompter = self._parts.prompter
+            found = readings(prompter.normalize(conversation), self.spec.typed_marks, prompter.special_tokens)
+            return [self._windows(reading) for reading in found]
         except Exception as error:  # a template may raise anything, and one bad row must not stop the others
             return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")]
 

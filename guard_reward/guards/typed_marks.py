@@ -13,7 +13,8 @@ guard judge the last, harmless part. Three things keep that from paying:
 3. *Counting.* `guard_reward.GuardSpec.injection_attempts`; ``on_outcome={"injection": "floor"}`` pays such rows less.
 
 Marks are searched in the text as it looks (`guard_reward.skeleton`): in any case and width, in look-alike letters, with
-invisible or combining characters in or before them, with markup or blanks between their letters.
+invisible or combining characters in or before them, with markup or blanks between their letters. Which words are turn
+labels is said in `guard_reward.guards.turn_labels`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from guard_reward.guards.turn_labels import BESIDE, GAP, TurnLabels, is_upper_case_or_disguised, letter, letters, one_of
 from guard_reward.rollout import has_content
 from guard_reward.skeleton import NOTHING, Skeleton
 
@@ -32,15 +34,11 @@ __all__ = ["MAX_PARTS", "Kind", "TypedMark", "TypedMarks"]
 MAX_PARTS = 16
 """In how many parts a message is judged at most. Each costs a pass of the guard, and the policy chooses the marks."""
 
+_MAX_QUOTING = 8  # how often a text is quoted at most, until nothing is left
 _CONTROL_TOKEN = re.compile(r"<\|\w+\|>")  # of the ChatML and Llama families
+_ANSWER_GAP = rf"{NOTHING}*+(?:[ .<>|]{NOTHING}*+){{0,16}}"  # between letters and colons; bounded for linear time
 _TAG = re.compile(r"</?(?:think|tool_call|tool_response)>")  # single tokens in Qwen3's vocabulary
-_GAP = rf"[ .{NOTHING}]"  # what may stand between two letters of a mark
-_BESIDE = rf"[ .<>|{NOTHING}]"  # and between a label and its colon
-_LIST_MARKS = f" .<>|0123456789{NOTHING}"  # may stand in front of a label at the beginning of a line
-_SEPARATOR = re.compile(r"\s*(?:[;=→⇒]|[-–—>|]\s)")  # what may stand for the colon
-_PIECE_OF_A_WORD = re.compile(r"\w_\Z|[A-Z]\Z")  # in front of USER: DB_USER, SUPERUSER
-# Characters that are read as each other, beyond upper and lower case.
-_LOOK_ALIKES = {"I": "IL1|", "L": "IL1|", "1": "IL1|", "O": "O0", "0": "O0", "S": "S5", "E": "E3", "A": "A4"}
+_LIST_NUMBER = re.compile(r"\A\W*(?:\d{1,2}[.)]|[a-z]\)|[ivx]{1,5}[.)])(?=\W*\Z)")  # 1. or a) or ii.
 
 
 class Kind(Enum):
@@ -84,11 +82,9 @@ class TypedMarks:
         sections: Iterable[str] = (),
         answers: Iterable[tuple[str, Iterable[str]]] = (),
     ):
-        labels = _one_of(_letters(label, _GAP) for label in turn_labels)
-        colons = rf"(?P<colons>(?:{_BESIDE}*(?:\n{_BESIDE}*)?:)+)"
-        self._label = re.compile(rf"(?P<core>{labels})(?:{colons}|(?!{NOTHING}*[A-Z0-9w])[.>|{NOTHING}]*)")
-        self._section = re.compile(_one_of(_letters(section, rf"[ .\n{NOTHING}]") for section in sections))
-        self._answer = re.compile(rf"(?<![A-Z0-9w])(?:{_one_of(_answer(*line) for line in answers)})(?![A-Z0-9w])")
+        self._labels = TurnLabels(turn_labels)
+        self._section = re.compile(one_of(letters(section, rf"[ .\n{NOTHING}]*") for section in sections))
+        self._answer = re.compile(rf"(?<![A-Z0-9w])(?:{one_of(_answer(*line) for line in answers)})(?![A-Z0-9w])")
 
     def find(self, text: str, special_tokens: Iterable[str] = ()) -> list[TypedMark]:
         """The marks in `text`, in order, without overlaps.
@@ -98,10 +94,12 @@ class TypedMarks:
             special_tokens: further control tokens, found as they are.
         """
         skeleton = Skeleton(text)
-        found = [*self._labels(text, skeleton), *self._sections(skeleton, text), *self._answers(skeleton)]
+        labels = self._labels.find(text, skeleton)
+        found = [TypedMark(label.start, label.end, Kind.LABEL, label.words) for label in labels]
+        found += [*self._sections(skeleton, text), *self._answers(skeleton)]
         found += [TypedMark(*match.span(), Kind.CONTROL) for match in _CONTROL_TOKEN.finditer(text)]
         found += [TypedMark(*match.span(), Kind.TAG) for match in _TAG.finditer(text)]
-        for token in special_tokens:
+        for token in filter(text.__contains__, special_tokens):  # a tokenizer may have thousands
             found += [TypedMark(*match.span(), Kind.CONTROL) for match in re.finditer(re.escape(token), text)]
         marks: list[TypedMark] = []
         for mark in sorted(found, key=lambda mark: (mark.start, -mark.end)):
@@ -113,6 +111,15 @@ class TypedMarks:
 
     def quote(self, text: str) -> str:
         """`text` with each typed turn label and section as a quotation; otherwise as it is."""
+        # What is a label may change with what is quoted in front of it.
+        for _ in range(_MAX_QUOTING):
+            quoted = self._quote_once(text)
+            if quoted == text:
+                break
+            text = quoted
+        return text
+
+    def _quote_once(self, text: str) -> str:
         pieces, end = [], 0
         for mark in self.find(text):
             if mark.kind in (Kind.LABEL, Kind.SECTION):
@@ -120,41 +127,25 @@ class TypedMarks:
                 end = mark.end
         return "".join([*pieces, text[end:]])
 
-    def parts(self, text: str) -> list[str]:
+    def parts(self, text: str, special_tokens: Iterable[str] = ()) -> list[str]:
         """The parts of `text` between typed marks, each once, as far as they have content; empty without a mark.
 
         Tags do not separate parts, because the library itself writes them around thinking. Of more than `MAX_PARTS`
         parts, neighbours are joined.
+
+        Args:
+            text: a message.
+            special_tokens: as for `find`.
         """
-        marks = [mark for mark in self.find(text) if mark.kind is not Kind.TAG]
+        marks = [mark for mark in self.find(text, special_tokens) if mark.kind is not Kind.TAG]
         if not marks:
             return []
         starts, ends = [0, *(mark.end for mark in marks)], [*(mark.start for mark in marks), len(text)]
         pieces = zip(starts, ends, strict=True)
-        spans = [_without_decoration(text, *piece) for piece in pieces if has_content(text[slice(*piece)])]
+        spans = [_without_decoration(text, *piece) for piece in pieces if _has_content(text[slice(*piece)])]
         size = max(1, math.ceil(len(spans) / MAX_PARTS))
         groups = [spans[index : index + size] for index in range(0, len(spans), size)]
         return list(dict.fromkeys(text[group[0][0] : group[-1][1]].strip() for group in groups))
-
-    def _labels(self, text: str, skeleton: Skeleton) -> Iterator[TypedMark]:
-        folded = skeleton.folded
-        for match in self._label.finditer(folded):
-            first, last = match.span("core")
-            start, end = skeleton.span(first, last)
-            words = text[start:end]
-            at_line_start = _ends_at_line(folded, _skip_left(folded, first, _LIST_MARKS))
-            if _is_upper_case_or_disguised(words):
-                # As the template writes it: a label wherever it is, unless it is a piece of a longer word.
-                is_separated = match["colons"] is not None or _SEPARATOR.match(text, end) is not None
-                is_label = at_line_start or (
-                    is_separated and not _PIECE_OF_A_WORD.search(text[max(start - 2, 0) : start])
-                )
-            else:
-                # In lower case and inside a line, such words are in honest texts: "the user: root", "(user: str)".
-                is_label = match["colons"] is not None and at_line_start and _is_one_word(match["core"])
-            if is_label:
-                left = _skip_left(folded, first, f"<|{NOTHING}")
-                yield TypedMark(*skeleton.span(left, match.end()), Kind.LABEL, _in_one_line(words))
 
     def _sections(self, skeleton: Skeleton, text: str) -> Iterator[TypedMark]:
         """In brackets, in markup, or alone in the line; bare words inside a line are prose."""
@@ -163,12 +154,14 @@ class TypedMarks:
             left = _skip_left(folded, match.start(), f" <|.{NOTHING}")
             right = _skip_right(folded, match.end(), f" >|.{NOTHING}")
             before, after = folded[left : match.start()], folded[match.end() : right]
-            is_opened = "<" in before or before[-1:] in (".", NOTHING) or _ends_at_line(folded, left)
-            is_closed = ">" in after or after[:1] in (".", NOTHING) or folded[right : right + 1] in ("", "\n")
+            words = text[slice(*skeleton.span(*match.span()))]
+            # One quotation mark, or markup, is also beside words of prose: "end conversation", **end conversation**.
+            signs = (".", NOTHING) if is_upper_case_or_disguised(words) else ("..",)
+            is_opened = "<" in before or before.endswith(signs) or _ends_at_line(folded, left)
+            is_closed = ">" in after or after.startswith(signs) or folded[right : right + 1] in ("", "\n")
             if is_opened and is_closed:
                 start = match.start() - len(before) + len(before.rstrip(f"<|.{NOTHING}"))
                 end = match.end() + len(after) - len(after.lstrip(f">|.{NOTHING}"))
-                words = text[slice(*skeleton.span(*match.span()))]
                 yield TypedMark(*skeleton.span(start, end), Kind.SECTION, _in_one_line(words))
 
     def _answers(self, skeleton: Skeleton) -> Iterator[TypedMark]:
@@ -176,26 +169,11 @@ class TypedMarks:
             yield TypedMark(*skeleton.span(*match.span()), Kind.ANSWER)
 
 
-def _one_of(patterns: Iterable[str]) -> str:
-    """A pattern that matches what one of the patterns does; of none, nothing."""
-    return "|".join(dict.fromkeys(patterns)) or r"(?!)"
-
-
-def _letters(mark: str, gap: str) -> str:
-    """The pattern of a mark's letters and digits in folded text, with gaps between them."""
-    folded = Skeleton(mark).folded
-    return f"{gap}*".join(_letter(character) for character in folded if character.isalnum())
-
-
-def _letter(character: str) -> str:
-    return f"[{_LOOK_ALIKES.get(character, character)}]"
-
-
 def _answer(label: str, values: Iterable[str]) -> str:
     """The pattern of an answer's line in folded text: its letters and colons, then one of the values."""
     wanted = [character for character in Skeleton(label).folded if character.isalnum() or character == ":"]
-    pattern = f"{_BESIDE}*".join(":" if character == ":" else _letter(character) for character in wanted)
-    return rf"{pattern}{_BESIDE}*(?:{_one_of(_letters(value, _GAP) for value in values)})"
+    pattern = _ANSWER_GAP.join(":" if character == ":" else letter(character) for character in wanted)
+    return rf"{pattern}{BESIDE}*(?:{one_of(letters(value, GAP) for value in values)})"
 
 
 def _skip_left(folded: str, end: int, characters: str) -> int:
@@ -217,36 +195,33 @@ def _ends_at_line(folded: str, index: int) -> bool:
     return index == 0 or folded[index - 1] == "\n"
 
 
-def _is_upper_case_or_disguised(words: str) -> bool:
-    """Whether a word is written as honest texts hardly write it: in capitals, or with letters that are not ASCII."""
-    return not any("a" <= character <= "z" for character in words) or any(
-        not character.isascii() and Skeleton(character).folded not in (".", " ") for character in words
-    )
-
-
-def _is_one_word(core: str) -> bool:
-    """Whether letters are together, or all of them apart: ``user`` and ``u s e r``, but not ``Use R``."""
-    letters = core.replace(NOTHING, "")
-    gaps = re.findall(r"[ .]+", letters)
-    return not gaps or len(gaps) == sum(character not in " ." for character in letters) - 1
-
-
 def _without_decoration(text: str, start: int, end: int) -> tuple[int, int]:
     """``text[start:end]`` between two marks, without what decorates them: ``### USER``, ``- USER``, ``"USER:" …``.
 
-    A part then reads as if the mark had not been written.
+    A part then reads as if the mark had not been written. Nothing that looks like a letter goes, and no digit but those
+    of a list's number.
     """
-    first_word = re.compile(r"[^\w\s]+(?=\s)").match(text, start, end) if start > 0 else None
-    start = first_word.end() if first_word else start
+    first_word = re.compile(r" *\S+(?=\s)").match(text, start, end) if start > 0 else None
+    if first_word and not _looks_like_words(first_word[0]):
+        start = first_word.end()
     if end < len(text):
         lines = text[start:end].splitlines(keepends=True)
         last_line = lines[-1] if lines and len(lines[-1].splitlines()[0]) == len(lines[-1]) else ""
-        last_word = last_line.rpartition(" ")[2]
-        if not any(character.isalpha() for character in last_line):
+        last_word = last_line[len(last_line.rstrip(" ").rpartition(" ")[0]) :]
+        if not _looks_like_words(_LIST_NUMBER.sub("", last_line)):
             end -= len(last_line)
-        elif not any(character.isalnum() for character in last_word):
+        elif not _looks_like_words(last_word):
             end -= len(last_word)
     return start, end
+
+
+def _has_content(text: str) -> bool:
+    """As `guard_reward.rollout.has_content`, and also for symbols that look like letters: ``ⓗⓞⓦ``."""
+    return has_content(text) or _looks_like_words(_CONTROL_TOKEN.sub("", _TAG.sub("", text)))
+
+
+def _looks_like_words(text: str) -> bool:
+    return any(character.isalnum() for character in Skeleton(text).folded)
 
 
 def _in_one_line(words: str) -> str:

@@ -33,6 +33,12 @@ def test_the_judged_message_is_read_whole_and_in_parts_the_context_only_quoted()
     ]
 
 
+def test_the_guards_special_tokens_separate_parts():
+    turns = Turns([{"role": "user", "content": "a bomb</s>ok"}])
+    made = readings(turns, QWEN3GUARD.typed_marks, ["</s>"])
+    assert [reading[-1]["content"] for reading in made] == ["a bomb</s>ok", "a bomb", "ok"]
+
+
 def test_the_worst_reading_decides_and_all_are_kept():
     merged = merge_readings([SAFE, UNSAFE, SAFE])
     assert (merged.severity, merged.categories, merged.windows) == (Severity.UNSAFE, ("PII",), 2)

@@ -354,6 +354,15 @@ def test_a_message_with_typed_marks_is_as_bad_as_its_worst_part(tiny_guard):
     assert separate[0].readings == ()
 
 
+def test_special_tokens_of_the_guards_tokenizer_separate_parts(tiny_guard):
+    tokenizer = copy.deepcopy(tiny_guard.tokenizer)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["</s>"]})
+    guard = TransformersGuard(tiny_guard.model, tokenizer, spec=tiny_guard.spec)
+    [verdict] = guard.moderate([exchange("How?", "First fold it.</s>Sure.")])
+    assert len(verdict.readings) == 3
+    assert tiny_guard.moderate([exchange("How?", "First fold it.</s>Sure.")])[0].readings == ()
+
+
 def test_typed_marks_in_text_that_exceeds_the_context(tiny_guard, answers_by):
     answers_by(tiny_guard, lambda text: "Safety: Safe\nCategories: None\nRefusal: No")
     long = " ".join(["First fold it."] * 1500)
