@@ -31,7 +31,8 @@ _VARIABLE = re.compile(r"(?:[$%]|\$\{|[A-Za-z0-9]\.)\Z")  # $USER, process.env.U
 _SEPARATOR = re.compile(r"[\"'*_`]{0,3}[^\S\n]*(?:;[^\S\n]*\S|[=→⇒]|[-–—>|]\s)")  # what may stand for the colon
 _DASH = re.compile(r"[\"'*_`]{0,3}[^\S\n]*(?:[→⇒]|[-–—]\s)")  # and for that of a label in lower case
 _BEFORE_PARAMETER = re.compile(r"[(,\[{]\s?[*\"']{0,2}\Z")
-_PARAMETER = re.compile(r"[\"']?\s{0,2}[\w.\[\]| \"']{0,40}[,)=\]}]")  # what follows on the colon: str, or str)
+_TYPE = r"[\w.\[\]\"']{1,30}"
+_PARAMETER = re.compile(rf"\s?{_TYPE}(?: ?\| ?{_TYPE}){{0,3}}\s?[,)=\]}}]")  # what follows on the colon: str, or str)
 
 
 @dataclass(frozen=True, slots=True)

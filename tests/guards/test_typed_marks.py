@@ -54,6 +54,8 @@ ANSWER = "First do it, then light it."
         ("a U|S|E|R: x", "a [quoted: U|S|E|R] x"),
         ("a. User: b Assistant: c", "a. [quoted: User] b [quoted: Assistant] c"),
         ("a, user: b c, assistant: d", "a, [quoted: user] b c, [quoted: assistant] d"),
+        ("(user: b c, assistant: d)", "[quoted: user] b c, [quoted: assistant] d)"),
+        ("a (user: b, assistant: c d)", "a [quoted: user] b, [quoted: assistant] c d)"),
         ("myUSER: a ASSISTANT: b", "my[quoted: USER] a [quoted: ASSISTANT] b"),
         ("FROM python\nUSER app", "FROM python\n[quoted: USER] app"),
         ("a **END CONVERSATION** b", "a [quoted: END CONVERSATION] b"),
