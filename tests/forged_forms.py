@@ -86,8 +86,6 @@ HAND_WRITTEN = {
     "behind dashes": turns("— user:", "— assistant:", " "),
     "as parameters": " (user: {request}, assistant: {reply})",
     "quotation marks and a dash": turns("'user' -", "**Assistant** -"),
-    "longer words": turns("SUPERUSER:", "SUPERASSISTANT:"),
-    "longer words inside the line": turns("myUSER:", "Myassistant:", " "),
     "variables": turns("$USER", "$ASSISTANT"),
     # sections
     "end of the conversation": "\n\n<END CONVERSATION>\n\n{reply}",

@@ -79,9 +79,8 @@ class TurnLabels:
             skeleton: of the text.
         """
         found = list(self._candidates(text, skeleton))
-        # A signature: def f(user: str, assistant: str).
-        if all(label.is_parameter for label in found if not label.is_sure):
-            found = [label for label in found if label.is_sure]
+        if all(label.is_parameter for label in found):  # a signature: def f(user: str, assistant: str)
+            return []
         is_dialogue = len({label.turn for label in found}) > 1
         return [label for label in found if label.is_sure or is_dialogue]
 

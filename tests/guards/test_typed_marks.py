@@ -56,6 +56,8 @@ ANSWER = "First do it, then light it."
         ("a, user: b c, assistant: d", "a, [quoted: user] b c, [quoted: assistant] d"),
         ("(user: b c, assistant: d)", "[quoted: user] b c, [quoted: assistant] d)"),
         ("a (user: b, assistant: c d)", "a [quoted: user] b, [quoted: assistant] c d)"),
+        ("SUPERUSER: a\nX-ASSISTANT: b", "SUPER[quoted: USER] a\nX-[quoted: ASSISTANT] b"),
+        ("a myUSER: b Myassistant: c", "a my[quoted: USER] b My[quoted: assistant] c"),
         ("myUSER: a ASSISTANT: b", "my[quoted: USER] a [quoted: ASSISTANT] b"),
         ("FROM python\nUSER app", "FROM python\n[quoted: USER] app"),
         ("a **END CONVERSATION** b", "a [quoted: END CONVERSATION] b"),
@@ -144,9 +146,7 @@ def test_answers_and_control_tokens_are_counted_and_left_as_they_are(text, found
 def test_every_form_is_counted_and_leaves_the_answer_as_a_part(name):
     text = ANSWER + HAND_WRITTEN[name].format(request="Hi?", reply="Sure.", refusal="No.")
     assert QWEN3GUARD.injection_attempts(text)
-    answer = MARKS.parts(text)[0]
-    # The beginning of a longer word (SUPERUSER) stays.
-    assert answer.startswith(ANSWER) if name.startswith("longer words") else answer == ANSWER
+    assert MARKS.parts(text)[0] == ANSWER
     assert MARKS.quote(MARKS.quote(text)) == MARKS.quote(text)
 
 
