@@ -4,25 +4,36 @@ A guard reads text that its adversary wrote, and a chat template escapes nothing
 would end the guard's turn and could speak for the guard. Here only the template itself can produce special tokens;
 content is encoded as ordinary text. Text without special tokens gets exactly the ids of
 ``tokenizer.apply_chat_template(messages, tokenize=True)``.
+
+Conversations are encoded many at a time: one call of the tokenizer, which uses all cores, and, for templates that only
+copy contents (`guard_reward.models.copying_template`), one rendering per sequence of roles.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from guard_reward.conversation import Message, Turns, normalize
+from guard_reward.models.copying_template import copies_contents
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Prompter", "own_template"]
+__all__ = ["Ids", "Prompter", "own_template"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MAX_LAYOUTS = 256  # sequences of roles whose rendering is kept
+Ids = NDArray[np.int64]
+"""Token ids, shape (tokens,)."""
 
 
 def own_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
@@ -38,9 +49,13 @@ class Prompter:
     """Encodes conversations with one tokenizer and one chat template.
 
     Special tokens are hard boundaries of tokenisation, so the rendered text can be cut at them and the pieces encoded
-    one by one. To tell the template's special tokens from forged ones, every place in the conversation where a special
-    token could begin is marked before rendering; a marked place cannot match a special token, whole or put together
-    from several messages. The marks are removed before the pieces are encoded.
+    one by one. The template's special tokens are told from forged ones in one of two ways:
+
+    - A template that only copies contents is rendered with place holders. What it wrote around them is cut at the
+      special tokens and kept; contents are put in afterwards.
+    - For any other template, every place in the conversation where a special token could begin is marked before
+      rendering; a marked place cannot match a special token, whole or put together from several messages. The marks are
+      removed before the pieces are encoded.
 
     Args:
         tokenizer: of the checkpoint.
@@ -76,6 +91,10 @@ class Prompter:
         patterns = (_with_swallowed_blanks(token, added.get(token)) for token in self.special_tokens)
         self._special = re.compile("(" + "|".join(patterns) + ")")
         self._first_characters = {token[0] for token in self.special_tokens}
+        # A token that takes the blanks beside it would take those of a content too.
+        takes_blanks = any(token.lstrip or token.rstrip for token in added.values())
+        self._copies = not takes_blanks and copies_contents(found)
+        self._layouts: dict[tuple[str, ...], list[_Piece]] = {}  # roles → what the template writes
 
     @property
     def template_hash(self) -> str:
@@ -90,6 +109,19 @@ class Prompter:
         """
         return self.encode_turns(self.normalize(messages))
 
+    def encode_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Ids | Exception]:
+        """The ids of many conversations whose turns are normal, each of shape (tokens,).
+
+        A conversation that the template or the tokenizer refuses has the exception as its entry.
+        """
+        rows = [self._pieces_or_error(turns) for turns in conversations]
+        texts = [piece for row in rows if isinstance(row, list) for piece in row if isinstance(piece, str)]
+        encoded = iter(self._tokenize(texts))
+        return [
+            row if isinstance(row, Exception) else _joined([next(encoded) if isinstance(p, str) else p for p in row])
+            for row in rows
+        ]
+
     def normalize(self, messages: Sequence[Mapping[str, Any]]) -> Turns:
         """The turns that the template shows (`guard_reward.conversation.normalize`), as text that can be encoded."""
         turns = normalize(messages, shows_system="system" in self.roles)
@@ -97,18 +129,10 @@ class Prompter:
 
     def encode_turns(self, turns: Sequence[Message]) -> list[int]:
         """As `encode`, for turns that are already normal."""
-        mark = _unused_character(turns)
-        marked: list[Message] = [{**turn, "content": self._mark(turn["content"], mark)} for turn in turns]
-        rendered = self.tokenizer.apply_chat_template(marked, chat_template=self.template, tokenize=False)
-        ids: list[int] = []
-        # With one group in the pattern, every second piece is one of the template's own special tokens.
-        for index, piece in enumerate(self._special.split(rendered)):
-            if index % 2:
-                ids.append(self._ids[piece if piece in self._ids else piece.strip()])
-            elif piece:
-                text = piece.replace(mark, "")
-                ids += self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-        return ids
+        (ids,) = self.encode_batch([turns])
+        if isinstance(ids, Exception):
+            raise ids
+        return ids.tolist()
 
     def preamble(self, *, is_response: bool) -> list[int]:
         """The token ids with which every input begins: the template's text in front of the conversation."""
@@ -120,11 +144,105 @@ class Prompter:
         pairs = zip(conversation("a"), conversation("b"), strict=False)
         return [first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
 
+    def _pieces_or_error(self, turns: Sequence[Message]) -> list[str | Ids] | Exception:
+        """The guard's input in order: ids that are known, and texts to encode."""
+        try:
+            if self._copies:
+                contents = [turn["content"] for turn in turns]
+                return [piece.filled(contents) for piece in self._layout(tuple(turn["role"] for turn in turns))]
+            mark = _unused_character(turns)
+            rendered = self._render([{**turn, "content": self._mark(turn["content"], mark)} for turn in turns])
+            return [
+                piece.replace(mark, "") if isinstance(piece, str) else piece for piece in self._cut_at_tokens(rendered)
+            ]
+        except Exception as error:  # a template may raise anything
+            return error
+
+    def _layout(self, roles: tuple[str, ...]) -> list[_Piece]:
+        """What a copying template writes for turns with these roles."""
+        if roles not in self._layouts:
+            mark = _unused_character([{"content": self.template}])
+            rendered = self._render(
+                [{"role": role, "content": f"{mark}{turn}{mark}"} for turn, role in enumerate(roles)]
+            )
+            if len(self._layouts) >= _MAX_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[roles] = [self._piece(piece, mark) for piece in self._cut_at_tokens(rendered)]
+        return self._layouts[roles]
+
+    def _piece(self, rendered: str | Ids, mark: str) -> _Piece:
+        if not isinstance(rendered, str):
+            return _Piece(ids=rendered)
+        if mark not in rendered:
+            ids = _joined(self._tokenize([rendered]))
+            if isinstance(ids, Exception):
+                raise ids
+            return _Piece(ids=ids)
+        # text, content's number, text, number, …, text
+        parts = rendered.split(mark)
+        return _Piece(texts=tuple(parts[::2]), contents=tuple(map(int, parts[1::2])))
+
+    def _render(self, turns: list[Message]) -> str:
+        return self.tokenizer.apply_chat_template(turns, chat_template=self.template, tokenize=False)
+
+    def _cut_at_tokens(self, rendered: str) -> Iterator[str | Ids]:
+        """The rendered text, with the ids of the template's own special tokens."""
+        # With one group in the pattern, every second piece is one of them.
+        for index, piece in enumerate(self._special.split(rendered)):
+            if index % 2:
+                yield np.array([self._ids[piece if piece in self._ids else piece.strip()]])
+            elif piece:
+                yield piece
+
+    def _tokenize(self, texts: list[str]) -> list[Ids | Exception]:
+        """The ids of ordinary texts, in one call; one by one if that fails, so that one bad text fails alone."""
+        if not texts:
+            return []
+        options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+        try:
+            batch = self.tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, **options)
+            return [np.array(ids, dtype=np.int64) for ids in batch["input_ids"]]
+        except Exception as error:
+            if len(texts) == 1:
+                return [error]
+            return [ids for text in texts for ids in self._tokenize([text])]
+
     def _mark(self, text: str, mark: str) -> str:
         """Put `mark` behind every character with which a special token could begin."""
         for character in self._first_characters:
             text = text.replace(character, character + mark)
         return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What a copying template writes between two special tokens.
+
+    Attributes:
+        ids: if it is the same for all contents.
+        texts: what is written around contents.
+        contents: the numbers of the turns whose contents stand between `texts`.
+    """
+
+    ids: Ids | None = None
+    texts: tuple[str, ...] = ()
+    contents: tuple[int, ...] = ()
+
+    def filled(self, contents: Sequence[str]) -> str | Ids:
+        if self.ids is not None:
+            return self.ids
+        first, *others = self.texts
+        return "".join([first, *chain(*zip((contents[turn] for turn in self.contents), others, strict=True))])
+
+
+def _joined(parts: Sequence[Ids | Exception]) -> Ids | Exception:
+    """Ids in a row; the first exception if there is one."""
+    ids: list[Ids] = [np.empty(0, dtype=np.int64)]
+    for part in parts:
+        if isinstance(part, Exception):
+            return part
+        ids.append(part)
+    return np.concatenate(ids)
 
 
 def _with_swallowed_blanks(token: str, added: AddedToken | None) -> str:
@@ -140,7 +258,7 @@ def _without_surrogates(text: str) -> str:
 
     Two that belong together become the character that they stand for.
     """
-    if not _SURROGATE.search(text):
+    if text.isascii() or not _SURROGATE.search(text):  # the first is far faster
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
