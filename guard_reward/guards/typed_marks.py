@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from guard_reward.guards.mark_letters import MarkLetters
 from guard_reward.guards.turn_labels import BESIDE, GAP, TurnLabels, is_upper_case_or_disguised, letter, letters, one_of
 from guard_reward.rollout import has_content
 from guard_reward.skeleton import NOTHING, Skeleton
@@ -82,9 +83,12 @@ class TypedMarks:
         sections: Iterable[str] = (),
         answers: Iterable[tuple[str, Iterable[str]]] = (),
     ):
+        turn_labels, sections = list(turn_labels), list(sections)
+        lines = [(label, list(values)) for label, values in answers]
+        self._letters = MarkLetters([*turn_labels, *sections, *(label + v for label, values in lines for v in values)])
         self._labels = TurnLabels(turn_labels)
         self._section = re.compile(one_of(letters(section, rf"[ .\n{NOTHING}]*") for section in sections))
-        self._answer = re.compile(rf"(?<![A-Z0-9w])(?:{one_of(_answer(*line) for line in answers)})(?![A-Z0-9w])")
+        self._answer = re.compile(rf"(?<![A-Z0-9w])(?:{one_of(_answer(*line) for line in lines)})(?![A-Z0-9w])")
 
     def find(self, text: str, special_tokens: Iterable[str] = ()) -> list[TypedMark]:
         """The marks in `text`, in order, without overlaps.
@@ -93,12 +97,10 @@ class TypedMarks:
             text: a message.
             special_tokens: further control tokens, found as they are.
         """
-        skeleton = Skeleton(text)
-        labels = self._labels.find(text, skeleton)
-        found = [TypedMark(label.start, label.end, Kind.LABEL, label.words) for label in labels]
-        found += [*self._sections(skeleton, text), *self._answers(skeleton)]
-        found += [TypedMark(*match.span(), Kind.CONTROL) for match in _CONTROL_TOKEN.finditer(text)]
-        found += [TypedMark(*match.span(), Kind.TAG) for match in _TAG.finditer(text)]
+        found = self._words(text) if self._letters.may_be_in(text) else []
+        if "<" in text:
+            found += [TypedMark(*match.span(), Kind.CONTROL) for match in _CONTROL_TOKEN.finditer(text)]
+            found += [TypedMark(*match.span(), Kind.TAG) for match in _TAG.finditer(text)]
         for token in filter(text.__contains__, special_tokens):  # a tokenizer may have thousands
             found += [TypedMark(*match.span(), Kind.CONTROL) for match in re.finditer(re.escape(token), text)]
         marks: list[TypedMark] = []
@@ -111,6 +113,8 @@ class TypedMarks:
 
     def quote(self, text: str) -> str:
         """`text` with each typed turn label and section as a quotation; otherwise as it is."""
+        if not self._letters.may_be_in(text):
+            return text
         # What is a label may change with what is quoted in front of it.
         for _ in range(_MAX_QUOTING):
             quoted = self._quote_once(text)
@@ -146,6 +150,13 @@ class TypedMarks:
         size = max(1, math.ceil(len(spans) / MAX_PARTS))
         groups = [spans[index : index + size] for index in range(0, len(spans), size)]
         return list(dict.fromkeys(text[group[0][0] : group[-1][1]].strip() for group in groups))
+
+    def _words(self, text: str) -> list[TypedMark]:
+        """The labels, sections and answers in `text`, in any order."""
+        skeleton = Skeleton(text)
+        labels = self._labels.find(text, skeleton)
+        found = [TypedMark(label.start, label.end, Kind.LABEL, label.words) for label in labels]
+        return [*found, *self._sections(skeleton, text), *self._answers(skeleton)]
 
     def _sections(self, skeleton: Skeleton, text: str) -> Iterator[TypedMark]:
         """In brackets, in markup, or alone in the line; bare words inside a line are prose."""

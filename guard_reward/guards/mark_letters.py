@@ -1,0 +1,59 @@
+"""A quick look at the letters of a text: whether the search for typed marks could find any.
+
+The search (`guard_reward.guards.typed_marks`) looks at every place of a text in many ways; nearly all texts have no
+mark. Here only letters and digits are looked at, everything between them is left out, and those that are read as each
+other are one. If no mark's letters stand there in a row, the text has no mark. If they do, it may have one: the search
+decides.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable
+
+from guard_reward.skeleton import Skeleton
+
+__all__ = ["MarkLetters"]
+
+# As `guard_reward.guards.turn_labels` reads them. There "|" is a letter too; a text that has one is always searched.
+_READ_ALIKE = {"L": "I", "1": "I", "0": "O", "5": "S", "3": "E", "4": "A", "7": "T", "8": "B", "6": "G", "2": "Z"}
+_ALPHABET = (string.ascii_uppercase + string.digits).encode()
+_ONE_OF_ALIKE = bytes.maketrans("".join(_READ_ALIKE).encode(), "".join(_READ_ALIKE.values()).encode())
+_UPPER = bytes.maketrans(string.ascii_lowercase.encode(), string.ascii_uppercase.encode())
+_FOLD = bytes(_ONE_OF_ALIKE[_UPPER[code]] for code in range(256))
+_NO_LETTERS = bytes(code for code in range(256) if _UPPER[code] not in _ALPHABET)
+
+
+class MarkLetters:
+    """The letters of some marks.
+
+    Args:
+        marks: the words of each mark; a mark without a letter would be in every text and is left out.
+
+    >>> letters = MarkLetters(["USER: ", "<END CONVERSATION>"])
+    >>> letters.may_be_in("**U s e r**: hi"), letters.may_be_in("How do I use a lamp?")
+    (True, False)
+    """
+
+    def __init__(self, marks: Iterable[str]):
+        self._marks = tuple(dict.fromkeys(filter(None, (_letters(_as_ascii(mark)) for mark in marks))))
+
+    def may_be_in(self, text: str) -> bool:
+        """False if no mark is in the text, in any of the disguises that `guard_reward.skeleton` knows."""
+        text = _as_ascii(text)
+        if "|" in text:  # a letter, or something between letters
+            return bool(self._marks)
+        letters = _letters(text)
+        return any(mark in letters for mark in self._marks)
+
+
+def _as_ascii(text: str) -> str:
+    """`text` with folded characters in place of those that are not ASCII."""
+    if text.isascii():
+        return text
+    return text.translate({ord(c): Skeleton(c).folded for c in set(text) if not c.isascii()})
+
+
+def _letters(text: str) -> bytes:
+    """The letters and digits of ASCII text in capitals, of those that are read alike always the same one."""
+    return text.encode().translate(_FOLD, _NO_LETTERS)
