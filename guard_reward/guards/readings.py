@@ -34,8 +34,8 @@ def readings(turns: Turns, marks: TypedMarks, special_tokens: Iterable[str] = ()
     """
     *context, last = turns
     quoted = [{**turn, "content": marks.quote(turn["content"])} for turn in context]
-    contents = [last["content"], *marks.parts(last["content"], special_tokens)]
-    return [Turns([*quoted, {**last, "content": marks.quote(content)}]) for content in dict.fromkeys(contents)]
+    contents = marks.readings(last["content"], special_tokens)
+    return [Turns([*quoted, {**last, "content": content}]) for content in contents]
 
 
 def merge_readings(verdicts: Sequence[Verdict | Unjudged]) -> Verdict | Unjudged:

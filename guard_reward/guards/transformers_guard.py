@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from guard_reward.conversation import Turns
+from guard_reward._ahead import ahead
+from guard_reward.guards.answer_reader import AnswerReader
+from guard_reward.guards.assembly import Parts, Settings, assemble, context_length, drop_prefix_cache
 from guard_reward.guards.grammar import AnswerGrammar
+from guard_reward.guards.inputs import Reading, chunks
+from guard_reward.guards.preparation import Preparation, PreparedChunk
 from guard_reward.guards.readings import merge_readings, readings
 from guard_reward.guards.spec import GuardSpec
-from guard_reward.guards.specs import find_spec
-from guard_reward.guards.windows import split_into_windows, worst_verdict
-from guard_reward.models.chat_template import Prompter, own_template
+from guard_reward.guards.windows import worst_verdict
 from guard_reward.models.checkpoint import Checkpoint
-from guard_reward.models.generation_options import warn_of_ignored_options
 from guard_reward.models.lazy import LazyModel
 from guard_reward.models.sleep import MODEL_LOCK
-from guard_reward.scoring import BatchRunner, Generation, ScoringEngine, Usage, choose_runner, token_budget
-from guard_reward.verdict import Conversation, Outcome, Unjudged, Verdict
+from guard_reward.scoring import Generation, ScoringEngine, Usage
+from guard_reward.verdict import Conversation, Unjudged, Verdict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["TransformersGuard"]
 
-logger = logging.getLogger(__name__)
 _NO_LIST = (str, bytes, Mapping)  # can be iterated over, but are not lists of conversations or of messages
 
 
@@ -77,12 +76,14 @@ class TransformersGuard:
                 raise ValueError("tokenizer: a model built in memory needs its tokenizer")
             source = model, tokenizer
             name = getattr(model.config, "_name_or_path", "") or type(model).__name__
-        assemble = partial(_assemble, _Settings(name, spec, token_budget, compile))
-        self._lazy = LazyModel(source, "AutoModelForCausalLM", assemble, before_sleep=_drop_prefix_cache)
+        settings = Settings(name, spec, token_budget, compile)
+        self._lazy = LazyModel(
+            source, "AutoModelForCausalLM", partial(assemble, settings), before_sleep=drop_prefix_cache
+        )
         self._lazy.load()  # now: what is wrong with the checkpoint should fail on the user's own line
 
     @property
-    def _parts(self) -> _Parts:
+    def _parts(self) -> Parts:
         return self._lazy.load()
 
     @property
@@ -119,7 +120,7 @@ class TransformersGuard:
     @property
     def context_length(self) -> int:
         """Maximum number of tokens of input and answer together."""
-        return int(self.model.config.get_text_config().max_position_embeddings)
+        return context_length(self.model)
 
     @property
     def usage(self) -> Usage:
@@ -185,94 +186,50 @@ class TransformersGuard:
         as a whole and in parts (`guard_reward.guards.readings`). No row is ever dropped: what cannot be judged is an
         `Unjudged`.
 
+        Long calls are judged in chunks: while the model runs over one, the next is read, encoded and planned in another
+        thread. Which rows share a chunk depends on the conversations alone.
+
         Returns:
             One `Verdict` or `Unjudged` per conversation, in the same order.
 
         Raises:
             TypeError: not a list of conversations, but text, one conversation, or something else.
         """
-        prepared = [self._prepare(conversation) for conversation in _checked(conversations)]
-        inputs = [window for row in prepared for windows in row if isinstance(windows, list) for window in windows]
-        verdicts = iter(self._judge(inputs))
-
-        def verdict(windows: list[_Window] | Unjudged) -> Verdict | Unjudged:
-            return windows if isinstance(windows, Unjudged) else worst_verdict([next(verdicts) for _ in windows])
-
-        return [merge_readings([verdict(windows) for windows in row]) for row in prepared]
-
-    def _prepare(self, conversation: Conversation) -> list[list[_Window] | Unjudged]:
-        """The guard's inputs for one conversation: one entry per reading."""
-        try:
-            prompter = self._parts.prompter
-            found = readings(prompter.normalize(conversation), self.spec.typed_marks, prompter.special_tokens)
-            return [self._windows(reading) for reading in found]
-        except Exception as error:  # a template may raise anything, and one bad row must not stop the others
-            return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")]
-
-    def _windows(self, turns: Turns) -> list[_Window] | Unjudged:
-        """One window, or several if the conversation exceeds the context."""
-        prompter, limit = self._parts.prompter, self.context_length - self.spec.max_new_tokens
-        is_response = turns[-1]["role"] != "user"
-        ids = prompter.encode_turns(turns)
-        if len(ids) <= limit:
-            return [_Window(tuple(ids), is_response)]
-        try:
-            windows = split_into_windows(
-                turns,
-                limit,
-                count=lambda messages: len(prompter.encode_turns(messages)),
-                cut=self._cut,
-                labels=self.spec.turn_labels,
-            )
-        except ValueError as error:
-            return Unjudged(Outcome.TOO_LONG, reason=str(error))
-        # A cut may begin with what is a label only now: at the beginning of a line.
-        quote = self.spec.typed_marks.quote
-        quoted = [[*context, {**last, "content": quote(last["content"])}] for *context, last in windows]
-        return [_Window(tuple(prompter.encode_turns(window)), is_response) for window in quoted]
-
-    def _cut(self, text: str, size: int, overlap: int) -> list[str]:
-        """`text` in parts of at most `size` tokens that overlap by `overlap` tokens."""
-        encoding = self.tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
-        )
-        offsets: list[tuple[int, int]] = encoding["offset_mapping"]
-        if len(offsets) <= size:
-            return [text]
-        starts = range(0, max(len(offsets) - overlap, 1), size - overlap)
-        # Each part ends where the next token starts, so that nothing between two tokens is lost.
-        ends = [begin for begin, _ in offsets] + [len(text)] * (size + 1)
-        return [text[offsets[start][0] if start else 0 : ends[start + size]] for start in starts]
-
-    def _judge(self, windows: Sequence[_Window]) -> list[Verdict | Unjudged]:
+        rows = _checked(conversations)
         parts = self._parts
-        distinct = list(dict.fromkeys(windows))  # identical rows are scored once
+        with MODEL_LOCK:
+            self.wake()
+            prepare = Preparation(rows, parts, parts.batches.token_budget)  # now: while the model runs, less is free
+        numbers = list(chunks(rows))
+        # A lone chunk has nothing to overlap with.
+        prepared = ahead(map(prepare, numbers)) if len(numbers) > 1 else map(prepare, numbers)
+        answers = AnswerReader(parts)
+        judged: dict[Hashable, Verdict | Unjudged] = {}  # window's key → its verdict
+        merged: dict[int, Verdict | Unjudged] = {}
+        for chunk in prepared:
+            judged.update(answers.read(chunk.windows, self._generate(chunk)))
+            for number, row in zip(chunk.numbers, chunk.readings, strict=True):
+                merged[number] = merge_readings([_worst(reading, judged) for reading in row])
+        return [merged[number] for number in range(len(rows))]
+
+    def _generate(self, chunk: PreparedChunk) -> list[Generation | Exception]:
+        """The guard's answers to the windows of a chunk."""
+        parts = self._parts
 
         def score(indices: list[int]) -> list[Generation]:
-            chosen = [distinct[index] for index in indices]
-            grammars = [parts.grammar(is_response=window.is_response) for window in chosen]
+            inputs, grammars = chunk.inputs(indices)
             # A trainer may have switched autocast on; the guard keeps its own precision.
             with torch.autocast(parts.model.device.type, enabled=False):
-                return parts.engine.generate([window.ids for window in chosen], grammars)
+                return parts.engine.generate(inputs, grammars)
 
         with MODEL_LOCK:
             self.wake()
-            generations = parts.batches.run([window.ids for window in distinct], score)
-        verdicts = {
-            window: self._verdict(generation, is_response=window.is_response)
-            for window, generation in zip(distinct, generations, strict=True)
-        }
-        return [verdicts[window] for window in windows]
+            return parts.batches.run([window.ids for window in chunk.windows], score, batches=chunk.batches)
 
-    def _verdict(self, generation: Generation | Exception, *, is_response: bool) -> Verdict | Unjudged:
-        if isinstance(generation, Exception):
-            return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(generation).__name__}: {generation}")
-        text = self.tokenizer.decode(generation.token_ids, skip_special_tokens=True)
-        verdict = self.spec.parse(text, is_response=is_response)
-        if isinstance(verdict, Unjudged):
-            return verdict
-        log_probs = self._parts.grammar(is_response=is_response).by_label(generation.log_probs)
-        return self.spec.with_probabilities(verdict, log_probs, is_response=is_response)
+
+def _worst(reading: Reading, judged: Mapping[Hashable, Verdict | Unjudged]) -> Verdict | Unjudged:
+    """The verdict on a reading, from those on its windows."""
+    return reading if isinstance(reading, Unjudged) else worst_verdict([judged[window.key] for window in reading])
 
 
 def _checked(conversations: Any) -> list[Any]:
@@ -290,98 +247,3 @@ def _checked(conversations: Any) -> list[Any]:
         "moderate takes a list of conversations, each a list of messages such as "
         f'[[{{"role": "user", "content": "…"}}]], found {found}'
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """One input of the guard: its token ids, and whether a response is judged (or a prompt)."""
-
-    ids: tuple[int, ...]
-    is_response: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    """How a guard is run."""
-
-    name: str
-    spec: GuardSpec | None
-    token_budget: int | None
-    compile: bool
-
-    def __post_init__(self) -> None:
-        if self.token_budget is not None and self.token_budget < 1:
-            raise ValueError(f"token_budget must be at least 1, found {self.token_budget}; None chooses by free memory")
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """A loaded guard."""
-
-    model: PreTrainedModel
-    spec: GuardSpec
-    prompter: Prompter
-    prompt_grammar: AnswerGrammar
-    response_grammar: AnswerGrammar
-    engine: ScoringEngine
-    batches: BatchRunner[Generation]
-    ignored_options: str
-
-    def grammar(self, *, is_response: bool) -> AnswerGrammar:
-        return self.response_grammar if is_response else self.prompt_grammar
-
-
-def _drop_prefix_cache(parts: _Parts) -> None:
-    parts.engine.reset_prefix_cache()
-
-
-def _assemble(settings: _Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> _Parts:
-    if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
-        raise ValueError(
-            "the guard's weights are partitioned by ZeRO-3; load the guard with guard_reward.load_guard, which keeps "
-            "it whole, or load the model before the trainer's configuration is created"
-        )
-    model = model.eval().requires_grad_(False)
-    architectures = getattr(model.config, "architectures", None) or [type(model).__name__]
-    spec = settings.spec or find_spec(settings.name, own_template(tokenizer), architectures)
-    prompter = Prompter(tokenizer, template=spec.chat_template, roles=spec.roles)
-
-    def encode(text: str) -> list[int]:
-        return tokenizer.encode(text, add_special_tokens=False)
-
-    return _Parts(
-        model=model,
-        spec=spec,
-        prompter=prompter,
-        prompt_grammar=spec.grammar(encode, is_response=False),
-        response_grammar=spec.grammar(encode, is_response=True),
-        engine=ScoringEngine(
-            model,
-            _end_token_ids(model, tokenizer),
-            spec.max_new_tokens,
-            preambles=_preambles(prompter),
-            runner=choose_runner(model, compile=settings.compile),
-        ),
-        batches=BatchRunner(lambda: settings.token_budget or token_budget(model)),
-        ignored_options=warn_of_ignored_options(settings.name, model, spec.max_new_tokens),
-    )
-
-
-def _preambles(prompter: Prompter) -> list[list[int]]:
-    """How inputs begin, for prompts and for responses, as far as the template can show them."""
-    preambles = []
-    for is_response in (False, True):
-        try:
-            preambles.append(prompter.preamble(is_response=is_response))
-        except Exception as error:  # a template may raise anything; `moderate` names such conversations later
-            logger.info("no preamble is kept for %s: %r", "responses" if is_response else "prompts", error)
-    return preambles
-
-
-def _end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids at which ``generate`` stops: the generation config's end tokens, else the tokenizer's."""
-    ids = model.generation_config.eos_token_id if model.generation_config is not None else None
-    ids = tokenizer.eos_token_id if ids is None else ids
-    if ids is None:
-        raise ValueError("neither the guard's generation_config nor its tokenizer names an end token (eos_token_id)")
-    return ids if isinstance(ids, list) else [ids]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -141,7 +141,26 @@ class TypedMarks:
             text: a message.
             special_tokens: as for `find`.
         """
-        marks = [mark for mark in self.find(text, special_tokens) if mark.kind is not Kind.TAG]
+        return self._between(text, self._separators(text, special_tokens))
+
+    def readings(self, text: str, special_tokens: Iterable[str] = ()) -> list[str]:
+        """`text` and each of its `parts`, quoted; without a mark, only the text as it is.
+
+        Args:
+            text: a message.
+            special_tokens: as for `find`.
+        """
+        marks = self._separators(text, special_tokens)
+        if not marks:  # so nothing is to be quoted either
+            return [text]
+        return [self.quote(content) for content in dict.fromkeys([text, *self._between(text, marks)])]
+
+    def _separators(self, text: str, special_tokens: Iterable[str]) -> list[TypedMark]:
+        return [mark for mark in self.find(text, special_tokens) if mark.kind is not Kind.TAG]
+
+    @staticmethod
+    def _between(text: str, marks: Sequence[TypedMark]) -> list[str]:
+        """The parts of `text` between `marks`."""
         if not marks:
             return []
         starts, ends = [0, *(mark.end for mark in marks)], [*(mark.start for mark in marks), len(text)]

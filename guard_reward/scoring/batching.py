@@ -97,16 +97,21 @@ class BatchRunner(Generic[Result]):
         return self.budget() if self.ceiling is None else min(self.budget(), self.ceiling)
 
     def run(
-        self, rows: Sequence[Sequence[int]], score: Callable[[list[int]], Sequence[Result]]
+        self,
+        rows: Sequence[Sequence[int]],
+        score: Callable[[list[int]], Sequence[Result]],
+        *,
+        batches: Sequence[list[int]] | None = None,
     ) -> list[Result | Exception]:
         """`score` over all rows, in the original order; a row that failed alone gets the exception as its result.
 
         Args:
             rows: token ids of each row.
             score: takes row indices, returns their results in the same order.
+            batches: which rows to score together, planned before; by default planned now.
         """
         results: dict[int, Result | Exception] = {}
-        waiting = self.plan(rows, self.token_budget)
+        waiting = self.plan(rows, self.token_budget) if batches is None else list(batches)
         retried: set[int] = set()
         while waiting:
             batch, *waiting = waiting

@@ -228,7 +228,7 @@ def test_no_room():
 )
 def test_the_parts_cover_the_text_overlap_and_fit(tiny_guard, text, size):
     overlap = size // 8
-    parts = tiny_guard._cut(text, size, overlap)
+    parts = tiny_guard._parts.encoder.cut(text, size, overlap)
     position = 0  # up to here the text has been shown
     for part in parts:
         start = text.rfind(part, 0, position + len(part))  # the last place without a gap before it
@@ -240,8 +240,8 @@ def test_the_parts_cover_the_text_overlap_and_fit(tiny_guard, text, size):
 
 
 def test_a_text_that_fits_is_not_cut(tiny_guard):
-    assert tiny_guard._cut("short", 50, 5) == ["short"]
-    assert tiny_guard._cut("", 50, 5) == [""]
+    assert tiny_guard._parts.encoder.cut("short", 50, 5) == ["short"]
+    assert tiny_guard._parts.encoder.cut("", 50, 5) == [""]
 
 
 # --- a guard with a short context -----------------------------------------------------------------------------------

@@ -1,0 +1,51 @@
+"""A guard's answers, as token ids, → verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from guard_reward.guards.assembly import Parts
+from guard_reward.guards.inputs import Window
+from guard_reward.scoring import Generation
+from guard_reward.verdict import Outcome, Unjudged, Verdict
+
+__all__ = ["AnswerReader"]
+
+
+class AnswerReader:
+    """Reads the answers of one call. Most are alike, so each distinct one is decoded and parsed once.
+
+    Args:
+        parts: of the guard.
+    """
+
+    def __init__(self, parts: Parts):
+        self._parts = parts
+        self._parsed: dict[tuple[bool, tuple[int, ...]], Verdict | Unjudged] = {}
+
+    def read(
+        self, windows: Sequence[Window], generations: Sequence[Generation | Exception]
+    ) -> dict[Hashable, Verdict | Unjudged]:
+        """Key of each window → its verdict.
+
+        Args:
+            windows: what was scored.
+            generations: the answer to each window; an exception for one that could not be scored.
+        """
+        return {
+            window.key: self._verdict(generation, is_response=window.is_response)
+            for window, generation in zip(windows, generations, strict=True)
+        }
+
+    def _verdict(self, generation: Generation | Exception, *, is_response: bool) -> Verdict | Unjudged:
+        if isinstance(generation, Exception):
+            return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(generation).__name__}: {generation}")
+        key = is_response, tuple(generation.token_ids)
+        if key not in self._parsed:
+            text = self._parts.prompter.tokenizer.decode(generation.token_ids, skip_special_tokens=True)
+            self._parsed[key] = self._parts.spec.parse(text, is_response=is_response)
+        verdict = self._parsed[key]
+        if isinstance(verdict, Unjudged):
+            return verdict
+        log_probs = self._parts.grammar(is_response=is_response).by_label(generation.log_probs)
+        return self._parts.spec.with_probabilities(verdict, log_probs, is_response=is_response)

@@ -1,0 +1,130 @@
+"""What is built around a guard's model: prompter, grammars, engine, batches."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from guard_reward.guards.grammar import AnswerGrammar
+from guard_reward.guards.inputs import InputEncoder
+from guard_reward.guards.spec import GuardSpec
+from guard_reward.guards.specs import find_spec
+from guard_reward.models.chat_template import Prompter, own_template
+from guard_reward.models.generation_options import warn_of_ignored_options
+from guard_reward.scoring import BatchRunner, Generation, ScoringEngine, choose_runner, token_budget
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["Parts", "Settings", "assemble", "context_length", "drop_prefix_cache"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a guard is run.
+
+    Raises:
+        ValueError: a token budget below 1.
+    """
+
+    name: str
+    spec: GuardSpec | None
+    token_budget: int | None
+    compile: bool
+
+    def __post_init__(self) -> None:
+        if self.token_budget is not None and self.token_budget < 1:
+            raise ValueError(f"token_budget must be at least 1, found {self.token_budget}; None chooses by free memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A loaded guard."""
+
+    model: PreTrainedModel
+    spec: GuardSpec
+    prompter: Prompter
+    prompt_grammar: AnswerGrammar
+    response_grammar: AnswerGrammar
+    engine: ScoringEngine
+    batches: BatchRunner[Generation]
+    ignored_options: str
+
+    @property
+    def encoder(self) -> InputEncoder:
+        """Makes the guard's inputs, each with space for an answer in the guard's context."""
+        return InputEncoder(self.prompter, self.spec, context_length(self.model) - self.spec.max_new_tokens)
+
+    def grammar(self, *, is_response: bool) -> AnswerGrammar:
+        """What answers about a response, or about a prompt, look like."""
+        return self.response_grammar if is_response else self.prompt_grammar
+
+
+def context_length(model: PreTrainedModel) -> int:
+    """Maximum number of tokens of input and answer together."""
+    return int(model.config.get_text_config().max_position_embeddings)
+
+
+def drop_prefix_cache(parts: Parts) -> None:
+    """Free what can be computed again."""
+    parts.engine.reset_prefix_cache()
+
+
+def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Parts:
+    """A guard's parts.
+
+    Raises:
+        ValueError: weights that ZeRO-3 has partitioned, or a tokenizer without chat template or with ambiguous labels.
+    """
+    if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
+        raise ValueError(
+            "the guard's weights are partitioned by ZeRO-3; load the guard with guard_reward.load_guard, which keeps "
+            "it whole, or load the model before the trainer's configuration is created"
+        )
+    model = model.eval().requires_grad_(False)
+    architectures = getattr(model.config, "architectures", None) or [type(model).__name__]
+    spec = settings.spec or find_spec(settings.name, own_template(tokenizer), architectures)
+    prompter = Prompter(tokenizer, template=spec.chat_template, roles=spec.roles)
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    return Parts(
+        model=model,
+        spec=spec,
+        prompter=prompter,
+        prompt_grammar=spec.grammar(encode, is_response=False),
+        response_grammar=spec.grammar(encode, is_response=True),
+        engine=ScoringEngine(
+            model,
+            _end_token_ids(model, tokenizer),
+            spec.max_new_tokens,
+            preambles=_preambles(prompter),
+            runner=choose_runner(model, compile=settings.compile),
+        ),
+        batches=BatchRunner(lambda: settings.token_budget or token_budget(model)),
+        ignored_options=warn_of_ignored_options(settings.name, model, spec.max_new_tokens),
+    )
+
+
+def _preambles(prompter: Prompter) -> list[list[int]]:
+    """How inputs begin, for prompts and for responses, as far as the template can show them."""
+    preambles = []
+    for is_response in (False, True):
+        try:
+            preambles.append(prompter.preamble(is_response=is_response))
+        except Exception as error:  # a template may raise anything; `moderate` names such conversations later
+            logger.info("no preamble is kept for %s: %r", "responses" if is_response else "prompts", error)
+    return preambles
+
+
+def _end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids at which ``generate`` stops: the generation config's end tokens, else the tokenizer's."""
+    ids = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = tokenizer.eos_token_id if ids is None else ids
+    if ids is None:
+        raise ValueError("neither the guard's generation_config nor its tokenizer names an end token (eos_token_id)")
+    return ids if isinstance(ids, list) else [ids]

@@ -1,0 +1,162 @@
+"""Conversations → what a guard reads: readings, windows, token ids; many conversations in one call of the tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from guard_reward.conversation import Turns
+from guard_reward.guards.readings import readings
+from guard_reward.guards.spec import GuardSpec
+from guard_reward.guards.windows import split_into_windows
+from guard_reward.models.chat_template import Ids, Prompter
+from guard_reward.verdict import Conversation, Outcome, Unjudged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["InputEncoder", "Reading", "Window", "chunks"]
+
+FIRST_CHUNK, MAX_CHUNK = 64, 1024
+"""How many conversations are encoded together: few at first, so that the device soon has work, then ever more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """One input of the guard.
+
+    Attributes:
+        ids: its token ids, shape (tokens,).
+        is_response: whether a response is judged, or a prompt.
+        key: the same for windows that are the same.
+    """
+
+    ids: Ids
+    is_response: bool
+    key: Hashable
+
+    @classmethod
+    def of(cls, ids: Ids, *, is_response: bool) -> Window:
+        """A window with its key."""
+        return cls(ids, is_response, (ids.tobytes(), is_response))
+
+
+Reading = list[Window] | Unjudged
+"""The windows of one reading (`guard_reward.guards.readings`); an `Unjudged` if it cannot be shown to the guard."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputEncoder:
+    """Makes a guard's inputs.
+
+    Attributes:
+        prompter: of the guard's checkpoint.
+        spec: what the guard is shown.
+        limit: tokens that an input may have.
+    """
+
+    prompter: Prompter
+    spec: GuardSpec
+    limit: int
+
+    def encode(self, conversations: Sequence[Conversation]) -> list[list[Reading]]:
+        """The readings of each conversation. One that cannot be shown has an `Unjudged` as its only reading."""
+        rows = [self._readings(conversation) for conversation in conversations]
+        turns = [reading for row in rows if not isinstance(row, Unjudged) for reading in row]
+        ids = iter(self.prompter.encode_batch(turns))
+        return [
+            [row] if isinstance(row, Unjudged) else self._shown([(reading, next(ids)) for reading in row])
+            for row in rows
+        ]
+
+    def _readings(self, conversation: Conversation) -> list[Turns] | Unjudged:
+        try:
+            turns = self.prompter.normalize(conversation)
+            return readings(turns, self.spec.typed_marks, self.prompter.special_tokens)
+        except Exception as error:  # a conversation may be anything, and one bad row must not stop the others
+            return _guard_error(error)
+
+    def _shown(self, row: Sequence[tuple[Turns, Ids | Exception]]) -> list[Reading]:
+        """The readings of a conversation, as far as each fits into the context."""
+        try:
+            return [self._windows(turns, ids) for turns, ids in row]
+        except Exception as error:  # of the template or the tokenizer
+            return [_guard_error(error)]
+
+    def _windows(self, turns: Turns, ids: Ids | Exception) -> Reading:
+        """One window, or several if the conversation exceeds the context."""
+        if isinstance(ids, Exception):
+            raise ids
+        is_response = turns[-1]["role"] != "user"
+        if len(ids) <= self.limit:
+            return [Window.of(ids, is_response=is_response)]
+        try:
+            windows = split_into_windows(
+                turns,
+                self.limit,
+                count=lambda messages: len(self.prompter.encode_turns(messages)),
+                cut=self.cut,
+                labels=self.spec.turn_labels,
+            )
+        except ValueError as error:
+            return Unjudged(Outcome.TOO_LONG, reason=str(error))
+        # A cut may begin with what is a label only now: at the beginning of a line.
+        quote = self.spec.typed_marks.quote
+        quoted = [[*context, {**last, "content": quote(last["content"])}] for *context, last in windows]
+        found = []
+        for window in self.prompter.encode_batch(quoted):
+            if isinstance(window, Exception):
+                raise window
+            found.append(Window.of(window, is_response=is_response))
+        return found
+
+    def cut(self, text: str, size: int, overlap: int) -> list[str]:
+        """`text` in parts of at most `size` tokens that overlap by `overlap` tokens."""
+        tokenizer: PreTrainedTokenizerBase = self.prompter.tokenizer
+        encoding = tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+        offsets: list[tuple[int, int]] = encoding["offset_mapping"]
+        if len(offsets) <= size:
+            return [text]
+        starts = range(0, max(len(offsets) - overlap, 1), size - overlap)
+        # Each part ends where the next token starts, so that nothing between two tokens is lost.
+        ends = [begin for begin, _ in offsets] + [len(text)] * (size + 1)
+        return [text[offsets[start][0] if start else 0 : ends[start + size]] for start in starts]
+
+
+def chunks(conversations: Sequence[Any]) -> Iterator[list[int]]:
+    """The numbers of the conversations that are encoded together, in the order in which they are judged.
+
+    Conversations with the same context, such as the completions of one prompt, come together, so that what they share
+    is computed once; only a context with more of them than a chunk holds is cut.
+
+    >>> list(chunks([[{"role": "user", "content": text}] for text in "abc"]))
+    [[0, 1, 2]]
+    """
+    by_context: dict[Hashable, list[int]] = {}
+    for number, conversation in enumerate(conversations):
+        by_context.setdefault(_context(conversation, number), []).append(number)
+    chunk: list[int] = []
+    size = FIRST_CHUNK
+    for group in by_context.values():
+        while group:
+            if chunk and len(chunk) + len(group) > size:
+                yield chunk
+                chunk, size = [], min(2 * size, MAX_CHUNK)
+            chunk, group = chunk + group[:size], group[size:]
+    if chunk:
+        yield chunk
+
+
+def _context(conversation: Any, number: int) -> Hashable:
+    """What a conversation's context is known by. One in an unknown shape is alone: `InputEncoder` names its fault."""
+    try:
+        key = tuple((message["role"], message["content"]) for message in conversation[:-1])
+        hash(key)
+    except Exception:
+        return number
+    return key
+
+
+def _guard_error(error: Exception) -> Unjudged:
+    return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")

@@ -1,0 +1,77 @@
+"""What is done for a chunk of conversations before the model runs: they are read, encoded and planned."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from guard_reward.guards.assembly import Parts
+from guard_reward.guards.inputs import Reading, Window
+from guard_reward.models.chat_template import Ids
+from guard_reward.scoring import Grammar, plan_batches
+from guard_reward.verdict import Conversation
+
+__all__ = ["Preparation", "PreparedChunk"]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedChunk:
+    """Conversations that are ready to be scored.
+
+    Attributes:
+        numbers: of the conversations.
+        readings: of each conversation.
+        windows: what is scored: of equal windows one, and none that an earlier chunk has.
+        grammars: what the answer to each window is expected to look like.
+        batches: which windows go through the model together.
+    """
+
+    numbers: list[int]
+    readings: list[list[Reading]]
+    windows: list[Window]
+    grammars: list[Grammar]
+    batches: list[list[int]]
+
+    def inputs(self, indices: Sequence[int]) -> tuple[list[Ids], list[Grammar]]:
+        """Token ids and grammars of some windows."""
+        return [self.windows[index].ids for index in indices], [self.grammars[index] for index in indices]
+
+
+class Preparation:
+    """Prepares the chunks of one call, one after the other.
+
+    Args:
+        conversations: of the call.
+        parts: of the guard.
+        token_budget: how many tokens a batch may hold.
+    """
+
+    def __init__(self, conversations: Sequence[Conversation], parts: Parts, token_budget: int):
+        self._conversations = conversations
+        self._parts = parts
+        self._token_budget = token_budget
+        self._encoder = parts.encoder
+        self._seen: set[Hashable] = set()  # keys of the windows so far
+
+    def __call__(self, numbers: list[int]) -> PreparedChunk:
+        """The conversations with these numbers."""
+        readings = self._encoder.encode([self._conversations[number] for number in numbers])
+        windows = self._new(
+            window for row in readings for reading in row if isinstance(reading, list) for window in reading
+        )
+        return PreparedChunk(
+            numbers=numbers,
+            readings=readings,
+            windows=windows,
+            grammars=[self._parts.grammar(is_response=window.is_response) for window in windows],
+            batches=plan_batches([window.ids for window in windows], self._token_budget),
+        )
+
+    def _new(self, windows: Iterable[Window]) -> list[Window]:
+        """Those that no window before them equals."""
+        found = []
+        for window in windows:
+            if window.key not in self._seen:
+                self._seen.add(window.key)
+                found.append(window)
+        return found
