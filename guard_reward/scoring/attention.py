@@ -1,31 +1,53 @@
-"""Attention of a packed pass: the few calls over gathered keys that the pass has planned."""
+"""Attention of a packed pass: the few calls that the pass has planned, each over the keys of some rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
+import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from guard_reward.scoring.kv_cache import KeyValues
-from guard_reward.scoring.packing import AttentionGroup
 
-__all__ = ["attend"]
+__all__ = ["QueryGroup", "attend"]
 
 
-def attend(queries: Tensor, stored: KeyValues, groups: Sequence[AttentionGroup], scale: float) -> Tensor:
-    """Attend with every query to the keys that its group lists.
+class QueryGroup(Protocol):
+    """Rows whose attention is computed in one call."""
+
+    @property
+    def queries(self) -> Tensor:
+        """Places in the pass, shape (rows, queries)."""
+        ...
+
+    def read(self, stored: KeyValues) -> tuple[Tensor, Tensor]:
+        """The rows' keys and values, each of shape (rows, key-value heads, keys, head size)."""
+        ...
+
+    def bias(self, dtype: torch.dtype, times: int = 1) -> Tensor | None:
+        """0 if a query sees a key, else -inf, each query `times` times in a row; None if all see all.
+
+        Returns:
+            Shape (rows or 1, 1, queries * times, keys).
+        """
+        ...
+
+
+def attend(queries: Tensor, stored: KeyValues, groups: Sequence[QueryGroup], scale: float) -> Tensor:
+    """Attend with every query to the keys of its group.
 
     Args:
         queries: shape (places, heads, head size).
-        stored: the layer's keys and values, (slots, key-value heads, head size).
+        stored: the layer's keys and values, as the groups read them.
         groups: cover every place.
         scale: factor of the attention scores, usually ``head size ** -0.5``.
 
     Returns:
         Shape (places, heads, value head size).
     """
-    (places, heads, _), (_, key_heads, size) = queries.shape, stored.values.shape
+    (places, heads, _), key_heads, size = queries.shape, stored.values.shape[1], stored.values.shape[-1]
     sharing = heads // key_heads  # grouped-query attention: query heads that share a key-value head
     output = queries.new_empty(places, heads, size)
     for group in groups:
@@ -35,18 +57,9 @@ def attend(queries: Tensor, stored: KeyValues, groups: Sequence[AttentionGroup],
         query = queries.index_select(0, group.queries.flatten()).unflatten(1, (key_heads, sharing))
         # (rows, key heads, queries · sharing, head size)
         query = query.unflatten(0, (rows, width)).transpose(1, 2).flatten(2, 3)
-        answer = scaled_dot_product_attention(
-            query,
-            _gathered(stored.keys, group.keys),  # (rows, key heads, keys, head size)
-            _gathered(stored.values, group.keys),
-            attn_mask=group.bias(queries.dtype, sharing),
-            scale=scale,
-        )
+        keys, values = group.read(stored)  # (rows, key heads, keys, head size) each
+        bias = group.bias(queries.dtype, sharing)
+        answer = scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=scale)
         answer = answer.unflatten(2, (width, sharing)).transpose(1, 2)  # (rows, queries, key heads, sharing, size)
         output.index_copy_(0, group.queries.flatten(), answer.reshape(rows * width, heads, size))
     return output
-
-
-def _gathered(source: Tensor, index: Tensor) -> Tensor:
-    """What `source`, (places, heads, size), has at `index`, (rows, n), as (rows, heads, n, size)."""
-    return source.index_select(0, index.flatten()).unflatten(0, index.shape).transpose(1, 2)

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,12 +26,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from guard_reward._renamed import renamed_names
 from guard_reward.models.sleep import MODEL_LOCK
+from guard_reward.scoring.bulk_decoding import decode_in_bulk
 from guard_reward.scoring.choose_runner import choose_runner
-from guard_reward.scoring.draft import ROOT, Draft, Grammar
+from guard_reward.scoring.draft import ROOT, Grammar
 from guard_reward.scoring.kv_cache import KeyValues, KVCache, joined
 from guard_reward.scoring.model_runner import ModelRunner
 from guard_reward.scoring.packing import Segment, pack, rounding_on
 from guard_reward.scoring.prefixes import Ids, common_prefix, share_prefixes
+from guard_reward.scoring.reading import LOGITS_CHUNK, log_probs_of, padded
+from guard_reward.scoring.row import NO_DRAFT, Generation, Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,29 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Generation", "ScoringEngine", "Usage"]
 
 logger = logging.getLogger(__name__)
-NO_DRAFT = Draft(state=0)
-MAX_DRAFT_TOKENS = 64
-MAX_MISSES = 3  # after so many drafts in a row without a right guess, a row is decoded without drafts
-LOGITS_CHUNK = 256  # positions whose logits are held at once: 78 MB in bfloat16 for a vocabulary of 152k
 # Both take a bias and need no plan for each new shape, which cuDNN's attention would make for nearly every call.
 CUDA_KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-
-
-@dataclass(slots=True)
-class Generation:
-    """One row's greedy answer.
-
-    Attributes:
-        token_ids: the answer, without the end token.
-        ended: whether the end token came within the limit of new tokens.
-        passes: forward passes this row took part in.
-        log_probs: name of each `Decision` that the answer passed → the log-probabilities of its tokens at that place.
-    """
-
-    token_ids: list[int] = field(default_factory=list)
-    ended: bool = False
-    passes: int = 0
-    log_probs: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -98,20 +80,6 @@ class Usage:
     def passes_per_verdict(self) -> float:
         """Mean forward passes per answer."""
         return self.passes / self.rows if self.rows else 0.0
-
-
-@dataclass(slots=True)
-class _Row:
-    """A row that is being answered."""
-
-    grammar: Grammar
-    state: int  # of the grammar, behind all known tokens
-    slots: Ids  # of all known tokens, the new ones last
-    new_tokens: Sequence[int]  # known tokens that the next pass computes
-    generation: Generation = field(default_factory=Generation)
-    draft: Draft = NO_DRAFT
-    draft_slots: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    misses: int = 0  # drafts in a row without a right guess
 
 
 class ScoringEngine:
@@ -186,13 +154,21 @@ class ScoringEngine:
         rows, cache = self._begin(tokens, [grammars[index] for index in order], preambles)
         answers = dict(zip(order, (row.generation for row in rows), strict=True))
         computed += sum(len(row.new_tokens) for row in rows)
+        lost: list[Row] = []
         while rows:
             self._draft(rows, cache)
-            output = self._forward(rows, cache)
-            for row, (argmax, log_probs) in zip(rows, self._read(rows, output), strict=True):
-                accepted = self._verify(row, argmax, log_probs)
-                self._continue(row, accepted, cache)
+            lost += [row for row in rows if row.is_lost]
+            rows = [row for row in rows if not row.is_lost]
+            if rows:
+                output = self._forward(rows, cache)
+                for row, (argmax, log_probs) in zip(rows, self._read(rows, output), strict=True):
+                    accepted = self._verify(row, argmax, log_probs)
+                    self._continue(row, accepted, cache)
             rows = [row for row in rows if row.new_tokens]
+            if lost and not rows:  # only now: the more rows, the less each costs
+                with attention_kernels(self.model.device):
+                    decode_in_bulk(lost, cache, self.runner, self.end_token_ids, self.model.device)
+                rows, lost = [row for row in lost if row.new_tokens], []
         self.usage.rows += len(answers)
         self.usage.passes += sum(generation.passes for generation in answers.values())
         self.usage.input_tokens += sum(len(row) for row in tokens)
@@ -222,7 +198,7 @@ class ScoringEngine:
             self._kept[index] = cache.read(torch.from_numpy(slots).to(self.model.device))
         return sum(len(self._preambles[index]) for index in missing)
 
-    def _begin(self, tokens: list[Ids], grammars: list[Grammar], preambles: list[int]) -> tuple[list[_Row], KVCache]:
+    def _begin(self, tokens: list[Ids], grammars: list[Grammar], preambles: list[int]) -> tuple[list[Row], KVCache]:
         """The rows, in lexicographic order; they share kept preambles and each other's beginnings."""
         cache = KVCache(joined([self._kept[index] for index in preambles]))
         cached = [(self._preambles[index], cache.allocate(len(self._preambles[index]))) for index in preambles]
@@ -230,17 +206,15 @@ class ScoringEngine:
         for row, grammar, shared in zip(tokens, grammars, share_prefixes(tokens, cached, cache.allocated), strict=True):
             new_tokens = row[shared.num_cached :].tolist()
             cache.allocate(len(new_tokens))  # the slots that `shared` gives them: nothing has been freed yet
-            rows.append(_Row(grammar, grammar.start, shared.slots, new_tokens))
+            rows.append(Row(grammar, self.max_new_tokens, grammar.start, shared.slots, new_tokens))
         return rows, cache
 
-    def _draft(self, rows: list[_Row], cache: KVCache) -> None:
+    def _draft(self, rows: list[Row], cache: KVCache) -> None:
         for row in rows:
-            left = self.max_new_tokens - len(row.generation.token_ids)
-            most = min(left - 1, MAX_DRAFT_TOKENS) if row.misses < MAX_MISSES else 0
-            row.draft = row.grammar.draft(row.state, most)
+            row.draft = row.next_draft()
             row.draft_slots = cache.allocate(len(row.draft))
 
-    def _forward(self, rows: list[_Row], cache: KVCache) -> Tensor:
+    def _forward(self, rows: list[Row], cache: KVCache) -> Tensor:
         """One pass over all new tokens and guesses.
 
         Returns:
@@ -253,10 +227,10 @@ class ScoringEngine:
         device = self.model.device
         widest = max(map(len, segments))
         packed = pack(segments, device, *(self._rounding or rounding_on(device, widest)))
-        with sdpa_kernel(CUDA_KERNELS) if device.type == "cuda" else contextlib.nullcontext():
+        with attention_kernels(device):
             return self.runner.forward(packed, cache)
 
-    def _read(self, rows: list[_Row], output: Tensor) -> Iterator[tuple[list[int], dict[int, list[float]]]]:
+    def _read(self, rows: list[Row], output: Tensor) -> Iterator[tuple[list[int], dict[int, list[float]]]]:
         """Read the logits at the V kept places, `LOGITS_CHUNK` places at a time.
 
         Yields:
@@ -267,7 +241,7 @@ class ScoringEngine:
         places = [place for place, decision in enumerate(decisions) if decision is not None]
         decides = torch.zeros(len(decisions), dtype=torch.bool)
         decides[places] = True
-        watched = _padded([decision.token_ids for decision in decisions if decision is not None], output.device)
+        watched = padded([decision.token_ids for decision in decisions if decision is not None], output.device)
         argmax, log_probs, done = [], [], 0
         for begin in range(0, len(output), LOGITS_CHUNK):
             logits = self.runner.logits(output[begin : begin + LOGITS_CHUNK])  # (n, vocabulary)
@@ -275,7 +249,7 @@ class ScoringEngine:
             here = decides[begin : begin + LOGITS_CHUNK].nonzero().flatten()  # on the host: no wait for the device
             if len(here):
                 rows_here = logits.index_select(0, here.to(output.device))
-                log_probs.append(_log_probs(rows_here, watched[done : done + len(here)]))
+                log_probs.append(log_probs_of(rows_here, watched[done : done + len(here)]))
                 done += len(here)
         # Only here does the host wait for the device.
         tokens: list[int] = torch.cat(argmax).tolist()
@@ -289,7 +263,7 @@ class ScoringEngine:
             )
             begin += len(nodes)
 
-    def _verify(self, row: _Row, argmax: list[int], log_probs: dict[int, list[float]]) -> list[int]:
+    def _verify(self, row: Row, argmax: list[int], log_probs: dict[int, list[float]]) -> list[int]:
         """Take the model's tokens while guesses are right, and one more. Returns the nodes of the right guesses."""
         generation = row.generation
         generation.passes += 1
@@ -300,39 +274,29 @@ class ScoringEngine:
             if decision is not None:
                 generation.log_probs[decision.name] = log_probs[node][: len(decision.token_ids)]
             token = argmax[node]
-            if token in self.end_token_ids:
-                generation.ended = True
-                break
-            generation.token_ids.append(token)
-            row.state = row.grammar.step(row.state, token)
-            node = row.draft.children[node].get(token)
+            row.take(token, self.end_token_ids)
+            node = None if generation.ended else row.draft.children[node].get(token)
             if node is not None:
                 accepted.append(node)
         return accepted
 
-    def _continue(self, row: _Row, accepted: list[int], cache: KVCache) -> None:
+    def _continue(self, row: Row, accepted: list[int], cache: KVCache) -> None:
         """Keep the right guesses, free the others; the last token is left for the next pass."""
-        if row.generation.ended or len(row.generation.token_ids) >= self.max_new_tokens:
+        if row.is_complete:
             row.new_tokens = []
             return
         if len(row.draft):
             row.misses = 0 if accepted else row.misses + 1
+        row.unguessed = not len(row.draft)
         right = np.array(accepted, dtype=np.int64) - 1  # guess n is node n + 1: the root has its slot already
         cache.free(np.delete(row.draft_slots, right))
         row.new_tokens = row.generation.token_ids[-1:]
         row.slots = np.concatenate([row.slots, row.draft_slots[right], cache.allocate(1)])
 
 
-def _padded(token_ids: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Rows of token ids as one tensor, short rows filled up with their first id."""
-    width = max(map(len, token_ids), default=0)
-    return torch.tensor([[*row, *[row[0]] * (width - len(row))] for row in token_ids], dtype=torch.long, device=device)
-
-
-def _log_probs(logits: Tensor, watched: Tensor) -> Tensor:
-    """Log-probabilities of each row's watched tokens, shape (n, watched), from logits, shape (n, vocabulary)."""
-    logits = logits.float()
-    return logits.gather(1, watched) - logits.logsumexp(dim=1, keepdim=True)
+def attention_kernels(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """The kernels that attention may use on a device."""
+    return sdpa_kernel(CUDA_KERNELS) if device.type == "cuda" else contextlib.nullcontext()
 
 
 __getattr__ = renamed_names(__name__, "ONE_AT_A_TIME", "VerdictEngine")

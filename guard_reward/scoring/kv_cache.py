@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,15 +16,26 @@ from torch import Tensor
 
 from guard_reward.scoring.prefixes import Ids
 
-__all__ = ["KVCache", "KeyValues", "joined"]
+__all__ = ["KVCache", "KeyValues", "Storage", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyValues:
-    """Keys and values of one layer, each of shape (slots, key-value heads, head size)."""
+    """Keys and values of one layer.
+
+    Each has the shape (slots, key-value heads, head size); in a block (rows, key-value heads, columns, head size).
+    """
 
     keys: Tensor
     values: Tensor
+
+
+class Storage(Protocol):
+    """Where a runner puts what a layer computes, and what its attention reads: a `KVCache`, or something like it."""
+
+    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> KeyValues:
+        """Store what a layer computed for the tokens in `slots`; returns all that the layer has."""
+        ...
 
 
 class KVCache:
@@ -74,6 +86,35 @@ class KVCache:
             index: KeyValues(layer.keys.index_select(0, slots), layer.values.index_select(0, slots))
             for index, layer in self._layers.items()
         }
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """Bytes that one token takes in all layers that have been written."""
+        return sum(
+            tensor[0].numel() * tensor.itemsize
+            for layer in self._layers.values()
+            for tensor in (layer.keys, layer.values)
+        )
+
+    def blocks(self, slots: Tensor, width: int) -> dict[int, KeyValues]:
+        """A copy of rows of slots, with free columns behind them.
+
+        Args:
+            slots: shape (rows, columns).
+            width: columns of the block, free ones included.
+
+        Returns:
+            Layer → keys and values of shape (rows, key-value heads, width, head size).
+        """
+        rows, columns = slots.shape
+
+        def block(tensor: Tensor) -> Tensor:
+            _, heads, size = tensor.shape
+            copy = tensor.new_empty(rows, heads, width, size)
+            copy[:, :, :columns] = tensor.index_select(0, slots.flatten()).unflatten(0, slots.shape).transpose(1, 2)
+            return copy
+
+        return {index: KeyValues(block(layer.keys), block(layer.values)) for index, layer in self._layers.items()}
 
     def _grown(self, old: KeyValues) -> KeyValues:
         """The same with space for all allocated slots, and some more, so that not every pass copies."""

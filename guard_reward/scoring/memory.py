@@ -9,7 +9,7 @@ import torch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["bytes_per_token", "free_memory", "is_out_of_memory", "token_budget"]
+__all__ = ["bytes_per_token", "free_memory", "is_out_of_memory", "spare_memory", "token_budget"]
 
 FRACTION = 0.5  # of the free memory; the rest is for what is not counted, and for other users of the device
 MAX_ON_ACCELERATOR, MAX_ON_CPU = 65_536, 6_144  # a pass over more tokens gains nothing; on a CPU it loses
@@ -36,6 +36,11 @@ def free_memory(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def spare_memory(device: torch.device) -> int:
+    """Bytes that a batch may take for a while beyond its token budget."""
+    return int(FRACTION * free_memory(device))
 
 
 def token_budget(model: PreTrainedModel) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from guard_reward.scoring.attention import attend
-from guard_reward.scoring.kv_cache import KVCache
+from guard_reward.scoring.kv_cache import Storage
 from guard_reward.scoring.packing import PackedPass
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ModelRunner(Protocol):
 
     name: str
 
-    def forward(self, packed: PackedPass, cache: KVCache) -> Tensor:
+    def forward(self, packed: PackedPass, cache: Storage) -> Tensor:
         """The output at the V places of ``packed.logits_to_keep``, for `logits` to turn into logits, shape (V, …).
 
         Afterwards the keys and values of all tokens of the pass are in the cache.
@@ -52,7 +52,7 @@ class ModelRunner(Protocol):
 
 _NAME = "guard_reward_packed"
 # Of the thread that runs the model; others find none.
-_running: ContextVar[tuple[PackedPass, KVCache]] = ContextVar("the packed pass that a model is computing")
+_running: ContextVar[tuple[PackedPass, Storage]] = ContextVar("the packed pass that a model is computing")
 
 
 @cache
@@ -126,7 +126,7 @@ class GenericRunner:
         self._head = _head_behind_the_decoder(model)
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def forward(self, packed: PackedPass, cache: KVCache) -> Tensor:
+    def forward(self, packed: PackedPass, cache: Storage) -> Tensor:
         """Hidden states, shape (V, hidden); logits if the architecture does more than apply a head to them."""
         inputs: dict[str, Any] = {
             "input_ids": packed.tokens[None],
@@ -145,7 +145,7 @@ class GenericRunner:
         return output if self._head is None else self._head(output)
 
     @contextlib.contextmanager
-    def _attention(self, packed: PackedPass, cache: KVCache) -> Iterator[None]:
+    def _attention(self, packed: PackedPass, cache: Storage) -> Iterator[None]:
         """Let the model attend, in this thread, as `packed` says.
 
         Only one thread may be inside; the engine holds the model lock.
@@ -197,7 +197,7 @@ class FastRunner:
         # Quantization libraries replace the layer or, like torchao, its weight; adapters replace the layer.
         return all(type(module) is nn.Linear and type(module.weight.data) is Tensor for module in linear)
 
-    def forward(self, packed: PackedPass, cache: KVCache) -> Tensor:
+    def forward(self, packed: PackedPass, cache: Storage) -> Tensor:
         """Hidden states behind the last norm, shape (V, hidden)."""
         hidden = self.decoder.embed_tokens(packed.tokens)  # (T, hidden)
         cosine, sine = self.decoder.rotary_emb(hidden, packed.positions[None])

@@ -22,7 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from guard_reward.scoring.attention import QueryGroup
 from guard_reward.scoring.draft import Draft
+from guard_reward.scoring.kv_cache import KeyValues
 from guard_reward.scoring.prefixes import Ids
 
 __all__ = ["AttentionGroup", "PackedPass", "Segment", "pack", "rounding_on"]
@@ -103,6 +105,10 @@ class AttentionGroup:
     hidden: Tensor
     padding: Tensor | None
 
+    def read(self, stored: KeyValues) -> tuple[Tensor, Tensor]:
+        """Keys and values, gathered from their slots, each of shape (rows, key-value heads, keys, head size)."""
+        return _gathered(stored.keys, self.keys), _gathered(stored.values, self.keys)
+
     def bias(self, dtype: torch.dtype, times: int = 1) -> Tensor:
         """0 if a query sees a key, else -inf, each query `times` times in a row.
 
@@ -134,9 +140,9 @@ class PackedPass:
     tokens: Tensor
     positions: Tensor
     slots: Tensor
-    attention: list[AttentionGroup]
+    attention: Sequence[QueryGroup]
     logits_to_keep: Tensor
-    kept_attention: list[AttentionGroup]
+    kept_attention: Sequence[QueryGroup]
 
 
 def rounding_on(device: torch.device, widest: int) -> tuple[int, int]:
@@ -301,3 +307,8 @@ def _stacked(rows: Sequence[Ids], width: int, device: torch.device) -> Tensor:
     """Rows of indices, padded in front with each row's first, shape (rows, width)."""
     padded = [np.concatenate([np.repeat(row[:1], width - len(row)), row]) for row in rows]
     return torch.from_numpy(np.stack(padded)).to(device)
+
+
+def _gathered(source: Tensor, index: Tensor) -> Tensor:
+    """What `source`, (places, heads, size), has at `index`, (rows, n), as (rows, heads, n, size)."""
+    return source.index_select(0, index.flatten()).unflatten(0, index.shape).transpose(1, 2)

@@ -1,0 +1,89 @@
+"""One row of a batch while it is answered, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from guard_reward.scoring.draft import Draft, Grammar, State
+from guard_reward.scoring.prefixes import Ids
+
+__all__ = ["MAX_DRAFT_TOKENS", "MAX_MISSES", "NO_DRAFT", "Generation", "Row"]
+
+NO_DRAFT = Draft(state=0)
+MAX_DRAFT_TOKENS = 64
+MAX_MISSES = 3  # after so many drafts in a row without a right guess, a row is decoded without drafts
+
+
+@dataclass(slots=True)
+class Generation:
+    """One row's greedy answer.
+
+    Attributes:
+        token_ids: the answer, without the end token.
+        ended: whether the end token came within the limit of new tokens.
+        passes: forward passes this row took part in.
+        log_probs: name of each `Decision` that the answer passed → the log-probabilities of its tokens at that place.
+    """
+
+    token_ids: list[int] = field(default_factory=list)
+    ended: bool = False
+    passes: int = 0
+    log_probs: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Row:
+    """A row that is being answered.
+
+    Attributes:
+        grammar: what its answer is expected to look like.
+        limit: the longest answer, in tokens.
+        state: of the grammar, behind all known tokens.
+        slots: of all known tokens, the new ones last.
+        new_tokens: known tokens that the next pass computes; none if the answer is complete.
+        generation: the answer so far.
+        draft, draft_slots: guesses of the next pass, and their slots.
+        misses: drafts in a row without a right guess.
+        unguessed: whether the last pass had no guesses.
+    """
+
+    grammar: Grammar
+    limit: int
+    state: State
+    slots: Ids
+    new_tokens: Sequence[int]
+    generation: Generation = field(default_factory=Generation)
+    draft: Draft = NO_DRAFT
+    draft_slots: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    misses: int = 0
+    unguessed: bool = False
+
+    @property
+    def left(self) -> int:
+        """How many more tokens the answer may have."""
+        return self.limit - len(self.generation.token_ids)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer has ended or reached the limit."""
+        return self.generation.ended or self.left <= 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the answer is off the grammar: nothing is guessed now, nor was before or will ever be again."""
+        return not len(self.draft) and (self.unguessed or self.misses >= MAX_MISSES)
+
+    def next_draft(self) -> Draft:
+        """What the grammar guesses of the next tokens; only the root if it has missed too often, or cannot tell."""
+        return self.grammar.draft(self.state, min(self.left - 1, MAX_DRAFT_TOKENS) if self.misses < MAX_MISSES else 0)
+
+    def take(self, token: int, end_token_ids: Collection[int]) -> None:
+        """Take the model's next token."""
+        if token in end_token_ids:
+            self.generation.ended = True
+        else:
+            self.generation.token_ids.append(token)
+            self.state = self.grammar.step(self.state, token)
