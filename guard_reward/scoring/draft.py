@@ -10,6 +10,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from guard_reward.scoring.prefixes import Ids
+
 __all__ = ["ROOT", "Decision", "Draft", "Grammar", "State"]
 
 State = int
@@ -87,6 +92,25 @@ class Draft:
         self.children[parent][token] = node
         self.children.append({})
         return node
+
+    @cached_property
+    def guess_tokens(self) -> Ids:
+        """The guesses' token ids, shape (guesses,)."""
+        return np.array(self.tokens, dtype=np.int64)
+
+    @cached_property
+    def guess_depths(self) -> Ids:
+        """The guesses' depths, shape (guesses,)."""
+        return np.array(self.depths[1:], dtype=np.int64)
+
+    @cached_property
+    def visible(self) -> NDArray[np.bool_]:
+        """Which guesses each guess sees: itself and those that lead to it, shape (guesses, guesses)."""
+        visible = np.eye(len(self), dtype=bool)
+        for guess, parent in enumerate(self.parents[1:]):
+            if parent != ROOT:
+                visible[guess] |= visible[parent - 1]
+        return visible
 
     @cached_property
     def tree_key(self) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """One forward pass: the tokens of all rows packed into one sequence, and who sees whom.
 
 No token is padded. Attention is planned here, once per pass, as a few groups of rows whose queries and keys have the
-same shape; every layer then only gathers, attends and scatters. A row's part of a pass, and what its tokens see::
+same shape; every layer then only gathers, attends and scatters. The plan is made with arrays over all rows, without the
+device, so it can be made while the device runs another pass. A row's part of a pass, and what its tokens see::
 
     slots     | already cached … | new tokens  | draft: a tree of guesses
     keys        c c c c c c c c    n0  n1  n2    g1  g2 (behind g1)  g3 (a second branch behind n2)
@@ -13,9 +14,9 @@ So a guess sees the row's context and the guesses that lead to it, but not the o
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from guard_reward.scoring.draft import Draft
 from guard_reward.scoring.kv_cache import KeyValues
 from guard_reward.scoring.prefixes import Ids
 
-__all__ = ["AttentionGroup", "PackedPass", "Segment", "pack", "rounding_on"]
+__all__ = ["AttentionGroup", "PackedPass", "PlannedPass", "Segment", "pack", "plan_pass", "rounding_on"]
 
 MAX_GATHERED_KEYS = 65_536  # per call, shared keys once per row: 0.27 GB for Qwen3 in bfloat16
 QUERY_BLOCK = 256  # queries of one row that share a list of keys; smaller blocks skip more of the causal half
@@ -44,7 +45,7 @@ class Segment:
         draft_slots: their slots, shape (guesses,).
     """
 
-    new_tokens: Sequence[int]
+    new_tokens: Sequence[int] | Ids
     slots: Ids
     draft: Draft
     draft_slots: Ids
@@ -52,41 +53,6 @@ class Segment:
     def __len__(self) -> int:
         """Tokens that the pass computes: new tokens and guesses."""
         return len(self.new_tokens) + len(self.draft)
-
-    @property
-    def num_cached(self) -> int:
-        """Known tokens whose keys and values are cached."""
-        return len(self.slots) - len(self.new_tokens)
-
-    @property
-    def key_slots(self) -> Ids:
-        """Slots of all that the row may see, shape (known tokens + guesses,)."""
-        return np.concatenate([self.slots, self.draft_slots])
-
-    @property
-    def positions(self) -> Ids:
-        """Positions of the computed tokens, shape (len(self),)."""
-        guesses = len(self.slots) - 1 + np.array(self.draft.depths[1:], dtype=np.int64)
-        return np.concatenate([np.arange(self.num_cached, len(self.slots)), guesses])
-
-    @property
-    def logits_to_keep(self) -> int:
-        """How many logits decide a token of the answer: those of the last known token, and of every guess."""
-        return 1 + len(self.draft)
-
-    def visible(self, begin: int, end: int) -> NDArray[np.bool_]:
-        """Which of the computed tokens `begin` to `end` see each other, shape (n, n).
-
-        All of them see everything before `begin`.
-        """
-        visible = np.tri(end - begin, dtype=bool)
-        first_guess = len(self.new_tokens) - begin
-        for guess, parent in enumerate(self.draft.parents[1 : 1 + max(end - len(self.new_tokens), 0)]):
-            row = visible[first_guess + guess]
-            # Of the guesses it sees what its parent sees, and itself. The root is not a guess.
-            row[first_guess:] = visible[first_guess + parent - 1, first_guess:] if parent else False
-            row[first_guess + guess] = True
-        return visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +84,8 @@ class AttentionGroup:
             Shape (rows or 1, 1, queries * times, keys).
         """
         (width, depth), device = (self.queries.shape[1], self.keys.shape[1]), self.keys.device
-        bias = torch.zeros(len(self.hidden), 1, width, depth, dtype=dtype, device=device)
+        rows = len(self.hidden) if self.padding is None else len(self.queries)
+        bias = torch.zeros(rows, 1, width, depth, dtype=dtype, device=device)
         bias[..., depth - width :].masked_fill_(self.hidden[:, None], float("-inf"))
         if self.padding is not None:
             in_front = torch.arange(depth, device=device) < self.padding[:, None]  # (rows, keys)
@@ -156,157 +123,252 @@ def rounding_on(device: torch.device, widest: int) -> tuple[int, int]:
     return (32, 32) if widest > 32 else (8, 64)
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedGroup:
+    """An `AttentionGroup` in the host's memory; rows with the same mask share it.
+
+    Attributes:
+        queries, keys, padding: as in `AttentionGroup`.
+        hidden: the distinct masks, shape (masks, queries, queries).
+        mask: number of each row's mask, shape (rows,); None if there is one mask.
+    """
+
+    queries: Ids
+    keys: Ids
+    hidden: NDArray[np.bool_]
+    mask: Ids | None
+    padding: Ids | None
+
+    def to(self, device: torch.device) -> AttentionGroup:
+        """The same on a device."""
+        hidden = _on(device, self.hidden)
+        return AttentionGroup(
+            queries=_on(device, self.queries),
+            keys=_on(device, self.keys),
+            hidden=hidden if self.mask is None else hidden.index_select(0, _on(device, self.mask)),
+            padding=None if self.padding is None else _on(device, self.padding),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPass:
+    """A `PackedPass` in the host's memory."""
+
+    tokens: Ids
+    positions: Ids
+    slots: Ids
+    attention: list[PlannedGroup]
+    logits_to_keep: Ids
+    kept_attention: list[PlannedGroup]
+
+    def to(self, device: torch.device) -> PackedPass:
+        """The same on a device."""
+        return PackedPass(
+            tokens=_on(device, self.tokens),
+            positions=_on(device, self.positions),
+            slots=_on(device, self.slots),
+            attention=[group.to(device) for group in self.attention],
+            logits_to_keep=_on(device, self.logits_to_keep),
+            kept_attention=[group.to(device) for group in self.kept_attention],
+        )
+
+
 def pack(
     segments: Sequence[Segment], device: torch.device, rounding: int = 1, key_rounding: int | None = None
 ) -> PackedPass:
-    """Plan the pass over `segments`.
+    """The pass over `segments`, on the model's `device`; see `plan_pass`."""
+    return plan_pass(segments, rounding, key_rounding).to(device)
+
+
+def plan_pass(segments: Sequence[Segment], rounding: int = 1, key_rounding: int | None = None) -> PlannedPass:
+    """Plan the pass over `segments`, without the device.
 
     Args:
         segments: the rows' parts, in any order.
-        device: the model's.
         rounding: numbers of queries are padded up to multiples of this, so that more rows share a call.
         key_rounding: the same for keys; by default `rounding`.
     """
-    starts = np.cumsum([0, *map(len, segments)])
-    kept_starts = np.cumsum([0, *(s.logits_to_keep for s in segments)])
-    blocks = [
-        block
-        for segment, start, kept_start in zip(segments, starts, kept_starts, strict=False)
-        for block in _blocks(segment, int(start), int(kept_start))
-    ]
-    kept_blocks = [block.at_kept_places() for block in blocks if block.is_last]
-    key_rounding = key_rounding or rounding
-
-    def tensor(parts: list[Ids]) -> Tensor:
-        return torch.from_numpy(np.concatenate(parts)).to(device)
-
-    return PackedPass(
-        tokens=tensor([np.array([*s.new_tokens, *s.draft.tokens]) for s in segments]),
-        positions=tensor([s.positions for s in segments]),
-        slots=tensor([s.key_slots[s.num_cached :] for s in segments]),
-        attention=list(_groups(blocks, device, rounding, key_rounding)),
-        logits_to_keep=tensor(
-            [np.arange(end - s.logits_to_keep, end) for s, end in zip(segments, starts[1:], strict=True)]
-        ),
-        kept_attention=list(_groups(kept_blocks, device, rounding, key_rounding)),
+    rows = _Rows.of(segments)
+    rounded = rounding, key_rounding or rounding
+    place = _within(rows.computed)  # of each token among those that its row computes
+    is_guess = place >= np.repeat(rows.new, rows.computed)
+    positions = place + np.repeat(rows.known - rows.new, rows.computed)
+    depths = [segment.draft.guess_depths for segment in segments]
+    positions[is_guess] = np.repeat(rows.known - 1, rows.guesses) + np.concatenate(depths)
+    tokens = [part for segment in segments for part in (segment.new_tokens, segment.draft.guess_tokens)]
+    kept = 1 + rows.guesses  # the last known token, and the guesses
+    return PlannedPass(
+        tokens=np.concatenate(tokens, dtype=np.int64),
+        positions=positions,
+        slots=rows.key_slots[place + np.repeat(rows.key_starts + rows.known - rows.new, rows.computed)],
+        attention=list(_groups(rows, _blocks(rows), *rounded)),
+        logits_to_keep=_within(kept) + np.repeat(rows.starts + rows.new - 1, kept),
+        kept_attention=list(_groups(rows, _kept_blocks(rows), *rounded)),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """Some consecutive queries of one row, and the keys that any of them sees.
+class _Rows:
+    """The segments of a pass as arrays with one entry per row, if nothing else is said.
 
     Attributes:
-        segment: the row.
-        begin, end: which of the row's computed tokens are the queries.
-        queries: the places of their outputs.
-        kept_start: where the row's kept places begin among all kept ones.
+        new, guesses, computed: numbers of new tokens, of guesses, and of both together.
+        known: number of known tokens, the new ones among them.
+        starts: where the row's tokens begin in the pass.
+        tree: number of its draft's tree in `trees`; -1 for no guesses.
+        trees: a draft of each tree.
+        key_slots: of all rows, one after the other: slots of all that a row may see.
+        key_starts: where the row begins in `key_slots`.
     """
 
-    segment: Segment
-    begin: int
-    end: int
-    queries: Ids
-    kept_start: int
+    new: Ids
+    guesses: Ids
+    computed: Ids
+    known: Ids
+    starts: Ids
+    tree: Ids
+    trees: list[Draft]
+    key_slots: Ids
+    key_starts: Ids
 
-    @property
-    def is_last(self) -> bool:
-        return self.end == len(self.segment)
-
-    @property
-    def keys(self) -> Ids:
-        return self.segment.key_slots[: self.segment.num_cached + self.end]
-
-    @property
-    def tree_key(self) -> tuple[int, ...]:
-        """Blocks with equal numbers of queries and keys have the same mask if this is equal: all else is causal."""
-        return self.segment.draft.tree_key if self.is_last and len(self.segment.draft) else ()
-
-    def at_kept_places(self) -> _Block:
-        """The same for the kept places only."""
-        count = self.segment.logits_to_keep
-        places = np.arange(self.kept_start, self.kept_start + count)
-        return _Block(self.segment, self.end - count, self.end, places, self.kept_start)
-
-    def mask(self, width: int) -> NDArray[np.bool_]:
-        """Which of the last `width` keys each query sees, padded in front to shape (width, width).
-
-        Padding queries are copies of the first query: computed several times, with the same result. The keys before
-        the block's own are seen by all.
-        """
-        visible = self.segment.visible(self.begin, self.end)
-        padding = width - len(visible)
-        mask = np.ones((width, width), dtype=bool)
-        mask[padding:, padding:] = visible
-        mask[:padding, padding:] = visible[0]
-        return mask
+    @classmethod
+    def of(cls, segments: Sequence[Segment]) -> _Rows:
+        new = np.array([len(segment.new_tokens) for segment in segments], dtype=np.int64)
+        guesses = np.array([len(segment.draft) for segment in segments], dtype=np.int64)
+        known = np.array([len(segment.slots) for segment in segments], dtype=np.int64)
+        drafts = {id(segment.draft): segment.draft for segment in segments}
+        trees = {draft.tree_key: draft for draft in drafts.values() if len(draft)}
+        number = {key: index for index, key in enumerate(trees)}
+        tree_of = {key: number.get(draft.tree_key, -1) for key, draft in drafts.items()}
+        return cls(
+            new=new,
+            guesses=guesses,
+            computed=new + guesses,
+            known=known,
+            starts=_starts(new + guesses),
+            tree=np.array([tree_of[id(segment.draft)] for segment in segments], dtype=np.int64),
+            trees=list(trees.values()),
+            key_slots=np.concatenate([part for segment in segments for part in (segment.slots, segment.draft_slots)]),
+            key_starts=_starts(known + guesses),
+        )
 
 
-def _blocks(segment: Segment, start: int, kept_start: int) -> Iterator[_Block]:
-    count = -(-len(segment) // QUERY_BLOCK)
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Runs of consecutive queries of one row each; arrays with one entry per block.
+
+    Attributes:
+        row: number of the row.
+        width: number of queries.
+        depth: number of keys that any of them sees: the first of the row's.
+        place: where its outputs begin.
+        tree: of the guesses among the queries; -1 if there are none. Everything else is causal.
+    """
+
+    row: Ids
+    width: Ids
+    depth: Ids
+    place: Ids
+    tree: Ids
+
+
+def _blocks(rows: _Rows) -> _Blocks:
+    """Blocks of about `QUERY_BLOCK` queries that cover all rows."""
+    count = -(-rows.computed // QUERY_BLOCK)
+    row, number = np.repeat(np.arange(len(count)), count), _within(count)
     # All kept places stay in the last block.
-    ends = [*sorted({(len(segment.new_tokens) - 1) * i // count for i in range(1, count)} - {0}), len(segment)]
-    for begin, end in zip([0, *ends], ends, strict=False):
-        yield _Block(segment, begin, end, np.arange(start + begin, start + end), kept_start)
+    begin, end = (rows.new[row] - 1) * number // count[row], (rows.new[row] - 1) * (number + 1) // count[row]
+    is_last = number == count[row] - 1
+    end[is_last] = rows.computed[row[is_last]]
+    blocks = _Blocks(
+        row=row,
+        width=end - begin,
+        depth=(rows.known - rows.new)[row] + end,
+        place=rows.starts[row] + begin,
+        tree=np.where(is_last, rows.tree[row], -1),
+    )
+    filled = end > begin
+    return _Blocks(*(getattr(blocks, name)[filled] for name in ("row", "width", "depth", "place", "tree")))
 
 
-def _groups(
-    blocks: Sequence[_Block], device: torch.device, rounding: int, key_rounding: int
-) -> Iterator[AttentionGroup]:
+def _kept_blocks(rows: _Rows) -> _Blocks:
+    """One block per row, of the places whose logits are kept."""
+    kept = 1 + rows.guesses
+    return _Blocks(
+        row=np.arange(len(kept)), width=kept, depth=rows.known + rows.guesses, place=_starts(kept), tree=rows.tree
+    )
+
+
+def _groups(rows: _Rows, blocks: _Blocks, rounding: int, key_rounding: int) -> Iterator[PlannedGroup]:
+    """Blocks whose shapes are the same after rounding up.
+
+    Without rounding, blocks of a group also have the same mask, so that the first one's is that of all.
+    """
+    width, depth = _rounded_up(blocks.width, rounding), _rounded_up(blocks.depth, key_rounding)
+    trees = len(rows.trees) + 1
+    shape = (width * (depth.max() + 1) + depth) * trees  # one number per pair
     if rounding == key_rounding == 1:
-        yield from _exact_groups(blocks, device)
-    else:
-        yield from _padded_groups(blocks, device, rounding, key_rounding)
+        shape += blocks.tree + 1
+    _, first, group, sizes = np.unique(shape, return_index=True, return_inverse=True, return_counts=True)
+    ends = np.cumsum(sizes)
+    members = np.argsort(group, kind="stable")
+    for number in np.argsort(first):  # in the order in which they appear
+        of_group = members[ends[number] - sizes[number] : ends[number]]
+        wide, deep = int(width[of_group[0]]), int(depth[of_group[0]])
+        most = max(MAX_GATHERED_KEYS // deep, 1)
+        for begin in range(0, len(of_group), most):
+            yield _group(rows, blocks, of_group[begin : begin + most], wide, deep)
 
 
-def _exact_groups(blocks: Sequence[_Block], device: torch.device) -> Iterator[AttentionGroup]:
-    """Blocks with the same shape and the same mask, without padding: the first block's mask is that of all."""
-    alike: dict[tuple[int, int, tuple[int, ...]], list[_Block]] = defaultdict(list)
-    for block in blocks:
-        alike[len(block.queries), len(block.keys), block.tree_key].append(block)
-    for (width, depth, _), same in alike.items():
-        for members in _calls(same, depth):
-            yield AttentionGroup(
-                queries=_stacked([block.queries for block in members], width, device),
-                keys=_stacked([block.keys for block in members], depth, device),
-                hidden=torch.from_numpy(~members[0].mask(width)[None]).to(device),
-                padding=None,
-            )
+def _group(rows: _Rows, blocks: _Blocks, members: Ids, width: int, depth: int) -> PlannedGroup:
+    """Some blocks with their queries and keys padded in front, with each row's first, to `width` and `depth`."""
+    padding, key_padding = width - blocks.width[members], depth - blocks.depth[members]  # (rows,)
+    queries = np.maximum(np.arange(width) - padding[:, None], 0) + blocks.place[members, None]
+    keys = np.maximum(np.arange(depth) - key_padding[:, None], 0) + rows.key_starts[blocks.row[members], None]
+    masks, mask = np.unique(padding * (len(rows.trees) + 1) + blocks.tree[members] + 1, return_inverse=True)
+    of_masks = [divmod(int(code), len(rows.trees) + 1) for code in masks]
+    hidden = [~_mask(width, padded, rows.trees[tree - 1] if tree else None) for padded, tree in of_masks]
+    return PlannedGroup(
+        queries=queries,
+        keys=rows.key_slots[keys],
+        hidden=np.stack(hidden),
+        mask=mask if len(masks) > 1 else None,
+        padding=key_padding if key_padding.any() else None,
+    )
 
 
-def _padded_groups(
-    blocks: Sequence[_Block], device: torch.device, rounding: int, key_rounding: int
-) -> Iterator[AttentionGroup]:
-    """Blocks whose shapes are the same after rounding up, each with its own mask."""
-    alike: dict[tuple[int, int], list[_Block]] = defaultdict(list)
-    for block in blocks:
-        alike[_rounded_up(len(block.queries), rounding), _rounded_up(len(block.keys), key_rounding)].append(block)
-    for (width, depth), same in alike.items():
-        for members in _calls(same, depth):
-            padding = [depth - len(block.keys) for block in members]
-            yield AttentionGroup(
-                queries=_stacked([block.queries for block in members], width, device),
-                keys=_stacked([block.keys for block in members], depth, device),
-                hidden=torch.from_numpy(~np.stack([block.mask(width) for block in members])).to(device),
-                padding=torch.tensor(padding, device=device) if any(padding) else None,
-            )
+def _mask(width: int, padding: int, draft: Draft | None) -> NDArray[np.bool_]:
+    """Which of the last `width` keys each query sees, shape (width, width); the first `padding` queries are padding.
+
+    Padding queries are copies of the first query: computed several times, with the same result. The keys before the
+    block's own are seen by all.
+    """
+    seen = np.tri(width, dtype=bool)
+    if draft is not None:
+        seen[-len(draft) :, -len(draft) :] = draft.visible
+    seen[:, :padding] = True
+    seen[:padding, padding] = True
+    return seen
 
 
-def _calls(blocks: list[_Block], depth: int) -> Iterator[list[_Block]]:
-    """The blocks, cut where one call would gather too many keys."""
-    most = max(MAX_GATHERED_KEYS // depth, 1)
-    for begin in range(0, len(blocks), most):
-        yield blocks[begin : begin + most]
+def _starts(counts: Ids) -> Ids:
+    """Where each of several runs of so many entries begins, if they follow on each other."""
+    return np.cumsum(counts) - counts
 
 
-def _rounded_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
+def _within(counts: Ids) -> Ids:
+    """The numbers 0, 1, … up to each count, one run after the other: [2, 3] → [0, 1, 0, 1, 2]."""
+    return np.arange(counts.sum()) - np.repeat(_starts(counts), counts)
 
 
-def _stacked(rows: Sequence[Ids], width: int, device: torch.device) -> Tensor:
-    """Rows of indices, padded in front with each row's first, shape (rows, width)."""
-    padded = [np.concatenate([np.repeat(row[:1], width - len(row)), row]) for row in rows]
-    return torch.from_numpy(np.stack(padded)).to(device)
+def _rounded_up(numbers: Ids, multiple: int) -> Ids:
+    return -(-numbers // multiple) * multiple
+
+
+def _on(device: torch.device, array: NDArray[Any]) -> Tensor:
+    """An array as a tensor on the device. A GPU takes it from pinned memory, so that the host need not wait."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _gathered(source: Tensor, index: Tensor) -> Tensor:
