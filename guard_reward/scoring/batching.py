@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
 
 from guard_reward.scoring.memory import is_out_of_memory
-from guard_reward.scoring.prefixes import unique_tokens
+from guard_reward.scoring.prefixes import TokenRows, as_ids, sorted_order, unique_tokens
 
 __all__ = ["BatchRunner", "plan_batches", "plan_padded_batches"]
 
@@ -26,7 +25,7 @@ Result = TypeVar("Result")
 GROW_AFTER = 16  # batches in a row that succeeded
 
 
-def plan_batches(rows: Sequence[Sequence[int]], token_budget: int) -> list[list[int]]:
+def plan_batches(rows: TokenRows, token_budget: int) -> list[list[int]]:
     """Indices of `rows` in batches of at most `token_budget` tokens that differ.
 
     A full batch is cut, in its second half, where neighbours share least: between two groups, whose prompt would
@@ -35,9 +34,10 @@ def plan_batches(rows: Sequence[Sequence[int]], token_budget: int) -> list[list[
     >>> plan_batches([[1, 2, 3], [9, 9], [1, 2, 4]], token_budget=4)
     [[0, 2], [1]]
     """
-    order = sorted(range(len(rows)), key=lambda index: list(rows[index]))
+    ids = [as_ids(row) for row in rows]
+    order = sorted_order(ids)
     lengths = [len(rows[index]) for index in order]
-    added = unique_tokens([np.array(rows[index], dtype=np.int64) for index in order])
+    added = unique_tokens([ids[index] for index in order])
     batches: list[list[int]] = []
     begin = 0
     while begin < len(order):
@@ -54,7 +54,7 @@ def plan_batches(rows: Sequence[Sequence[int]], token_budget: int) -> list[list[
     return batches
 
 
-def plan_padded_batches(rows: Sequence[Sequence[int]], token_budget: int) -> list[list[int]]:
+def plan_padded_batches(rows: TokenRows, token_budget: int) -> list[list[int]]:
     """Indices of `rows` in batches of similar length, each at most `token_budget` tokens with padding.
 
     A row that is longer than the budget gets a batch of its own. The longest come first: what does not fit into
@@ -87,7 +87,7 @@ class BatchRunner(Generic[Result]):
     """
 
     budget: Callable[[], int]
-    plan: Callable[[Sequence[Sequence[int]], int], list[list[int]]] = plan_batches
+    plan: Callable[[TokenRows, int], list[list[int]]] = plan_batches
     ceiling: int | None = None
     _successes: int = field(default=0, repr=False)
 
@@ -98,7 +98,7 @@ class BatchRunner(Generic[Result]):
 
     def run(
         self,
-        rows: Sequence[Sequence[int]],
+        rows: TokenRows,
         score: Callable[[list[int]], Sequence[Result]],
         *,
         batches: Sequence[list[int]] | None = None,
@@ -142,7 +142,7 @@ class BatchRunner(Generic[Result]):
             self._successes = 0
 
     def _after_out_of_memory(
-        self, rows: Sequence[Sequence[int]], batch: list[int], waiting: list[list[int]], retried: set[int]
+        self, rows: TokenRows, batch: list[int], waiting: list[list[int]], retried: set[int]
     ) -> list[list[int]]:
         """What to run next: a single row once more, else a new plan for all that is left, under a lower budget."""
         if len(batch) == 1:
@@ -156,7 +156,7 @@ class BatchRunner(Generic[Result]):
         _free_cached_memory()
         return plan
 
-    def _smaller_batches(self, rows: Sequence[Sequence[int]], batch: list[int], left: list[int]) -> list[list[int]]:
+    def _smaller_batches(self, rows: TokenRows, batch: list[int], left: list[int]) -> list[list[int]]:
         """A plan for the rows that are `left`; the budget is halved until the plan cuts the `batch` that failed."""
         plan = [left]
         while any(set(batch) <= set(part) for part in plan):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,12 @@ from guard_reward._renamed import renamed_names
 from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.scoring.bulk_decoding import decode_in_bulk
 from guard_reward.scoring.choose_runner import choose_runner
-from guard_reward.scoring.draft import ROOT, Grammar
+from guard_reward.scoring.draft import ROOT, Decision, Grammar
 from guard_reward.scoring.kv_cache import KeyValues, KVCache, joined
 from guard_reward.scoring.model_runner import ModelRunner
-from guard_reward.scoring.packing import Segment, pack, rounding_on
-from guard_reward.scoring.prefixes import Ids, common_prefix, share_prefixes
-from guard_reward.scoring.reading import LOGITS_CHUNK, log_probs_of, padded
+from guard_reward.scoring.packing import PlannedPass, Segment, plan_pass, rounding_on
+from guard_reward.scoring.prefixes import TokenRows, as_ids, common_prefixes, share_prefixes, sorted_order
+from guard_reward.scoring.reading import read_logits
 from guard_reward.scoring.row import NO_DRAFT, Generation, Row
 
 if TYPE_CHECKING:
@@ -80,6 +80,27 @@ class Usage:
     def passes_per_verdict(self) -> float:
         """Mean forward passes per answer."""
         return self.passes / self.rows if self.rows else 0.0
+
+
+@dataclass(slots=True)
+class PlannedBatch:
+    """What `ScoringEngine.plan` has done for a batch. Running it uses it up.
+
+    Attributes:
+        order: numbers of the inputs, in lexicographic order.
+        rows: in that order.
+        cache: with slots for the preambles and all rows.
+        preambles: which ones the rows begin with.
+        input_tokens: of all rows.
+        first_pass: None without rows.
+    """
+
+    order: list[int]
+    rows: list[Row]
+    cache: KVCache
+    preambles: list[int]
+    input_tokens: int
+    first_pass: PlannedPass | None
 
 
 class ScoringEngine:
@@ -131,49 +152,79 @@ class ScoringEngine:
         self.reset_prefix_cache()
 
     @torch.inference_mode()
-    def generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[Grammar]) -> list[Generation]:
+    def generate(
+        self, inputs: TokenRows, grammars: Sequence[Grammar], *, planned: PlannedBatch | None = None
+    ) -> list[Generation]:
         """The greedy answers to `inputs`, in order.
 
         Args:
             inputs: token ids, one sequence per row, none empty.
             grammars: what each row's answer is expected to look like.
+            planned: what `plan` returned for the same inputs and grammars, to be used once; by default made now.
         """
+        planned = planned or self.plan(inputs, grammars)
         with MODEL_LOCK:
-            return self._generate(inputs, grammars)
+            return self._run(planned)
 
-    def _generate(self, inputs: Sequence[Sequence[int]], grammars: Sequence[Grammar]) -> list[Generation]:
-        self._reset_if_weights_changed()
-        order = sorted(range(len(inputs)), key=lambda index: list(inputs[index]))
-        tokens = [np.array(inputs[index], dtype=np.int64) for index in order]
+    def plan(self, inputs: TokenRows, grammars: Sequence[Grammar]) -> PlannedBatch:
+        """What can be done for a batch before the model runs; another thread may do it while the model runs.
+
+        Args:
+            inputs, grammars: as for `generate`.
+        """
+        ids = [as_ids(row) for row in inputs]
+        order = sorted_order(ids)
+        tokens = [ids[index] for index in order]
         preambles = [
             index
             for index, preamble in enumerate(self._preambles)
-            if any(common_prefix(row, preamble) == len(preamble) for row in tokens)
+            if (common_prefixes(tokens, preamble) == len(preamble)).any()
         ]
-        computed = self._compute_preambles(preambles)
-        rows, cache = self._begin(tokens, [grammars[index] for index in order], preambles)
-        answers = dict(zip(order, (row.generation for row in rows), strict=True))
-        computed += sum(len(row.new_tokens) for row in rows)
-        lost: list[Row] = []
-        while rows:
-            self._draft(rows, cache)
-            lost += [row for row in rows if row.is_lost]
-            rows = [row for row in rows if not row.is_lost]
-            if rows:
-                output = self._forward(rows, cache)
-                for row, (argmax, log_probs) in zip(rows, self._read(rows, output), strict=True):
-                    accepted = self._verify(row, argmax, log_probs)
-                    self._continue(row, accepted, cache)
-            rows = [row for row in rows if row.new_tokens]
-            if lost and not rows:  # only now: the more rows, the less each costs
-                with attention_kernels(self.model.device):
-                    decode_in_bulk(lost, cache, self.runner, self.end_token_ids, self.model.device)
-                rows, lost = [row for row in lost if row.new_tokens], []
-        self.usage.rows += len(answers)
-        self.usage.passes += sum(generation.passes for generation in answers.values())
-        self.usage.input_tokens += sum(len(row) for row in tokens)
+        cache = KVCache()
+        cached = [(self._preambles[index], cache.allocate(len(self._preambles[index]))) for index in preambles]
+        shared = share_prefixes(tokens, cached, cache.allocated)
+        cache.allocate(sum(len(row) - one.num_cached for row, one in zip(tokens, shared, strict=True)))
+        rows = [
+            Row(grammars[index], self.max_new_tokens, grammars[index].start, one.slots, row[one.num_cached :])
+            for index, row, one in zip(order, tokens, shared, strict=True)
+        ]
+        self._draft(rows, cache)
+        return PlannedBatch(order, rows, cache, preambles, sum(map(len, tokens)), self._plan_pass(rows))
+
+    def _run(self, batch: PlannedBatch) -> list[Generation]:
+        self._reset_if_weights_changed()
+        computed = self._compute_preambles(batch.preambles) + sum(len(row.new_tokens) for row in batch.rows)
+        batch.cache.begin_with(joined([self._kept[index] for index in batch.preambles]))
+        rows, lost, planned = batch.rows, list[Row](), batch.first_pass
+        while planned is not None:
+            output = self._forward(planned, batch.cache)
+            logits = read_logits(self.runner, output, _decisions(rows))
+            for row, (argmax, log_probs) in zip(rows, logits.split([1 + len(row.draft) for row in rows]), strict=True):
+                accepted = self._verify(row, argmax, log_probs)
+                self._continue(row, accepted, batch.cache)
+            rows = self._next_rows(rows, lost, batch.cache)
+            planned = self._plan_pass(rows)
+        generations = [row.generation for row in batch.rows]
+        self.usage.rows += len(generations)
+        self.usage.passes += sum(generation.passes for generation in generations)
+        self.usage.input_tokens += batch.input_tokens
         self.usage.computed_tokens += computed
-        return [answers[index] for index in range(len(inputs))]
+        answers = dict(zip(batch.order, generations, strict=True))
+        return [answers[index] for index in range(len(answers))]
+
+    def _next_rows(self, rows: list[Row], lost: list[Row], cache: KVCache) -> list[Row]:
+        """The rows of the next pass, with their drafts; rows off the grammar join `lost` until no other is left."""
+        rows = [row for row in rows if len(row.new_tokens)]
+        self._draft(rows, cache)
+        lost += [row for row in rows if row.is_lost]
+        rows = [row for row in rows if not row.is_lost]
+        if lost and not rows:  # only now: the more rows, the less each costs
+            with attention_kernels(self.model.device):
+                decode_in_bulk(lost, cache, self.runner, self.end_token_ids, self.model.device)
+            rows = [row for row in lost if len(row.new_tokens)]
+            lost.clear()
+            self._draft(rows, cache)
+        return rows
 
     def _reset_if_weights_changed(self) -> None:
         """Kept keys and values are right only for the weights that computed them."""
@@ -194,74 +245,37 @@ class ScoringEngine:
         for index in missing:
             cache = KVCache()
             slots = cache.allocate(len(self._preambles[index]))
-            self._pass([Segment(self._preambles[index].tolist(), slots, NO_DRAFT, slots[:0])], cache)
+            row = Segment(self._preambles[index], slots, NO_DRAFT, slots[:0])
+            self._forward(plan_pass([row], *(self._rounding or rounding_on(self.model.device, len(row)))), cache)
             self._kept[index] = cache.read(torch.from_numpy(slots).to(self.model.device))
         return sum(len(self._preambles[index]) for index in missing)
 
-    def _begin(self, tokens: list[Ids], grammars: list[Grammar], preambles: list[int]) -> tuple[list[Row], KVCache]:
-        """The rows, in lexicographic order; they share kept preambles and each other's beginnings."""
-        cache = KVCache(joined([self._kept[index] for index in preambles]))
-        cached = [(self._preambles[index], cache.allocate(len(self._preambles[index]))) for index in preambles]
-        rows = []
-        for row, grammar, shared in zip(tokens, grammars, share_prefixes(tokens, cached, cache.allocated), strict=True):
-            new_tokens = row[shared.num_cached :].tolist()
-            cache.allocate(len(new_tokens))  # the slots that `shared` gives them: nothing has been freed yet
-            rows.append(Row(grammar, self.max_new_tokens, grammar.start, shared.slots, new_tokens))
-        return rows, cache
-
     def _draft(self, rows: list[Row], cache: KVCache) -> None:
+        """Give each row the guesses of its next pass, and slots for them."""
         for row in rows:
             row.draft = row.next_draft()
-            row.draft_slots = cache.allocate(len(row.draft))
+        ends = np.cumsum([len(row.draft) for row in rows], dtype=np.int64)
+        slots = cache.allocate(int(ends[-1]) if len(ends) else 0)
+        for row, end in zip(rows, ends.tolist(), strict=True):
+            row.draft_slots = slots[end - len(row.draft) : end]
 
-    def _forward(self, rows: list[Row], cache: KVCache) -> Tensor:
-        """One pass over all new tokens and guesses.
+    def _plan_pass(self, rows: Sequence[Row]) -> PlannedPass | None:
+        """A pass over all new tokens and guesses; None without rows."""
+        if not rows:
+            return None
+        segments = [Segment(row.new_tokens, row.slots, row.draft, row.draft_slots) for row in rows]
+        return plan_pass(segments, *(self._rounding or rounding_on(self.model.device, max(map(len, segments)))))
+
+    def _forward(self, planned: PlannedPass, cache: KVCache) -> Tensor:
+        """Run a pass.
 
         Returns:
             What the runner computed at the V places whose logits decide a token, row after row: each row's last known
             token, then its guesses. Shape (V, …).
         """
-        return self._pass([Segment(row.new_tokens, row.slots, row.draft, row.draft_slots) for row in rows], cache)
-
-    def _pass(self, segments: list[Segment], cache: KVCache) -> Tensor:
         device = self.model.device
-        widest = max(map(len, segments))
-        packed = pack(segments, device, *(self._rounding or rounding_on(device, widest)))
         with attention_kernels(device):
-            return self.runner.forward(packed, cache)
-
-    def _read(self, rows: list[Row], output: Tensor) -> Iterator[tuple[list[int], dict[int, list[float]]]]:
-        """Read the logits at the V kept places, `LOGITS_CHUNK` places at a time.
-
-        Yields:
-            For each row: the arg-max token id behind each node of its draft (the root is its last known token), and
-            node → log-probabilities of the tokens of the `Decision` that is made behind it.
-        """
-        decisions = [row.grammar.decision(state) for row in rows for state in row.draft.states]  # (V,)
-        places = [place for place, decision in enumerate(decisions) if decision is not None]
-        decides = torch.zeros(len(decisions), dtype=torch.bool)
-        decides[places] = True
-        watched = padded([decision.token_ids for decision in decisions if decision is not None], output.device)
-        argmax, log_probs, done = [], [], 0
-        for begin in range(0, len(output), LOGITS_CHUNK):
-            logits = self.runner.logits(output[begin : begin + LOGITS_CHUNK])  # (n, vocabulary)
-            argmax.append(logits.argmax(dim=1))
-            here = decides[begin : begin + LOGITS_CHUNK].nonzero().flatten()  # on the host: no wait for the device
-            if len(here):
-                rows_here = logits.index_select(0, here.to(output.device))
-                log_probs.append(log_probs_of(rows_here, watched[done : done + len(here)]))
-                done += len(here)
-        # Only here does the host wait for the device.
-        tokens: list[int] = torch.cat(argmax).tolist()
-        values = dict(zip(places, torch.cat(log_probs).tolist() if log_probs else [], strict=True))
-        begin = 0
-        for row in rows:
-            nodes = range(len(row.draft) + 1)
-            yield (
-                tokens[begin : begin + len(nodes)],
-                {node: values[begin + node] for node in nodes if begin + node in values},
-            )
-            begin += len(nodes)
+            return self.runner.forward(planned.to(device), cache)
 
     def _verify(self, row: Row, argmax: list[int], log_probs: dict[int, list[float]]) -> list[int]:
         """Take the model's tokens while guesses are right, and one more. Returns the nodes of the right guesses."""
@@ -283,15 +297,25 @@ class ScoringEngine:
     def _continue(self, row: Row, accepted: list[int], cache: KVCache) -> None:
         """Keep the right guesses, free the others; the last token is left for the next pass."""
         if row.is_complete:
-            row.new_tokens = []
+            row.new_tokens = row.new_tokens[:0]
             return
         if len(row.draft):
             row.misses = 0 if accepted else row.misses + 1
         row.unguessed = not len(row.draft)
         right = np.array(accepted, dtype=np.int64) - 1  # guess n is node n + 1: the root has its slot already
         cache.free(np.delete(row.draft_slots, right))
-        row.new_tokens = row.generation.token_ids[-1:]
+        row.new_tokens = np.array(row.generation.token_ids[-1:])
         row.slots = np.concatenate([row.slots, row.draft_slots[right], cache.allocate(1)])
+
+
+def _decisions(rows: Sequence[Row]) -> list[Decision | None]:
+    """What is decided behind each node of the rows' drafts, row after row, shape (V,)."""
+    known: dict[tuple[int, int], list[Decision | None]] = {}  # most rows have the same grammar and draft
+    for row in rows:
+        key = id(row.grammar), id(row.draft)
+        if key not in known:
+            known[key] = [row.grammar.decision(state) for state in row.draft.states]
+    return [decision for row in rows for decision in known[id(row.grammar), id(row.draft)]]
 
 
 def attention_kernels(device: torch.device) -> contextlib.AbstractContextManager[None]:

@@ -52,6 +52,10 @@ class KVCache:
         self._freed: Ids = np.empty(0, dtype=np.int64)
         self.allocated = 0  # slots ever allocated; the next new one has this number
 
+    def begin_with(self, beginning: Mapping[int, KeyValues]) -> None:
+        """Set what the first slots hold, before anything is written (see the class)."""
+        self._beginning = dict(beginning)
+
     def allocate(self, count: int) -> Ids:
         """Slots for `count` tokens: first freed ones, then new ones."""
         reused, self._freed = self._freed[:count], self._freed[count:]

@@ -8,15 +8,28 @@ tokenising each text whole, so sharing never changes a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ids", "Shared", "common_prefix", "share_prefixes", "unique_tokens"]
+__all__ = [
+    "Ids",
+    "Shared",
+    "TokenRows",
+    "as_ids",
+    "common_prefix",
+    "common_prefixes",
+    "share_prefixes",
+    "sorted_order",
+    "unique_tokens",
+]
 
 Ids = NDArray[np.int64]
+TokenRows = Sequence[Sequence[int] | Ids]
+"""Token ids of several rows."""
+SLAB = 64  # rows that are compared in one array, padded to the longest of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,67 @@ def common_prefix(first: Ids, second: Ids) -> int:
     return int(differs.argmax()) if differs.any() else length
 
 
+def as_ids(row: Sequence[int] | Ids) -> Ids:
+    """Token ids as an array; one that is an array already is not copied."""
+    return np.asarray(row, dtype=np.int64)
+
+
+def sorted_order(rows: Sequence[Ids]) -> list[int]:
+    """The numbers of the rows in lexicographic order; equal rows stay in order.
+
+    >>> sorted_order([np.array([7, 9]), np.array([7, 8, 1]), np.array([7, 8])])
+    [2, 1, 0]
+    """
+    # Bytes in big-endian order compare as the numbers do, which are never negative.
+    keys = [row.astype(">i8").tobytes() for row in rows]
+    return sorted(range(len(rows)), key=keys.__getitem__)
+
+
+def common_prefixes(rows: Sequence[Ids], other: Ids | None = None) -> Ids:
+    """How many tokens each row has in common with `other` at their beginnings, shape (rows,).
+
+    Args:
+        rows: token ids.
+        other: one sequence for all rows; by default each row's left neighbour, of which the first row has none.
+
+    >>> common_prefixes([np.array([7, 8]), np.array([7, 9, 9])]).tolist()
+    [0, 1]
+    """
+    if other is not None:
+        parts = [_equal_beginnings(_padded([other, *rows[begin : begin + SLAB]]), first=True) for begin in _slabs(rows)]
+    else:
+        parts = [_equal_beginnings(_padded(rows[max(begin - 1, 0) : begin + SLAB])) for begin in _slabs(rows)]
+        parts[:1] = [np.concatenate([[0], part]) for part in parts[:1]]
+    common = np.concatenate([np.empty(0, dtype=np.int64), *parts])
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    if other is not None:
+        return np.minimum(common, np.minimum(lengths, len(other)))
+    return np.minimum(common, np.minimum(lengths, np.concatenate([[0], lengths])[: len(rows)]))
+
+
+def _slabs(rows: Sequence[Ids]) -> Iterator[int]:
+    yield from range(0, len(rows), SLAB)
+
+
+def _padded(rows: Sequence[Ids]) -> Ids:
+    """Rows as one array, padded behind with -1, which is no token; one column more than the longest has."""
+    lengths = np.array([len(row) for row in rows])
+    padded = np.full((len(rows), int(lengths.max()) + 1), -1, dtype=np.int64)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(rows)
+    return padded
+
+
+def _equal_beginnings(padded: Ids, *, first: bool = False) -> Ids:
+    """For each row but the first, how many columns from the left on it has in common with the row before it.
+
+    Args:
+        padded: shape (rows, columns).
+        first: compare with the first row instead.
+    """
+    differs = padded[1:] != (padded[:1] if first else padded[:-1])
+    return np.where(differs.any(axis=1), differs.argmax(axis=1), padded.shape[1])
+
+
 def share_prefixes(rows: Sequence[Ids], cached: Iterable[tuple[Ids, Ids]], first_slot: int) -> list[Shared]:
     """Give every row its slots: those of the beginning it shares, then new ones from `first_slot` on.
 
@@ -55,18 +129,21 @@ def share_prefixes(rows: Sequence[Ids], cached: Iterable[tuple[Ids, Ids]], first
     [([0, 1], 0), ([0, 2], 1)]
     """
     known = list(cached)
+    if not rows:
+        return []
+    # What each row has in common with each cached sequence, and with its left neighbour, shape (candidates, rows).
+    common = np.stack([*(common_prefixes(rows, tokens) for tokens, _ in known), common_prefixes(rows)])
+    best = common.argmax(axis=0).tolist()
+    # The last token is always computed: its logits begin the answer.
+    counts = np.minimum(common.max(axis=0), np.array([len(row) for row in rows]) - 1).tolist()
     shared: list[Shared] = []
-    for index, tokens in enumerate(rows):
-        left = [(rows[index - 1], shared[-1].slots)] if shared else []
-        num_cached, slots = max(
-            ((common_prefix(tokens, other), slots) for other, slots in [*known, *left]),
-            key=lambda candidate: candidate[0],
-            default=(0, np.empty(0, dtype=np.int64)),
-        )
-        num_cached = min(num_cached, len(tokens) - 1)  # the last token is always computed: its logits begin the answer
-        new = np.arange(first_slot, first_slot + len(tokens) - num_cached)
-        shared.append(Shared(np.concatenate([slots[:num_cached], new]), num_cached))
-        first_slot += len(new)
+    left = np.empty(0, dtype=np.int64)
+    for tokens, candidate, num_cached in zip(rows, best, counts, strict=True):
+        slots = known[candidate][1] if candidate < len(known) else left
+        end = first_slot + len(tokens) - num_cached
+        left = np.concatenate([slots[:num_cached], np.arange(first_slot, end)])
+        shared.append(Shared(left, num_cached))
+        first_slot = end
     return shared
 
 
@@ -76,4 +153,6 @@ def unique_tokens(rows: Sequence[Ids]) -> list[int]:
     >>> unique_tokens([np.array([7, 8]), np.array([7, 9, 9])])
     [2, 2]
     """
-    return [max(len(row) - (common_prefix(row, rows[index - 1]) if index else 0), 1) for index, row in enumerate(rows)]
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    added: list[int] = np.maximum(lengths - common_prefixes(rows), 1).tolist()
+    return added

@@ -1,15 +1,72 @@
-"""What a batch reads off logits."""
+"""What a pass tells: the arg-max at each kept place, and the log-probabilities of decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-__all__ = ["LOGITS_CHUNK", "log_probs_of", "padded"]
+from guard_reward.scoring.draft import Decision
+
+if TYPE_CHECKING:
+    from guard_reward.scoring.model_runner import ModelRunner
+
+__all__ = ["LOGITS_CHUNK", "ReadLogits", "log_probs_of", "padded", "read_logits"]
 
 LOGITS_CHUNK = 256  # positions whose logits are held at once: 78 MB in bfloat16 for a vocabulary of 152k
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLogits:
+    """What was read at V places.
+
+    Attributes:
+        argmax: token id at each place.
+        log_probs: place → log-probabilities of the tokens of its decision, for places with one.
+    """
+
+    argmax: list[int]
+    log_probs: dict[int, list[float]]
+
+    def split(self, counts: Sequence[int]) -> Iterator[tuple[list[int], dict[int, list[float]]]]:
+        """The same for runs of so many places, whose numbers begin at 0 in each."""
+        begin = 0
+        for count in counts:
+            places = (place for place in range(begin, begin + count) if place in self.log_probs)
+            yield self.argmax[begin : begin + count], {place - begin: self.log_probs[place] for place in places}
+            begin += count
+
+
+def read_logits(runner: ModelRunner, output: Tensor, decisions: Sequence[Decision | None]) -> ReadLogits:
+    """Read the logits at V places, `LOGITS_CHUNK` places at a time. The host waits for the device once, at the end.
+
+    Args:
+        runner: turns `output` into logits.
+        output: what its forward returned, shape (V, …).
+        decisions: what is decided at each place.
+    """
+    places = [place for place, decision in enumerate(decisions) if decision is not None]
+    decides = torch.zeros(len(decisions), dtype=torch.bool)
+    decides[places] = True
+    watched = padded([decision.token_ids for decision in decisions if decision is not None], output.device)
+    argmax, log_probs, done = list[Tensor](), list[Tensor](), 0
+    for begin in range(0, len(output), LOGITS_CHUNK):
+        logits = runner.logits(output[begin : begin + LOGITS_CHUNK])  # (n, vocabulary)
+        argmax.append(logits.argmax(dim=1))
+        here = decides[begin : begin + LOGITS_CHUNK].nonzero().flatten()  # on the host: no wait for the device
+        if len(here):
+            rows_here = logits.index_select(0, here.to(output.device))
+            log_probs.append(log_probs_of(rows_here, watched[done : done + len(here)]))
+            done += len(here)
+    # In one transfer: the bits of the log-probabilities go along as integers.
+    bits = [part.view(torch.int32).flatten() for part in log_probs]
+    found = torch.cat([*(part.int() for part in argmax), *bits]).cpu()
+    tokens: list[int] = found[: len(output)].tolist()
+    values = found[len(output) :].view(torch.float32).view(len(places), -1).tolist() if places else []
+    return ReadLogits(tokens, dict(zip(places, values, strict=True)))
 
 
 def padded(token_ids: Sequence[Sequence[int]], device: torch.device) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,7 +54,7 @@ class Row:
     limit: int
     state: State
     slots: Ids
-    new_tokens: Sequence[int]
+    new_tokens: Ids
     generation: Generation = field(default_factory=Generation)
     draft: Draft = NO_DRAFT
     draft_slots: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
