@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from guard_reward.guards.assembly import Parts
 from guard_reward.guards.inputs import Reading, Window
 from guard_reward.models.chat_template import Ids
-from guard_reward.scoring import Grammar, plan_batches
+from guard_reward.scoring import Generation, Grammar, PlannedBatch, ScoringEngine, plan_batches
 from guard_reward.verdict import Conversation
 
 __all__ = ["Preparation", "PreparedChunk"]
+
+logger = logging.getLogger(__name__)
+MAX_PLANNED_BYTES = 2**28  # of a chunk's plans; very long inputs have plans of many megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class PreparedChunk:
         windows: what is scored: of equal windows one, and none that an earlier chunk has.
         grammars: what the answer to each window is expected to look like.
         batches: which windows go through the model together.
+        plans: what the engine has planned for each batch; taken out when it is run.
     """
 
     numbers: list[int]
@@ -31,6 +36,11 @@ class PreparedChunk:
     windows: list[Window]
     grammars: list[Grammar]
     batches: list[list[int]]
+    plans: dict[tuple[int, ...], PlannedBatch]
+
+    def generate(self, engine: ScoringEngine, indices: Sequence[int]) -> list[Generation]:
+        """The answers to some windows: as planned if they are a batch that has not been run yet."""
+        return engine.generate(*self.inputs(indices), planned=self.plans.pop(tuple(indices), None))
 
     def inputs(self, indices: Sequence[int]) -> tuple[list[Ids], list[Grammar]]:
         """Token ids and grammars of some windows."""
@@ -59,13 +69,25 @@ class Preparation:
         windows = self._new(
             window for row in readings for reading in row if isinstance(reading, list) for window in reading
         )
-        return PreparedChunk(
-            numbers=numbers,
-            readings=readings,
-            windows=windows,
-            grammars=[self._parts.grammar(is_response=window.is_response) for window in windows],
-            batches=plan_batches([window.ids for window in windows], self._token_budget),
-        )
+        grammars: list[Grammar] = [self._parts.grammar(is_response=window.is_response) for window in windows]
+        batches = plan_batches([window.ids for window in windows], self._token_budget)
+        chunk = PreparedChunk(numbers, readings, windows, grammars, batches, {})
+        self._plan(chunk)
+        return chunk
+
+    def _plan(self, chunk: PreparedChunk) -> None:
+        """Plan the chunk's batches; those behind `MAX_PLANNED_BYTES` are planned when they are run."""
+        planned_bytes = 0
+        for batch in chunk.batches:
+            try:
+                planned = self._parts.engine.plan(*chunk.inputs(batch))
+            except Exception:  # it will fail again when it is run, and then cost only the row that is bad
+                logger.debug("a batch of %d rows cannot be planned", len(batch), exc_info=True)
+                continue
+            chunk.plans[tuple(batch)] = planned
+            planned_bytes += planned.nbytes
+            if planned_bytes > MAX_PLANNED_BYTES:
+                break
 
     def _new(self, windows: Iterable[Window]) -> list[Window]:
         """Those that no window before them equals."""

@@ -217,10 +217,9 @@ class TransformersGuard:
         parts = self._parts
 
         def score(indices: list[int]) -> list[Generation]:
-            inputs, grammars = chunk.inputs(indices)
             # A trainer may have switched autocast on; the guard keeps its own precision.
             with torch.autocast(parts.model.device.type, enabled=False):
-                return parts.engine.generate(inputs, grammars)
+                return chunk.generate(parts.engine, indices)
 
         with MODEL_LOCK:
             self.wake()

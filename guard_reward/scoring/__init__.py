@@ -18,9 +18,10 @@ from guard_reward._renamed import renamed_names
 from guard_reward.scoring.batching import BatchRunner, plan_batches, plan_padded_batches
 from guard_reward.scoring.choose_runner import choose_runner
 from guard_reward.scoring.draft import Decision, Draft, Grammar
-from guard_reward.scoring.engine import Generation, ScoringEngine, Usage
+from guard_reward.scoring.engine import PlannedBatch, ScoringEngine, Usage
 from guard_reward.scoring.memory import token_budget
 from guard_reward.scoring.model_runner import FastRunner, GenericRunner, ModelRunner
+from guard_reward.scoring.row import Generation
 
 __all__ = [
     "BatchRunner",
@@ -31,6 +32,7 @@ __all__ = [
     "GenericRunner",
     "Grammar",
     "ModelRunner",
+    "PlannedBatch",
     "ScoringEngine",
     "Usage",
     "choose_runner",

@@ -39,7 +39,7 @@ from guard_reward.scoring.row import NO_DRAFT, Generation, Row
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Generation", "ScoringEngine", "Usage"]
+__all__ = ["Generation", "PlannedBatch", "ScoringEngine", "Usage"]
 
 logger = logging.getLogger(__name__)
 # Both take a bias and need no plan for each new shape, which cuDNN's attention would make for nearly every call.
@@ -101,6 +101,11 @@ class PlannedBatch:
     preambles: list[int]
     input_tokens: int
     first_pass: PlannedPass | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the plan takes in the host's memory."""
+        return sum(row.slots.nbytes for row in self.rows) + (self.first_pass.nbytes if self.first_pass else 0)
 
 
 class ScoringEngine:

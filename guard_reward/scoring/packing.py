@@ -161,6 +161,11 @@ class PlannedPass:
     logits_to_keep: Ids
     kept_attention: list[PlannedGroup]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the plan takes, nearly all of it for the lists of keys and the masks."""
+        return sum(group.keys.nbytes + group.hidden.nbytes for group in (*self.attention, *self.kept_attention))
+
     def to(self, device: torch.device) -> PackedPass:
         """The same on a device."""
         return PackedPass(

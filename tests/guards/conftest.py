@@ -52,7 +52,7 @@ def answers_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, Callable[[str]
     def rig(guard: Any, answer: Callable[[str], str]) -> list[str]:
         seen: list[str] = []
 
-        def generate(inputs: list[list[int]], grammars: list[Any]) -> list[Generation]:
+        def generate(inputs: list[list[int]], grammars: list[Any], planned=None) -> list[Generation]:
             texts = [guard.tokenizer.decode(ids) for ids in inputs]
             seen.extend(texts)
             return [Generation(guard.tokenizer.encode(answer(text)), ended=True, passes=1) for text in texts]

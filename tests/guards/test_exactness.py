@@ -127,8 +127,8 @@ def ask(monkeypatch):
         generated = {}
         generate = guard._parts.engine.generate
 
-        def spy(inputs, grammars):
-            generations = generate(inputs, grammars)
+        def spy(inputs, grammars, planned=None):
+            generations = generate(inputs, grammars, planned=planned)
             generated.update(zip(map(tuple, inputs), generations, strict=True))
             return generations
 

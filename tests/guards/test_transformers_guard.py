@@ -148,7 +148,7 @@ def test_out_of_memory_loses_no_row(tiny_guard, monkeypatch):
     expected = [verdict.text for verdict in guard.moderate(ROWS * 4)]
     generate, sizes = guard._parts.engine.generate, []
 
-    def small_machine(inputs, grammars):
+    def small_machine(inputs, grammars, planned=None):
         sizes.append(len(inputs))
         if len(inputs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -164,7 +164,7 @@ def test_a_row_that_can_not_be_scored_is_named(tiny_guard, monkeypatch):
     generate = guard._parts.engine.generate
     poison = guard.encode(ROWS[2])
 
-    def chokes(inputs, grammars):
+    def chokes(inputs, grammars, planned=None):
         if poison in [row.tolist() for row in inputs]:
             raise RuntimeError("kernel failed")
         return generate(inputs, grammars)

@@ -215,9 +215,9 @@ def test_the_event_loop_goes_on_while_a_local_guard_judges(tiny_guard, monkeypat
     """Two rewards with one guard: what the first one needs of it must not wait for the second one's judging."""
     generate = tiny_guard.engine.generate
 
-    def slow(*args):
+    def slow(*args, **options):
         time.sleep(0.3)  # with the model lock, as a large guard
-        return generate(*args)
+        return generate(*args, **options)
 
     monkeypatch.setattr(tiny_guard.engine, "generate", slow)
     gaps = []
