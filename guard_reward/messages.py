@@ -41,6 +41,7 @@ _TEXT_PARTS = ("text", "input_text", "output_text")  # in chat messages; in Open
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 _CALLS = ("tool_calls", "function_call")
 _PLAIN = {"role", "content"}
+_CHAT_ROLES = ("system", "user", "assistant", "tool")
 _READ = ("role", "content", "refusal", *_REASONING, *_CALLS)
 
 _API_METADATA = (
@@ -105,8 +106,14 @@ def as_messages(messages: Any, name: str = "", *, default_role: str | None = Non
             f"the {name or 'conversation'} should be text or a list of messages, found {type(messages).__name__}"
         )
     return [
-        _as_message(message, f"{name} message {index}".lstrip(), default_role) for index, message in enumerate(messages)
+        message if _is_in_shape(message) else _as_message(message, f"{name} message {index}".lstrip(), default_role)
+        for index, message in enumerate(messages)
     ]
+
+
+def _is_in_shape(message: Any) -> bool:
+    """Whether nothing is to be done; so it is for nearly all messages, and they are read several times."""
+    return type(message) is dict and "content" in message and message.get("role") in _CHAT_ROLES
 
 
 def _as_message(message: Any, where: str, default_role: str | None) -> Mapping[str, Any]:

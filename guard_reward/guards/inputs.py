@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.conversation import Turns
@@ -62,7 +63,8 @@ class InputEncoder:
 
     def encode(self, conversations: Sequence[Conversation]) -> list[list[Reading]]:
         """The readings of each conversation. One that cannot be shown has an `Unjudged` as its only reading."""
-        rows = [self._readings(conversation) for conversation in conversations]
+        quote = cache(self.spec.typed_marks.quote)  # the completions of a prompt have its turns in common
+        rows = [self._readings(conversation, quote) for conversation in conversations]
         turns = [reading for row in rows if not isinstance(row, Unjudged) for reading in row]
         ids = iter(self.prompter.encode_batch(turns))
         return [
@@ -70,10 +72,10 @@ class InputEncoder:
             for row in rows
         ]
 
-    def _readings(self, conversation: Conversation) -> list[Turns] | Unjudged:
+    def _readings(self, conversation: Conversation, quote: Callable[[str], str]) -> list[Turns] | Unjudged:
         try:
             turns = self.prompter.normalize(conversation)
-            return readings(turns, self.spec.typed_marks, self.prompter.special_tokens)
+            return readings(turns, self.spec.typed_marks, self.prompter.special_tokens, quote)
         except Exception as error:  # a conversation may be anything, and one bad row must not stop the others
             return _guard_error(error)
 

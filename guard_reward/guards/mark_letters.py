@@ -8,8 +8,10 @@ decides.
 
 from __future__ import annotations
 
+import re
 import string
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from guard_reward.skeleton import Skeleton
 
@@ -36,7 +38,9 @@ class MarkLetters:
     """
 
     def __init__(self, marks: Iterable[str]):
-        self._marks = tuple(dict.fromkeys(filter(None, (_letters(_as_ascii(mark)) for mark in marks))))
+        words = {mark: [_letters(word) for word in re.findall(r"[^\W_]+", _as_ascii(mark))] for mark in marks}
+        self._marks = {b"".join(parts): parts for parts in words.values() if parts}
+        self._words = _words_in_all(self._marks.values())
 
     def may_be_in(self, text: str) -> bool:
         """False if no mark is in the text, in any of the disguises that `guard_reward.skeleton` knows."""
@@ -44,7 +48,20 @@ class MarkLetters:
         if "|" in text:  # a letter, or something between letters
             return bool(self._marks)
         letters = _letters(text)
-        return any(mark in letters for mark in self._marks)
+        for word in self._words:
+            if word in letters:
+                return any(mark in letters for mark in self._marks)
+        return False
+
+
+def _words_in_all(marks: Iterable[Sequence[bytes]]) -> list[bytes]:
+    """A few words of which each mark has one: of marks with a common word only that word is looked for."""
+    left, chosen = list(marks), []
+    while left:
+        counts = Counter(word for mark in left for word in dict.fromkeys(mark))
+        chosen.append(max(counts, key=lambda word: (counts[word], len(word))))
+        left = [mark for mark in left if chosen[-1] not in mark]
+    return chosen
 
 
 def _as_ascii(text: str) -> str:
