@@ -1,10 +1,10 @@
 """``guard-reward demo``: one tiny policy, trained twice under a tiny guard, judged by the oracle.
 
     from guard_reward.tiny import run_demo
-    results = run_demo(Path("runs/demo"))
+    results = run_demo("runs/demo")
 
 From the same start, TRL's `GRPOTrainer` trains with `GuardReward` under the report's two schemes, guard-only and
-hybrid. The guard is loaded by `load_guard`, the rewards are `GuardReward`'s. The
+hybrid, or under those that are asked for. The guard is loaded by `load_guard`, the rewards are `GuardReward`'s. The
 oracle has two uses: it is the independent judge of the table, and the helpfulness H of the hybrid scheme. It never
 judges safety for the reward, and the guard never judges for the table.
 """
@@ -18,13 +18,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.evaluation.statistics import Estimate, rate
+from guard_reward.schemes import SCHEMES
 from guard_reward.tiny.evaluate import JudgedReply, evaluate, judge_policy, style_shares
 from guard_reward.tiny.grpo import DemoSettings, train_policy
 from guard_reward.tiny.guard import build_tiny_guard, load_tiny_guard, sample_conversations
 from guard_reward.tiny.oracle import oracle_helpfulness
 from guard_reward.tiny.policy import STARTS, build_tiny_policy
 from guard_reward.tiny.reproducible import reproducible
-from guard_reward.tiny.results import RUNS, as_json, print_start, print_table, write_report_page, write_results
+from guard_reward.tiny.results import (
+    RUNS,
+    as_json,
+    print_start,
+    print_table,
+    title_of,
+    write_report_page,
+    write_results,
+)
 from guard_reward.tiny.world import Split
 from guard_reward.verdict import Verdict
 
@@ -35,26 +44,35 @@ if TYPE_CHECKING:
 __all__ = ["guard_agreement", "judge_model", "make_reward", "run_demo"]
 
 
-def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSettings | None = None) -> dict[str, Any]:
-    """Build guard and policy (cached), train under both schemes, judge, and write everything to `out`.
+def run_demo(
+    out: str | Path,
+    seed: int = 0,
+    start: str = "refusing",
+    settings: DemoSettings | None = None,
+    *,
+    schemes: Sequence[str] = tuple(RUNS),
+) -> dict[str, Any]:
+    """Build guard and policy (cached), train under each scheme, judge, and write everything to `out`.
 
     Args:
         out: folder for ``results.json``, ``report.html``, and ``<run>/history.jsonl`` and ``<run>/rollouts.jsonl``.
         seed: of the models, the data and the sampling: the same seed gives the same table on the same machine.
         start: the policy's habits before training, ``refusing`` or ``balanced`` (see `guard_reward.tiny.policy`).
         settings: only tests change them.
+        schemes: by plain name, one run each.
 
     Returns:
-        What ``results.json`` holds: ``before``, ``guard_only`` and ``hybrid`` (`METRICS`, and their intervals under
-        ``intervals``), ``guard_agreement`` (on what fraction of held-out conversations the guard has the oracle's
-        severity), and how it was run.
+        What ``results.json`` holds: ``before`` and each scheme (`METRICS`, and their intervals under ``intervals``),
+        ``guard_agreement`` (on what fraction of held-out conversations the guard has the oracle's severity), and how
+        it was run.
+
+    Raises:
+        ValueError: there is no such start or scheme.
+
+    >>> run_demo("runs/laptop", schemes=["hybrid"])["hybrid"]["safety_rate"]                   # doctest: +SKIP
+    0.98
     """
-    if start not in STARTS:
-        raise ValueError(f"start should be one of {', '.join(STARTS)}, found {start!r}")
-    import trl  # noqa: F401  if it is not installed, fail now and not after the training
-
-    import guard_reward.report  # noqa: F401
-
+    _check(start, schemes)
     settings = settings or DemoSettings()
     out = Path(out)
     started = time.perf_counter()
@@ -69,9 +87,9 @@ def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSe
         print_start(agreement, replies["before"], start)
         histories: dict[str, list[dict[str, Any]]] = {}
         facts: dict[str, str] = {"seed": str(seed), "start": start, **{k: str(v) for k, v in asdict(settings).items()}}
-        for run, title in RUNS.items():
+        for run in schemes:
             reward = make_reward(run, guard, policy_folder)
-            trainer = train_policy(policy_folder, reward, out / run, seed=seed, settings=settings, label=title)
+            trainer = train_policy(policy_folder, reward, out / run, seed=seed, settings=settings, label=title_of(run))
             histories[run] = [entry for entry in trainer.state.log_history if "reward" in entry]
             replies[run] = judge_model(trainer.model, trainer.processing_class, seed, settings)
             facts |= {f"scheme ({run})" if key == "scheme" else key: text for key, text in reward.describe().items()}
@@ -92,6 +110,17 @@ def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSe
     write_report_page(out, start, seed, tables, histories, rollouts, facts)
     print_table(tables, seconds, out)
     return results
+
+
+def _check(start: str, schemes: Sequence[str]) -> None:
+    """Refuse what is wrong or missing now, and not after the training."""
+    if start not in STARTS:
+        raise ValueError(f"start should be one of {', '.join(STARTS)}, found {start!r}")
+    if isinstance(schemes, str) or not schemes or any(scheme not in SCHEMES for scheme in schemes):
+        raise ValueError(f"schemes should be a list of {', '.join(SCHEMES)}, found {schemes!r}")
+    import trl  # noqa: F401
+
+    import guard_reward.report  # noqa: F401
 
 
 def guard_agreement(guard: TransformersGuard, count: int = 1000, seed: int = 0) -> Estimate:
