@@ -12,7 +12,7 @@ judges safety for the reward, and the guard never judges for the table.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,15 +96,7 @@ def run_demo(
 
     tables = {run: evaluate(judged) for run, judged in replies.items()}
     seconds = {"building": round(built - started, 1), "total": round(time.perf_counter() - started, 1)}
-    results = {
-        **{run: as_json(table) for run, table in tables.items()},
-        "guard_agreement": agreement.value,
-        "guard_agreement_interval": [agreement.low, agreement.high],
-        "styles": {run: style_shares(judged) for run, judged in replies.items()},
-        "start": start,
-        "seed": seed,
-        "seconds": seconds,
-    }
+    results = {**_numbers(tables, agreement, replies), "start": start, "seed": seed, "seconds": seconds}
     rollouts = {run: _rollout_rows(run, judged, guard) for run, judged in replies.items()}
     write_results(out, results, histories, rollouts)
     write_report_page(out, start, seed, tables, histories, rollouts, facts)
@@ -121,6 +113,18 @@ def _check(start: str, schemes: Sequence[str]) -> None:
     import trl  # noqa: F401
 
     import guard_reward.report  # noqa: F401
+
+
+def _numbers(
+    tables: Mapping[str, Mapping[str, Estimate]], agreement: Estimate, replies: Mapping[str, Sequence[JudgedReply]]
+) -> dict[str, Any]:
+    """What was measured, as JSON values."""
+    return {
+        **{run: as_json(table) for run, table in tables.items()},
+        "guard_agreement": agreement.value,
+        "guard_agreement_interval": [agreement.low, agreement.high],
+        "styles": {run: style_shares(judged) for run, judged in replies.items()},
+    }
 
 
 def guard_agreement(guard: TransformersGuard, count: int = 1000, seed: int = 0) -> Estimate:

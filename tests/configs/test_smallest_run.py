@@ -1,4 +1,4 @@
-"""configs/grpo_06b.yaml: every number of its memory table, from the models' published shapes and the file's settings."""
+"""configs/grpo_06b.yaml: every number of its memory table, from the models' published shapes and its own settings."""
 
 from __future__ import annotations
 
