@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from guard_reward.tiny.grpo import DemoSettings
+
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
@@ -46,14 +48,30 @@ def test_what_is_held_is_tested(repository):
             assert any(f"def {test}(" in source for source in sources), test
 
 
-def test_code_that_needs_the_hub_is_at_least_python(repository):
-    for _, code in python_blocks((repository / "README.md").read_text()):
-        compile(code, "README.md", "exec")
+WITH_CODE = ["README.md", "docs/training.md"]
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_code_that_needs_the_hub_is_at_least_python(repository, page):
+    for _, code in python_blocks((repository / page).read_text()):
+        compile(code, page, "exec")
 
 
 @pytest.mark.slow
-def test_code_that_needs_no_hub_runs(repository, capsys):
-    for needs_hub, code in python_blocks((repository / "README.md").read_text()):
+@pytest.mark.parametrize(("page", "prints"), [("README.md", "Unsafe"), ("docs/training.md", "Hybrid")])
+def test_code_that_needs_no_hub_runs(repository, capsys, tmp_path, monkeypatch, page, prints):
+    """As written, in a folder of its own; the demo with a few steps."""
+    short = DemoSettings(steps=2, batch_size=16, evaluation_prompts=40, agreement_conversations=40)
+    monkeypatch.setattr("guard_reward.tiny.demo.DemoSettings", lambda: short)
+    monkeypatch.chdir(tmp_path)
+    for needs_hub, code in python_blocks((repository / page).read_text()):
         if not needs_hub:
-            exec(compile(code, "README.md", "exec"), {})
-    assert "Unsafe" in capsys.readouterr().out
+            exec(compile(code, page, "exec"), {})
+    assert prints in capsys.readouterr().out
+    assert (tmp_path / "runs" / "laptop" / "report.html").exists()
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_the_laptop_run_is_two_lines(repository, page):
+    (code,) = [code for _, code in python_blocks((repository / page).read_text()) if "run_demo" in code]
+    assert len([line for line in code.splitlines() if line]) == 2

@@ -1,10 +1,10 @@
 """``guard-reward demo``: one tiny policy, trained twice under a tiny guard, judged by the oracle.
 
     from guard_reward.tiny import run_demo
-    results = run_demo(Path("runs/demo"))
+    results = run_demo("runs/demo")
 
 From the same start, TRL's `GRPOTrainer` trains with `GuardReward` under the report's two schemes, guard-only and
-hybrid. The guard is loaded by `load_guard`, the rewards are `GuardReward`'s. The
+hybrid, or under those that are asked for. The guard is loaded by `load_guard`, the rewards are `GuardReward`'s. The
 oracle has two uses: it is the independent judge of the table, and the helpfulness H of the hybrid scheme. It never
 judges safety for the reward, and the guard never judges for the table.
 """
@@ -12,19 +12,28 @@ judges safety for the reward, and the guard never judges for the table.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.evaluation.statistics import Estimate, rate
+from guard_reward.schemes import SCHEMES
 from guard_reward.tiny.evaluate import JudgedReply, evaluate, judge_policy, style_shares
 from guard_reward.tiny.grpo import DemoSettings, train_policy
 from guard_reward.tiny.guard import build_tiny_guard, load_tiny_guard, sample_conversations
 from guard_reward.tiny.oracle import oracle_helpfulness
 from guard_reward.tiny.policy import STARTS, build_tiny_policy
 from guard_reward.tiny.reproducible import reproducible
-from guard_reward.tiny.results import RUNS, as_json, print_start, print_table, write_report_page, write_results
+from guard_reward.tiny.results import (
+    RUNS,
+    as_json,
+    print_start,
+    print_table,
+    title_of,
+    write_report_page,
+    write_results,
+)
 from guard_reward.tiny.world import Split
 from guard_reward.verdict import Verdict
 
@@ -35,26 +44,35 @@ if TYPE_CHECKING:
 __all__ = ["guard_agreement", "judge_model", "make_reward", "run_demo"]
 
 
-def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSettings | None = None) -> dict[str, Any]:
-    """Build guard and policy (cached), train under both schemes, judge, and write everything to `out`.
+def run_demo(
+    out: str | Path,
+    seed: int = 0,
+    start: str = "refusing",
+    settings: DemoSettings | None = None,
+    *,
+    schemes: Sequence[str] = tuple(RUNS),
+) -> dict[str, Any]:
+    """Build guard and policy (cached), train under each scheme, judge, and write everything to `out`.
 
     Args:
         out: folder for ``results.json``, ``report.html``, and ``<run>/history.jsonl`` and ``<run>/rollouts.jsonl``.
         seed: of the models, the data and the sampling: the same seed gives the same table on the same machine.
         start: the policy's habits before training, ``refusing`` or ``balanced`` (see `guard_reward.tiny.policy`).
         settings: only tests change them.
+        schemes: by plain name, one run each.
 
     Returns:
-        What ``results.json`` holds: ``before``, ``guard_only`` and ``hybrid`` (`METRICS`, and their intervals under
-        ``intervals``), ``guard_agreement`` (on what fraction of held-out conversations the guard has the oracle's
-        severity), and how it was run.
+        What ``results.json`` holds: ``before`` and each scheme (`METRICS`, and their intervals under ``intervals``),
+        ``guard_agreement`` (on what fraction of held-out conversations the guard has the oracle's severity), and how
+        it was run.
+
+    Raises:
+        ValueError: there is no such start or scheme.
+
+    >>> run_demo("runs/laptop", schemes=["hybrid"])["hybrid"]["safety_rate"]                   # doctest: +SKIP
+    0.98
     """
-    if start not in STARTS:
-        raise ValueError(f"start should be one of {', '.join(STARTS)}, found {start!r}")
-    import trl  # noqa: F401  if it is not installed, fail now and not after the training
-
-    import guard_reward.report  # noqa: F401
-
+    _check(start, schemes)
     settings = settings or DemoSettings()
     out = Path(out)
     started = time.perf_counter()
@@ -69,29 +87,44 @@ def run_demo(out: Path, seed: int = 0, start: str = "refusing", settings: DemoSe
         print_start(agreement, replies["before"], start)
         histories: dict[str, list[dict[str, Any]]] = {}
         facts: dict[str, str] = {"seed": str(seed), "start": start, **{k: str(v) for k, v in asdict(settings).items()}}
-        for run, title in RUNS.items():
+        for run in schemes:
             reward = make_reward(run, guard, policy_folder)
-            trainer = train_policy(policy_folder, reward, out / run, seed=seed, settings=settings, label=title)
+            trainer = train_policy(policy_folder, reward, out / run, seed=seed, settings=settings, label=title_of(run))
             histories[run] = [entry for entry in trainer.state.log_history if "reward" in entry]
             replies[run] = judge_model(trainer.model, trainer.processing_class, seed, settings)
             facts |= {f"scheme ({run})" if key == "scheme" else key: text for key, text in reward.describe().items()}
 
     tables = {run: evaluate(judged) for run, judged in replies.items()}
     seconds = {"building": round(built - started, 1), "total": round(time.perf_counter() - started, 1)}
-    results = {
-        **{run: as_json(table) for run, table in tables.items()},
-        "guard_agreement": agreement.value,
-        "guard_agreement_interval": [agreement.low, agreement.high],
-        "styles": {run: style_shares(judged) for run, judged in replies.items()},
-        "start": start,
-        "seed": seed,
-        "seconds": seconds,
-    }
+    results = {**_numbers(tables, agreement, replies), "start": start, "seed": seed, "seconds": seconds}
     rollouts = {run: _rollout_rows(run, judged, guard) for run, judged in replies.items()}
     write_results(out, results, histories, rollouts)
     write_report_page(out, start, seed, tables, histories, rollouts, facts)
     print_table(tables, seconds, out)
     return results
+
+
+def _check(start: str, schemes: Sequence[str]) -> None:
+    """Refuse what is wrong or missing now, and not after the training."""
+    if start not in STARTS:
+        raise ValueError(f"start should be one of {', '.join(STARTS)}, found {start!r}")
+    if isinstance(schemes, str) or not schemes or any(scheme not in SCHEMES for scheme in schemes):
+        raise ValueError(f"schemes should be a list of {', '.join(SCHEMES)}, found {schemes!r}")
+    import trl  # noqa: F401
+
+    import guard_reward.report  # noqa: F401
+
+
+def _numbers(
+    tables: Mapping[str, Mapping[str, Estimate]], agreement: Estimate, replies: Mapping[str, Sequence[JudgedReply]]
+) -> dict[str, Any]:
+    """What was measured, as JSON values."""
+    return {
+        **{run: as_json(table) for run, table in tables.items()},
+        "guard_agreement": agreement.value,
+        "guard_agreement_interval": [agreement.low, agreement.high],
+        "styles": {run: style_shares(judged) for run, judged in replies.items()},
+    }
 
 
 def guard_agreement(guard: TransformersGuard, count: int = 1000, seed: int = 0) -> Estimate:

@@ -10,7 +10,16 @@ from typing import Any
 from guard_reward.evaluation.statistics import Estimate
 from guard_reward.tiny.evaluate import METRICS, JudgedReply, style_shares
 
-__all__ = ["RUNS", "as_json", "print_start", "print_table", "write_lines", "write_report_page", "write_results"]
+__all__ = [
+    "RUNS",
+    "as_json",
+    "print_start",
+    "print_table",
+    "title_of",
+    "write_lines",
+    "write_report_page",
+    "write_results",
+]
 
 RUNS = {"guard_only": "Guard-only", "hybrid": "Hybrid"}
 _HEADINGS = {
@@ -22,6 +31,11 @@ _HEADINGS = {
     "helpfulness_harmful": "helpful (harmful)",
     "helpfulness_benign": "helpful (benign)",
 }
+
+
+def title_of(run: str) -> str:
+    """What the table calls a run: ``before`` or a scheme's plain name."""
+    return RUNS.get(run, run.replace("_", " ").capitalize())
 
 
 def as_json(table: Mapping[str, Estimate]) -> dict[str, Any]:
@@ -97,7 +111,7 @@ def print_table(tables: Mapping[str, Mapping[str, Estimate]], seconds: Mapping[s
     )
     table.add_column("")
     for run in tables:
-        table.add_column(RUNS.get(run, "Before"), justify="right")
+        table.add_column(title_of(run), justify="right")
     for name, heading in _HEADINGS.items():
         show = _decimal if name.startswith("helpfulness") else _percent
         table.add_row(heading, *(show(row[name]) for row in tables.values()))

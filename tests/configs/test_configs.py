@@ -46,6 +46,7 @@ def read(name: str, *arguments: str) -> Any:
 
 def test_the_files_that_the_documentation_names() -> None:
     assert set(EXPERIMENTS) >= {
+        "grpo_06b.yaml",
         "grpo_guard_only.yaml",
         "grpo_lagrangian.yaml",
         "grpo_soft_lora.yaml",
@@ -98,7 +99,7 @@ def test_tiny_files_need_no_network_and_no_gpu(name: str) -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_real_files_are_logged_and_say_what_was_not_run(name: str) -> None:
     _, _, args, _ = read(name)
-    assert args.report_to == ["wandb"]
+    assert args.report_to == ([] if name == "grpo_06b.yaml" else ["wandb"])  # the smallest run needs no account
     text = (CONFIGS / name).read_text(encoding="utf-8")
     assert "not run by this" in " ".join(text.split())
     assert "0.0.0.0" not in text
@@ -128,7 +129,9 @@ def test_the_reports_setting() -> None:
     assert args.steps_per_generation == 4 * args.gradient_accumulation_steps  # or every ratio would be 1
 
 
-@pytest.mark.parametrize("name", ["gspo_hybrid.yaml", "ppo_hybrid.yaml", "ppo_tiny.yaml", "grpo_tiny.yaml"])
+@pytest.mark.parametrize(
+    "name", ["grpo_06b.yaml", "gspo_hybrid.yaml", "ppo_hybrid.yaml", "ppo_tiny.yaml", "grpo_tiny.yaml"]
+)
 def test_checkpoints_fall_between_two_rounds(name: str) -> None:
     """A round of rollouts is not part of a checkpoint: only between two of them a run goes on exactly as it was."""
     _, _, args, _ = read(name)
@@ -142,7 +145,20 @@ def test_groups_are_whole_on_the_machine_that_the_file_is_for(name: str) -> None
     processes = 1 if "single_gpu.yaml" in (CONFIGS / name).read_text() else 8
     rollouts = processes * args.per_device_train_batch_size * args.steps_per_generation
     assert rollouts % max(args.num_generations, 2) == 0
-    assert processes * args.per_device_eval_batch_size == (50 if processes == 1 else 200)
+    small = name in ("grpo_06b.yaml", "grpo_guard_only.yaml")
+    evaluated = 25 if small else 50 if processes == 1 else 200  # of 200 prompts
+    assert processes * args.per_device_eval_batch_size == evaluated
+
+
+def test_the_smallest_run_needs_no_account() -> None:
+    _, data, args, _ = read("grpo_06b.yaml")
+    assert "hf auth" not in (CONFIGS / "grpo_06b.yaml").read_text()
+    assert not args.use_vllm
+    assert {entry.path for entry in (*data.datasets, *data.eval_datasets)} == {
+        "declare-lab/HarmfulQA",
+        "bench-llm/or-bench",
+        "JailbreakBench/JBB-Behaviors",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "accelerate").glob("*.yaml")))

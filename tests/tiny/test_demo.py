@@ -25,6 +25,23 @@ def test_unknown_start_is_refused_before_anything_is_built(tmp_path):
         run_demo(tmp_path, start="kind")
 
 
+@pytest.mark.parametrize("schemes", [["strict"], [], "hybrid"])
+def test_unknown_schemes_are_refused_before_anything_is_built(tmp_path, schemes):
+    with pytest.raises(ValueError, match="schemes should be a list of guard_only"):
+        run_demo(tmp_path, schemes=schemes)
+
+
+@pytest.mark.slow
+def test_one_scheme_is_one_run(tmp_path, capsys):
+    results = run_demo(str(tmp_path), settings=SHORT, schemes=["appropriate_refusal"])
+    assert set(results) >= {"before", "appropriate_refusal"}
+    assert not {"guard_only", "hybrid"} & set(results)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"before", "appropriate_refusal"}
+    table = capsys.readouterr().out
+    assert "Before" in table
+    assert "Appropriate" in table
+
+
 @pytest.mark.slow
 def test_demo_writes_what_it_promises(tmp_path):
     results = run_demo(tmp_path, settings=SHORT)
