@@ -2,9 +2,10 @@
 
 Nothing is guessed here, so nothing must be planned: each pass computes one token of every row, and its arg-max is the
 next pass's token before the host has seen it. Only every few passes the host looks: it follows the grammars over the
-new tokens, has the log-probabilities of decisions read, and takes out the rows that are complete or whose grammar has
-guesses again. What such a row was ahead by is dropped, so tokens, passes and probabilities are the same as if it had
-been looked at after every token.
+new tokens, has the log-probabilities of decisions read, and takes out the rows that are complete. Where a grammar has
+guesses again, the new tokens tell whether they would have been right. Only then the row goes back to drafts, from the
+place where they begin; what it was ahead by is dropped. So tokens, passes and probabilities are the same as if every
+row had been drafted wherever its grammar has guesses.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from guard_reward.scoring.dense_batch import DenseBatch, DenseRow
-from guard_reward.scoring.draft import Decision
+from guard_reward.scoring.draft import ROOT, Decision
 from guard_reward.scoring.kv_cache import KVCache
 from guard_reward.scoring.memory import spare_memory
 from guard_reward.scoring.model_runner import ModelRunner
@@ -34,7 +35,7 @@ KEEP_ROWS_ABOVE = 0.75  # of a batch: with fewer rows left, the others' keys and
 def decode_in_bulk(
     rows: Sequence[Row], cache: KVCache, runner: ModelRunner, end_token_ids: Collection[int], device: torch.device
 ) -> None:
-    """Decode rows until they are complete, or until their grammar has guesses again.
+    """Decode rows until they are complete, or until their grammar has a right guess again.
 
     Rows of the second kind have the decoded tokens as new tokens afterwards, with slots in `cache`.
 
@@ -115,12 +116,17 @@ class _Decoding:
         decisions: list[_Place] = []
         for place, row in list(self._rows.items()):
             for number, of_pass in enumerate(tokens):
+                draft = row.next_draft()
+                if of_pass[place] in draft.children[ROOT]:
+                    del self._rows[place]
+                    break
+                row.misses += bool(len(draft))
                 decision = row.grammar.decision(row.state)
                 if decision is not None:
                     decisions.append(_Place(row, decision, number * len(self._batch) + place))
                 row.generation.passes += 1
                 row.take(of_pass[place], self._end_token_ids)
-                if row.is_complete or len(row.next_draft()):
+                if row.is_complete:
                     del self._rows[place]
                     break
         if decisions:
