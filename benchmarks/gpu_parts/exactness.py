@@ -1,4 +1,4 @@
-"""Exactness on a guard of the true shape: verdicts with wide margins, and the hardest case, a head of random weights."""
+"""Exactness on a guard of the true shape: verdicts with wide margins, and, hardest of all, a head of random weights."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import torch
 from gpu_parts.bench import Bench, say
 from gpu_parts.rows import Row
 from gpu_parts.text import conversations
+from guard_reward.guards import TransformersGuard
 
 
 def settings(options: argparse.Namespace, shape: str) -> list[Any]:
@@ -28,7 +29,7 @@ def measure(bench: Bench, shape: str, setting: Any) -> Iterator[Row]:
         return
     guard, rows = bench.guard(shape), conversations(Random(0), prompts=2, group_size=4, tokens=128)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in guard.model.parameters())
-    before = [str(verdict) for verdict in guard.moderate(rows)]
+    before = _answers(guard, rows)
     slept, woken, freed = [], [], 0
     say("  sleep and wake, three times")
     for _ in range(3):
@@ -36,7 +37,7 @@ def measure(bench: Bench, shape: str, setting: Any) -> Iterator[Row]:
         slept.append(_seconds(bench, guard.sleep))
         freed = held - torch.cuda.memory_allocated(bench.device)
         woken.append(_seconds(bench, guard.wake))
-    if [str(verdict) for verdict in guard.moderate(rows)] != before:
+    if _answers(guard, rows) != before:
         raise RuntimeError("the guard's verdicts are others after sleep and wake")
     for variant, seconds in (("sleep", slept), ("wake", woken)):
         later = min(seconds[1:])
@@ -48,6 +49,10 @@ def measure(bench: Bench, shape: str, setting: Any) -> Iterator[Row]:
             result=f"{later:.2f} s, {weights / later / 1e9:.1f} GB/s (the first time {seconds[0]:.2f} s)",
             numbers={"seconds": seconds, "weight_bytes": weights, "freed_bytes": freed},
         )
+
+
+def _answers(guard: TransformersGuard, rows: list[Any]) -> list[str]:
+    return [verdict.text for verdict in guard.moderate(rows)]
 
 
 def _seconds(bench: Bench, action: Callable[[], None]) -> float:
