@@ -97,6 +97,7 @@ def compare_speeds(
     preamble: int,
     device: torch.device,
     dtype: torch.dtype,
+    rate: float | None = None,
     on_step: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
     """Measure `variants`, taking turns.
@@ -109,6 +110,8 @@ def compare_speeds(
         preamble: tokens with which all rows begin.
         device: of the model.
         dtype: of the model.
+        rate: operations per second of the device, if it does not change; by default measured before each turn, which
+            takes about a second.
         on_step: called with what happens next.
 
     Raises:
@@ -121,7 +124,8 @@ def compare_speeds(
         for variant, result in zip(variants, results, strict=True):
             on_step(f"{'warm-up' if number < 0 else f'round {number + 1} of {rounds}'}: {variant.name}")
             mine = rows[: variant.most_rows]
-            rate = matmul_rate(device, dtype)  # again for each: the rate of a shared machine changes within seconds
+            # Again for each: the rate of a shared machine changes within seconds.
+            rate_now = matmul_rate(device, dtype) if rate is None else rate
             with _peak_memory(device) as peak:
                 started = time.perf_counter()
                 given = variant.answer(mine)
@@ -136,7 +140,7 @@ def compare_speeds(
             if number >= 0:
                 result.seconds_per_row.append(seconds / len(mine))
                 operations = roofline.operations(mine, given, preamble)
-                result.roofline_fractions.append(operations / rate / seconds)
+                result.roofline_fractions.append(operations / rate_now / seconds)
                 if not variant.is_elsewhere:
                     result.peak_memory_bytes = max(result.peak_memory_bytes or 0, peak[0])
                 result.passes_per_verdict = variant.passes() if variant.passes else None

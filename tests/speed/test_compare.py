@@ -19,7 +19,7 @@ class Recorder:
         return [[row[0] + (len(self.asked) == self.wrong_in)] for row in rows]
 
 
-def run(variants, rounds=3):
+def run(variants, rounds=3, **settings):
     return compare_speeds(
         variants,
         lambda number: [[number + 10, index] for index in range(4)],
@@ -28,6 +28,7 @@ def run(variants, rounds=3):
         preamble=0,
         device=torch.device("cpu"),
         dtype=torch.float32,
+        **settings,
     )
 
 
@@ -52,6 +53,15 @@ def test_different_answers_give_no_numbers(turn):
     right, wrong = Recorder(), Recorder(wrong_in=turn)
     with pytest.raises(OutputMismatch, match=r"wrong answers row 0 with \[1\d\], an earlier variant with"):
         run([Variant("right", right), Variant("wrong", wrong)])
+
+
+def test_a_given_rate_is_not_measured_again(monkeypatch):
+    monkeypatch.delattr("guard_reward.speed.compare.matmul_rate")
+    [result] = run([Variant("one", Recorder())], rate=2e9)
+    # Four rows of two tokens, answered with one: 3 tokens, 6 pairs, 2 answer tokens. Three share a token and its pair.
+    operations = 4 * (3 + 6 + 2) - 3 * (1 + 1)
+    expected = [operations / 2e9 / (seconds * 4) for seconds in result.seconds_per_row]
+    assert result.roofline_fractions == pytest.approx(expected)
 
 
 def test_memory_of_another_process_is_unknown_not_ours():
