@@ -28,13 +28,14 @@ from guard_reward._renamed import renamed_names
 from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.scoring.bulk_decoding import decode_in_bulk
 from guard_reward.scoring.choose_runner import choose_runner
-from guard_reward.scoring.draft import ROOT, Decision, Grammar
+from guard_reward.scoring.draft import Decision, Grammar
 from guard_reward.scoring.kv_cache import KeyValues, KVCache, joined
 from guard_reward.scoring.model_runner import ModelRunner
 from guard_reward.scoring.packing import PlannedPass, Segment, plan_pass, rounding_on
-from guard_reward.scoring.prefixes import TokenRows, as_ids, common_prefixes, share_prefixes, sorted_order
+from guard_reward.scoring.prefixes import TokenRows, as_ids, begins_a_row, share_prefixes, sorted_order
 from guard_reward.scoring.reading import read_logits
 from guard_reward.scoring.row import NO_DRAFT, Generation, Row
+from guard_reward.scoring.verification import Verifier
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -180,11 +181,7 @@ class ScoringEngine:
         ids = [as_ids(row) for row in inputs]
         order = sorted_order(ids)
         tokens = [ids[index] for index in order]
-        preambles = [
-            index
-            for index, preamble in enumerate(self._preambles)
-            if (common_prefixes(tokens, preamble) == len(preamble)).any()
-        ]
+        preambles = [index for index, preamble in enumerate(self._preambles) if begins_a_row(preamble, tokens)]
         cache = KVCache()
         cached = [(self._preambles[index], cache.allocate(len(self._preambles[index]))) for index in preambles]
         shared = share_prefixes(tokens, cached, cache.allocated)
@@ -204,9 +201,11 @@ class ScoringEngine:
         while planned is not None:
             output = self._forward(planned, batch.cache)
             logits = read_logits(self.runner, output, _decisions(rows))
+            verifier = Verifier(self.end_token_ids)
             for row, (argmax, log_probs) in zip(rows, logits.split([1 + len(row.draft) for row in rows]), strict=True):
-                accepted = self._verify(row, argmax, log_probs)
-                self._continue(row, accepted, batch.cache)
+                verified = verifier.verify(row.grammar, row.draft, argmax)
+                row.accept(verified, log_probs)
+                self._continue(row, verified.nodes, batch.cache)
             rows = self._next_rows(rows, lost, batch.cache)
             planned = self._plan_pass(rows)
         generations = [row.generation for row in batch.rows]
@@ -281,23 +280,6 @@ class ScoringEngine:
         device = self.model.device
         with attention_kernels(device):
             return self.runner.forward(planned.to(device), cache)
-
-    def _verify(self, row: Row, argmax: list[int], log_probs: dict[int, list[float]]) -> list[int]:
-        """Take the model's tokens while guesses are right, and one more. Returns the nodes of the right guesses."""
-        generation = row.generation
-        generation.passes += 1
-        accepted: list[int] = []
-        node: int | None = ROOT
-        while node is not None:
-            decision = row.grammar.decision(row.state)
-            if decision is not None:
-                generation.log_probs[decision.name] = log_probs[node][: len(decision.token_ids)]
-            token = argmax[node]
-            row.take(token, self.end_token_ids)
-            node = None if generation.ended else row.draft.children[node].get(token)
-            if node is not None:
-                accepted.append(node)
-        return accepted
 
     def _continue(self, row: Row, accepted: list[int], cache: KVCache) -> None:
         """Keep the right guesses, free the others; the last token is left for the next pass."""

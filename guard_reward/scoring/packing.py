@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -328,32 +329,44 @@ def _groups(rows: _Rows, blocks: _Blocks, rounding: int, key_rounding: int) -> I
 def _group(rows: _Rows, blocks: _Blocks, members: Ids, width: int, depth: int) -> PlannedGroup:
     """Some blocks with their queries and keys padded in front, with each row's first, to `width` and `depth`."""
     padding, key_padding = width - blocks.width[members], depth - blocks.depth[members]  # (rows,)
-    queries = np.maximum(np.arange(width) - padding[:, None], 0) + blocks.place[members, None]
-    keys = np.maximum(np.arange(depth) - key_padding[:, None], 0) + rows.key_starts[blocks.row[members], None]
+    queries = _padded_runs(blocks.place[members], padding, width)
+    keys = _padded_runs(rows.key_starts[blocks.row[members]], key_padding, depth)
     masks, mask = np.unique(padding * (len(rows.trees) + 1) + blocks.tree[members] + 1, return_inverse=True)
     of_masks = [divmod(int(code), len(rows.trees) + 1) for code in masks]
-    hidden = [~_mask(width, padded, rows.trees[tree - 1] if tree else None) for padded, tree in of_masks]
+    hidden = np.repeat(_hidden_if_causal(width)[None], len(masks), axis=0)
+    for number, (padded, tree) in enumerate(of_masks):
+        _hide(hidden[number], padded, rows.trees[tree - 1] if tree else None)
     return PlannedGroup(
         queries=queries,
-        keys=rows.key_slots[keys],
-        hidden=np.stack(hidden),
+        keys=rows.key_slots.take(keys, mode="clip"),  # faster than with a check of bounds
+        hidden=hidden,
         mask=mask if len(masks) > 1 else None,
         padding=key_padding if key_padding.any() else None,
     )
 
 
-def _mask(width: int, padding: int, draft: Draft | None) -> NDArray[np.bool_]:
-    """Which of the last `width` keys each query sees, shape (width, width); the first `padding` queries are padding.
+@cache
+def _hidden_if_causal(width: int) -> NDArray[np.bool_]:
+    """Which of the last `width` keys a query does not see, if nothing is guessed, shape (width, width)."""
+    return ~np.tri(width, dtype=bool)
+
+
+def _hide(hidden: NDArray[np.bool_], padding: int, draft: Draft | None) -> None:
+    """Change a causal mask in place for a block whose first `padding` queries are padding, and whose last are guesses.
 
     Padding queries are copies of the first query: computed several times, with the same result. The keys before the
     block's own are seen by all.
     """
-    seen = np.tri(width, dtype=bool)
     if draft is not None:
-        seen[-len(draft) :, -len(draft) :] = draft.visible
-    seen[:, :padding] = True
-    seen[:padding, padding] = True
-    return seen
+        hidden[-len(draft) :, -len(draft) :] = ~draft.visible
+    hidden[:, :padding] = False
+    hidden[:padding, padding] = False
+
+
+def _padded_runs(starts: Ids, padding: Ids, width: int) -> Ids:
+    """Consecutive numbers from each start on, the first repeated in front `padding` times, shape (rows, width)."""
+    runs: Ids = np.arange(width) + (starts - padding)[:, None]
+    return np.maximum(runs, starts[:, None], out=runs)
 
 
 def _starts(counts: Ids) -> Ids:

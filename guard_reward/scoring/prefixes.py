@@ -8,6 +8,7 @@ tokenising each text whole, so sharing never changes a row.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ __all__ = [
     "Shared",
     "TokenRows",
     "as_ids",
+    "begins_a_row",
     "common_prefix",
     "common_prefixes",
     "share_prefixes",
@@ -117,6 +119,13 @@ def _equal_beginnings(padded: Ids, *, first: bool = False) -> Ids:
     return np.where(differs.any(axis=1), differs.argmax(axis=1), padded.shape[1])
 
 
+def begins_a_row(prefix: Ids, rows: Sequence[Ids]) -> bool:
+    """Whether one of the rows, which are in lexicographic order, begins with `prefix`."""
+    # Rows that do come directly behind all that are smaller.
+    index = bisect_left(list(rows), prefix.tolist(), key=lambda row: row.tolist())
+    return index < len(rows) and common_prefix(rows[index], prefix) == len(prefix)
+
+
 def share_prefixes(rows: Sequence[Ids], cached: Iterable[tuple[Ids, Ids]], first_slot: int) -> list[Shared]:
     """Give every row its slots: those of the beginning it shares, then new ones from `first_slot` on.
 
@@ -131,8 +140,13 @@ def share_prefixes(rows: Sequence[Ids], cached: Iterable[tuple[Ids, Ids]], first
     known = list(cached)
     if not rows:
         return []
+    left_common = common_prefixes(rows)
     # What each row has in common with each cached sequence, and with its left neighbour, shape (candidates, rows).
-    common = np.stack([*(common_prefixes(rows, tokens) for tokens, _ in known), common_prefixes(rows)])
+    common = np.zeros((len(known) + 1, len(rows)), dtype=np.int64)
+    common[-1] = left_common
+    for number, (tokens, _) in enumerate(known):
+        few = np.flatnonzero(left_common < len(tokens))  # the others have it all from their neighbour
+        common[number, few] = common_prefixes([rows[index] for index in few], tokens)
     best = common.argmax(axis=0).tolist()
     # The last token is always computed: its logits begin the answer.
     counts = np.minimum(common.max(axis=0), np.array([len(row) for row in rows]) - 1).tolist()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from guard_reward.scoring.draft import Draft, Grammar, State
 from guard_reward.scoring.prefixes import Ids
+from guard_reward.scoring.verification import VerifiedDraft
 
 __all__ = ["MAX_DRAFT_TOKENS", "MAX_MISSES", "NO_DRAFT", "Generation", "Row"]
 
@@ -79,6 +80,20 @@ class Row:
     def next_draft(self) -> Draft:
         """What the grammar guesses of the next tokens; only the root if it has missed too often, or cannot tell."""
         return self.grammar.draft(self.state, min(self.left - 1, MAX_DRAFT_TOKENS) if self.misses < MAX_MISSES else 0)
+
+    def accept(self, verified: VerifiedDraft, log_probs: Mapping[int, list[float]]) -> None:
+        """Take the model's tokens that a pass has shown.
+
+        Args:
+            verified: these tokens.
+            log_probs: node of the draft → log-probabilities of the tokens of the decision behind it.
+        """
+        self.generation.passes += 1
+        self.generation.token_ids += verified.token_ids
+        self.generation.ended = verified.ended
+        self.state = verified.state
+        for node, decision in verified.decisions:
+            self.generation.log_probs[decision.name] = log_probs[node][: len(decision.token_ids)]
 
     def take(self, token: int, end_token_ids: Collection[int]) -> None:
         """Take the model's next token."""
