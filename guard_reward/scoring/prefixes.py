@@ -122,7 +122,7 @@ def _equal_beginnings(padded: Ids, *, first: bool = False) -> Ids:
 def begins_a_row(prefix: Ids, rows: Sequence[Ids]) -> bool:
     """Whether one of the rows, which are in lexicographic order, begins with `prefix`."""
     # Rows that do come directly behind all that are smaller.
-    index = bisect_left(list(rows), prefix.tolist(), key=lambda row: row.tolist())
+    index = bisect_left(rows, prefix.tolist(), key=lambda row: row.tolist())
     return index < len(rows) and common_prefix(rows[index], prefix) == len(prefix)
 
 
@@ -145,7 +145,7 @@ def share_prefixes(rows: Sequence[Ids], cached: Iterable[tuple[Ids, Ids]], first
     common = np.zeros((len(known) + 1, len(rows)), dtype=np.int64)
     common[-1] = left_common
     for number, (tokens, _) in enumerate(known):
-        few = np.flatnonzero(left_common < len(tokens))  # the others have it all from their neighbour
+        few = np.flatnonzero(left_common < len(tokens)).tolist()  # the others have it all from their neighbour
         common[number, few] = common_prefixes([rows[index] for index in few], tokens)
     best = common.argmax(axis=0).tolist()
     # The last token is always computed: its logits begin the answer.
