@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
@@ -333,3 +334,46 @@ def test_a_grammar_of_another_tokenizer_costs_passes_never_the_answer(toy):
     model = toy.model(9)
     inputs = toy.inputs(9, 9)
     assert answers(ScoringEngine(model, [toy.end], 30).generate(inputs, [wrong] * 9)) == toy.greedy(model, inputs, 30)
+
+
+# --- planned ahead --------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_that_was_planned_before_has_the_same_answers(toy):
+    inputs = [[0, 1, 2, n % 3, n] for n in range(9)]
+    engine = ScoringEngine(toy.model(0), [toy.end], 12, preambles=[[0, 1, 2]])
+    expected = engine.generate(inputs, grammars(toy, 9))
+    planned = [engine.plan(inputs[half], grammars(toy, 9)[half]) for half in (slice(0, 4), slice(4, 9))]
+    found = [
+        generation
+        for half, batch in zip((slice(0, 4), slice(4, 9)), planned, strict=True)
+        for generation in engine.generate(inputs[half], grammars(toy, 9)[half], planned=batch)
+    ]
+    assert answers(found) == answers(expected)
+
+
+def test_planning_needs_neither_the_model_nor_its_lock(toy):
+    from guard_reward.models.sleep import MODEL_LOCK
+
+    engine = scripted(toy, [5], start=3)
+    with MODEL_LOCK, ThreadPoolExecutor(1) as thread:  # held, as by a thread that runs the model
+        planned = thread.submit(engine.plan, [[0, 1, 2]], [toy.response]).result(timeout=30)
+    assert engine.runner.calls == 0
+    assert planned.nbytes > 0
+
+
+def test_plans_that_were_made_before_the_preambles_were_forgotten_still_run(toy):
+    engine = ScoringEngine(toy.model(0), [toy.end], 12, preambles=[[0, 1, 2]])
+    inputs = [[0, 1, 2, 3], [0, 1, 2, 4]]
+    expected = answers(engine.generate(inputs, grammars(toy, 2)))
+    planned = engine.plan(inputs, grammars(toy, 2))
+    engine.reset_prefix_cache()
+    assert answers(engine.generate(inputs, grammars(toy, 2), planned=planned)) == expected
+
+
+@pytest.mark.parametrize("as_rows", [tuple, np.array, lambda row: np.array(row, dtype=np.int32)])
+def test_inputs_may_be_arrays(toy, as_rows):
+    inputs = [[0, 1, 2, 3], [0, 1]]
+    engine = ScoringEngine(toy.model(0), [toy.end], 6)
+    expected = answers(engine.generate(inputs, grammars(toy, 2)))
+    assert answers(engine.generate([as_rows(row) for row in inputs], grammars(toy, 2))) == expected

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guard_reward.scoring.prefixes import common_prefix, share_prefixes, unique_tokens
+from guard_reward.scoring import prefixes
+from guard_reward.scoring.prefixes import (
+    begins_a_row,
+    common_prefix,
+    common_prefixes,
+    share_prefixes,
+    sorted_order,
+    unique_tokens,
+)
 
 TOKENS = st.integers(0, 2)  # few, so that much is shared
 ROW = st.lists(TOKENS, min_size=1, max_size=10)
@@ -164,3 +174,34 @@ def test_the_sum_is_what_a_batch_computes(rows):
     added = unique_tokens([ids(row) for row in rows])
     assert sum(added) == len(trie(rows)) + len(rows) - len({tuple(row) for row in rows})
     assert added == [len(path) - borrowed for path, borrowed in shared_paths(rows)]
+
+
+# --- all rows at once -----------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 300), max_size=6), max_size=12))
+def test_the_order_is_that_of_lists(rows):
+    assert sorted_order([ids(row) for row in rows]) == sorted(range(len(rows)), key=rows.__getitem__)
+
+
+def test_the_order_of_large_ids():
+    rows = [[2**20], [255], [256], [2**16], []]
+    assert [rows[index] for index in sorted_order([ids(row) for row in rows])] == [[], [255], [256], [2**16], [2**20]]
+
+
+@settings(deadline=None)
+@given(rows=st.lists(ROW, max_size=15), other=st.lists(TOKENS, max_size=8), slab=st.integers(1, 4))
+def test_common_prefixes_of_all_rows(rows, other, slab):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefixes, "SLAB", slab)
+        arrays = [ids(row) for row in rows]
+        left = [0, *(common_prefix(*pair) for pair in itertools.pairwise(arrays))][: len(rows)]
+        assert common_prefixes(arrays).tolist() == left
+        assert common_prefixes(arrays, ids(other)).tolist() == [common_prefix(row, ids(other)) for row in arrays]
+
+
+@settings(deadline=None)
+@given(rows=ROWS, prefix=st.lists(TOKENS, max_size=5))
+def test_whether_a_row_begins_with_a_prefix(rows, prefix):
+    assert begins_a_row(ids(prefix), [ids(row) for row in rows]) == any(row[: len(prefix)] == prefix for row in rows)
