@@ -288,7 +288,7 @@ class ScoringEngine:
             return
         if len(row.draft):
             row.misses = 0 if accepted else row.misses + 1
-        row.unguessed = not len(row.draft)
+        row.unguessed = 0 if len(row.draft) else row.unguessed + 1
         right = np.array(accepted, dtype=np.int64) - 1  # guess n is node n + 1: the root has its slot already
         cache.free(np.delete(row.draft_slots, right))
         row.new_tokens = np.array(row.generation.token_ids[-1:])

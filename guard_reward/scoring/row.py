@@ -11,11 +11,12 @@ from guard_reward.scoring.draft import Draft, Grammar, State
 from guard_reward.scoring.prefixes import Ids
 from guard_reward.scoring.verification import VerifiedDraft
 
-__all__ = ["MAX_DRAFT_TOKENS", "MAX_MISSES", "NO_DRAFT", "Generation", "Row"]
+__all__ = ["MAX_DRAFT_TOKENS", "MAX_MISSES", "MAX_UNGUESSED", "NO_DRAFT", "Generation", "Row"]
 
 NO_DRAFT = Draft(state=0)
 MAX_DRAFT_TOKENS = 64
 MAX_MISSES = 3  # after so many drafts in a row without a right guess, a row is decoded without drafts
+MAX_UNGUESSED = 4  # passes in a row; a name that the grammar does not have is shorter, then it has guesses again
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class Row:
         generation: the answer so far.
         draft, draft_slots: guesses of the next pass, and their slots.
         misses: drafts in a row without a right guess.
-        unguessed: whether the last pass had no guesses.
+        unguessed: passes in a row without guesses.
     """
 
     grammar: Grammar
@@ -60,7 +61,7 @@ class Row:
     draft: Draft = NO_DRAFT
     draft_slots: Ids = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     misses: int = 0
-    unguessed: bool = False
+    unguessed: int = 0
 
     @property
     def left(self) -> int:
@@ -74,8 +75,8 @@ class Row:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the answer is off the grammar: nothing is guessed now, nor was before or will ever be again."""
-        return not len(self.draft) and (self.unguessed or self.misses >= MAX_MISSES)
+        """Whether the answer is off the grammar: nothing is guessed, and has not been for long or never will be."""
+        return not len(self.draft) and (self.unguessed >= MAX_UNGUESSED or self.misses >= MAX_MISSES)
 
     def next_draft(self) -> Draft:
         """What the grammar guesses of the next tokens; only the root if it has missed too often, or cannot tell."""
