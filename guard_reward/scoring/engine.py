@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,10 @@ from guard_reward.scoring.draft import Decision, Grammar
 from guard_reward.scoring.kv_cache import KeyValues, KVCache, joined
 from guard_reward.scoring.model_runner import ModelRunner
 from guard_reward.scoring.packing import PlannedPass, Segment, plan_pass, rounding_on
+from guard_reward.scoring.prefill import chunks, cut_prefill
 from guard_reward.scoring.prefixes import TokenRows, as_ids, begins_a_row, share_prefixes, sorted_order
 from guard_reward.scoring.reading import read_logits
-from guard_reward.scoring.row import NO_DRAFT, Generation, Row
+from guard_reward.scoring.row import Generation, Row
 from guard_reward.scoring.verification import Verifier
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ class PlannedBatch:
         cache: with slots for the preambles and all rows.
         preambles: which ones the rows begin with.
         input_tokens: of all rows.
+        new_tokens: those of them that are computed.
+        prefill: passes in front of the first one with drafts; there are some if a row is longer than a pass may be.
         first_pass: None without rows.
     """
 
@@ -101,12 +105,15 @@ class PlannedBatch:
     cache: KVCache
     preambles: list[int]
     input_tokens: int
+    new_tokens: int
+    prefill: list[PlannedPass]
     first_pass: PlannedPass | None
 
     @property
     def nbytes(self) -> int:
         """Bytes that the plan takes in the host's memory."""
-        return sum(row.slots.nbytes for row in self.rows) + (self.first_pass.nbytes if self.first_pass else 0)
+        passes = [*self.prefill, *([self.first_pass] if self.first_pass else [])]
+        return sum(row.slots.nbytes for row in self.rows) + sum(planned.nbytes for planned in passes)
 
 
 class ScoringEngine:
@@ -119,6 +126,9 @@ class ScoringEngine:
         preambles: how inputs usually begin; computed once, then kept until `reset_prefix_cache` or until the weights
             change.
         runner: runs the model's forward; by default the fastest runner that works for the model.
+        max_pass_tokens: how many tokens a pass may compute now, guesses not counted; longer inputs, and longer
+            preambles, take several passes. By default all fit into one. A batch of short rows is never cut: what a
+            batch holds is the caller's choice.
 
     Raises:
         ValueError: a model with sliding-window, linear or recurrent attention, or whose attention cannot be replaced.
@@ -132,11 +142,13 @@ class ScoringEngine:
         *,
         preambles: Sequence[Sequence[int]] = (),
         runner: ModelRunner | None = None,
+        max_pass_tokens: Callable[[], int] | None = None,
     ):
         self.model = model
         self.end_token_ids = frozenset(end_token_ids)
         self.max_new_tokens = max_new_tokens
         self.runner = runner or choose_runner(model)
+        self.max_pass_tokens = max_pass_tokens or (lambda: sys.maxsize)
         self.usage = Usage()
         self._preambles = [np.array(preamble) for preamble in preambles if len(preamble)]
         self._kept: dict[int, dict[int, KeyValues]] = {}  # preamble → layer → its keys and values
@@ -190,13 +202,18 @@ class ScoringEngine:
             Row(grammars[index], self.max_new_tokens, grammars[index].start, one.slots, row[one.num_cached :])
             for index, row, one in zip(order, tokens, shared, strict=True)
         ]
+        new_tokens = sum(len(row.new_tokens) for row in rows)
+        prefill = [self._plan_segments(segments) for segments in cut_prefill(rows, self.max_pass_tokens())]
         self._draft(rows, cache)
-        return PlannedBatch(order, rows, cache, preambles, sum(map(len, tokens)), self._plan_pass(rows))
+        input_tokens = sum(map(len, tokens))
+        return PlannedBatch(order, rows, cache, preambles, input_tokens, new_tokens, prefill, self._plan_pass(rows))
 
     def _run(self, batch: PlannedBatch) -> list[Generation]:
         self._reset_if_weights_changed()
-        computed = self._compute_preambles(batch.preambles) + sum(len(row.new_tokens) for row in batch.rows)
+        computed = self._compute_preambles(batch.preambles) + batch.new_tokens
         batch.cache.begin_with(joined([self._kept[index] for index in batch.preambles]))
+        for part in batch.prefill:
+            self._forward(part, batch.cache)
         rows, lost, planned = batch.rows, list[Row](), batch.first_pass
         while planned is not None:
             output = self._forward(planned, batch.cache)
@@ -242,15 +259,15 @@ class ScoringEngine:
     def _compute_preambles(self, preambles: list[int]) -> int:
         """Compute the preambles that are not kept yet; returns how many tokens that took.
 
-        Each has a pass of its own, so that it, and every later probability, is the same to the last bit whichever
+        Each has passes of its own, so that it, and every later probability, is the same to the last bit whichever
         batch came first.
         """
         missing = [index for index in preambles if index not in self._kept]
         for index in missing:
             cache = KVCache()
             slots = cache.allocate(len(self._preambles[index]))
-            row = Segment(self._preambles[index], slots, NO_DRAFT, slots[:0])
-            self._forward(plan_pass([row], *(self._rounding or rounding_on(self.model.device, len(row)))), cache)
+            for chunk in chunks(self._preambles[index], slots, self.max_pass_tokens()):
+                self._forward(self._plan_segments([chunk]), cache)
             self._kept[index] = cache.read(torch.from_numpy(slots).to(self.model.device))
         return sum(len(self._preambles[index]) for index in missing)
 
@@ -267,7 +284,9 @@ class ScoringEngine:
         """A pass over all new tokens and guesses; None without rows."""
         if not rows:
             return None
-        segments = [Segment(row.new_tokens, row.slots, row.draft, row.draft_slots) for row in rows]
+        return self._plan_segments([Segment(row.new_tokens, row.slots, row.draft, row.draft_slots) for row in rows])
+
+    def _plan_segments(self, segments: Sequence[Segment]) -> PlannedPass:
         return plan_pass(segments, *(self._rounding or rounding_on(self.model.device, max(map(len, segments)))))
 
     def _forward(self, planned: PlannedPass, cache: KVCache) -> Tensor:
