@@ -23,9 +23,7 @@ def gpu(repository):
     sys.modules["benchmark_gpu"] = module
     specification.loader.exec_module(module)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "gpu_parts.bench.matmul_rate", lambda device, dtype: 1e9
-        )  # takes seconds, and is tested elsewhere
+        patch.setattr("gpu_parts.bench.matmul_rate", lambda device, dtype: 1e9)  # it takes seconds
         yield module
     sys.path[:] = before
 
