@@ -206,9 +206,8 @@ class ScoringEngine:
             for index, row, one in zip(order, tokens, shared, strict=True)
         ]
         new_tokens = sum(len(row.new_tokens) for row in rows)
-        prefill = [
-            self._plan_segments(segments) for segments in cut_prefill(rows, max_pass_tokens or self.max_pass_tokens())
-        ]
+        most = max_pass_tokens or self.max_pass_tokens()
+        prefill = [self._plan_segments(segments) for segments in cut_prefill(rows, most)]
         self._draft(rows, cache)
         input_tokens = sum(map(len, tokens))
         return PlannedBatch(order, rows, cache, preambles, input_tokens, new_tokens, prefill, self._plan_pass(rows))
