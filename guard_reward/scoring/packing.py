@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from guard_reward.scoring.attention import QueryGroup
 from guard_reward.scoring.draft import Draft
 from guard_reward.scoring.kv_cache import KeyValues
 from guard_reward.scoring.prefixes import Ids
+from guard_reward.scoring.transfer import to_device
 
 __all__ = ["AttentionGroup", "PackedPass", "PlannedPass", "Segment", "pack", "plan_pass", "rounding_on"]
 
@@ -142,12 +142,12 @@ class PlannedGroup:
 
     def to(self, device: torch.device) -> AttentionGroup:
         """The same on a device."""
-        hidden = _on(device, self.hidden)
+        hidden = to_device(self.hidden, device)
         return AttentionGroup(
-            queries=_on(device, self.queries),
-            keys=_on(device, self.keys),
-            hidden=hidden if self.mask is None else hidden.index_select(0, _on(device, self.mask)),
-            padding=None if self.padding is None else _on(device, self.padding),
+            queries=to_device(self.queries, device),
+            keys=to_device(self.keys, device),
+            hidden=hidden if self.mask is None else hidden.index_select(0, to_device(self.mask, device)),
+            padding=None if self.padding is None else to_device(self.padding, device),
         )
 
 
@@ -170,11 +170,11 @@ class PlannedPass:
     def to(self, device: torch.device) -> PackedPass:
         """The same on a device."""
         return PackedPass(
-            tokens=_on(device, self.tokens),
-            positions=_on(device, self.positions),
-            slots=_on(device, self.slots),
+            tokens=to_device(self.tokens, device),
+            positions=to_device(self.positions, device),
+            slots=to_device(self.slots, device),
             attention=[group.to(device) for group in self.attention],
-            logits_to_keep=_on(device, self.logits_to_keep),
+            logits_to_keep=to_device(self.logits_to_keep, device),
             kept_attention=[group.to(device) for group in self.kept_attention],
         )
 
@@ -192,10 +192,15 @@ def plan_pass(segments: Sequence[Segment], rounding: int = 1, key_rounding: int 
     Args:
         segments: the rows' parts, in any order.
         rounding: numbers of queries are padded up to multiples of this, so that more rows share a call.
-        key_rounding: the same for keys; by default `rounding`.
+        key_rounding: the same for keys, a multiple of `rounding`; by default `rounding` itself.
+
+    Raises:
+        ValueError: `key_rounding` is no multiple, so that a row could have more queries than keys.
     """
-    rows = _Rows.of(segments)
     rounded = rounding, key_rounding or rounding
+    if rounded[1] % rounding:
+        raise ValueError(f"key_rounding must be a multiple of rounding ({rounding}), not {key_rounding}")
+    rows = _Rows.of(segments)
     place = _within(rows.computed)  # of each token among those that its row computes
     is_guess = place >= np.repeat(rows.new, rows.computed)
     positions = place + np.repeat(rows.known - rows.new, rows.computed)
@@ -381,12 +386,6 @@ def _within(counts: Ids) -> Ids:
 
 def _rounded_up(numbers: Ids, multiple: int) -> Ids:
     return -(-numbers // multiple) * multiple
-
-
-def _on(device: torch.device, array: NDArray[Any]) -> Tensor:
-    """An array as a tensor on the device. A GPU takes it from pinned memory, so that the host need not wait."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _gathered(source: Tensor, index: Tensor) -> Tensor:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from guard_reward.scoring.draft import Decision
+from guard_reward.scoring.transfer import to_device
 
 if TYPE_CHECKING:
     from guard_reward.scoring.model_runner import ModelRunner
@@ -49,18 +52,16 @@ def read_logits(runner: ModelRunner, output: Tensor, decisions: Sequence[Decisio
         decisions: what is decided at each place.
     """
     places = [place for place, decision in enumerate(decisions) if decision is not None]
-    decides = torch.zeros(len(decisions), dtype=torch.bool)
-    decides[places] = True
     watched = padded([decision.token_ids for decision in decisions if decision is not None], output.device)
+    in_chunk = to_device(np.array(places, dtype=np.int64) % LOGITS_CHUNK, output.device)  # place within its chunk
     argmax, log_probs, done = list[Tensor](), list[Tensor](), 0
     for begin in range(0, len(output), LOGITS_CHUNK):
         logits = runner.logits(output[begin : begin + LOGITS_CHUNK])  # (n, vocabulary)
         argmax.append(logits.argmax(dim=1))
-        here = decides[begin : begin + LOGITS_CHUNK].nonzero().flatten()  # on the host: no wait for the device
-        if len(here):
-            rows_here = logits.index_select(0, here.to(output.device))
-            log_probs.append(log_probs_of(rows_here, watched[done : done + len(here)]))
-            done += len(here)
+        end = bisect_left(places, begin + LOGITS_CHUNK)  # of the decisions up to here
+        if end > done:
+            log_probs.append(log_probs_of(logits.index_select(0, in_chunk[done:end]), watched[done:end]))
+            done = end
     # In one transfer: the bits of the log-probabilities go along as integers.
     bits = [part.view(torch.int32).flatten() for part in log_probs]
     found = torch.cat([*(part.int() for part in argmax), *bits]).cpu()
@@ -72,7 +73,8 @@ def read_logits(runner: ModelRunner, output: Tensor, decisions: Sequence[Decisio
 def padded(token_ids: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     """Rows of token ids as one tensor, short rows filled up with their first id."""
     width = max(map(len, token_ids), default=0)
-    return torch.tensor([[*row, *[row[0]] * (width - len(row))] for row in token_ids], dtype=torch.long, device=device)
+    rows = [[*row, *[row[0]] * (width - len(row))] for row in token_ids]
+    return to_device(np.array(rows, dtype=np.int64), device)
 
 
 def log_probs_of(logits: Tensor, watched: Tensor) -> Tensor:

@@ -89,9 +89,9 @@ def random_pass(count, slots, heads, key_value_heads):
     return random(count, heads, KEY_SIZE), stored
 
 
-def assert_attention(segments, slots, rounding, heads=2, key_value_heads=1):
+def assert_attention(segments, slots, rounding, heads=2, key_value_heads=1, key_rounding=None):
     """The packed's attention is the naive one: at all places, and at the verdict places alone."""
-    packed = pack(segments, CPU, rounding)
+    packed = pack(segments, CPU, rounding, key_rounding)
     seen = [context for segment in segments for context in contexts(segment)]
     queries, stored = random_pass(len(seen), slots, heads, key_value_heads)
     scale = 0.7
@@ -101,7 +101,7 @@ def assert_attention(segments, slots, rounding, heads=2, key_value_heads=1):
     torch.testing.assert_close(found, expected[packed.logits_to_keep])
 
 
-def assert_covered_once(groups, places, rounding):
+def assert_covered_once(groups, places, rounding, key_rounding):
     """Every place in exactly one row of one group.
 
     Padding repeats the row's first place, in front, and sees what that one sees: whichever is written last, the answer
@@ -111,8 +111,7 @@ def assert_covered_once(groups, places, rounding):
     for group in groups:
         rows, width = group.queries.shape
         assert group.keys.shape[0] == rows
-        for size in (width, group.keys.shape[1]):
-            assert size % rounding == 0
+        assert width % rounding == group.keys.shape[1] % key_rounding == 0
         assert group.bias(torch.float32).shape in (
             (rows, 1, width, group.keys.shape[1]),
             (1, 1, width, group.keys.shape[1]),
@@ -127,9 +126,9 @@ def assert_covered_once(groups, places, rounding):
     assert sorted(covered) == list(range(places))
 
 
-def assert_laid_out(segments, rounding):
+def assert_laid_out(segments, rounding, key_rounding=None):
     """Everything but attention, token by token."""
-    packed = pack(segments, CPU, rounding)
+    packed = pack(segments, CPU, rounding, key_rounding)
     tokens, positions, slots, kept = [], [], [], []
     for segment in segments:
         known = len(segment.slots) - len(segment.new_tokens)
@@ -149,8 +148,8 @@ def assert_laid_out(segments, rounding):
     assert packed.logits_to_keep.tolist() == kept
     for tensor in (packed.tokens, packed.positions, packed.slots, packed.logits_to_keep):
         assert tensor.dtype == torch.int64
-    assert_covered_once(packed.attention, len(tokens), rounding)
-    assert_covered_once(packed.kept_attention, len(kept), rounding)
+    assert_covered_once(packed.attention, len(tokens), rounding, key_rounding or rounding)
+    assert_covered_once(packed.kept_attention, len(kept), rounding, key_rounding or rounding)
 
 
 def test_a_pass_by_hand():
@@ -261,14 +260,26 @@ def passes(draw):
 
 
 @settings(deadline=None, max_examples=60)
-@given(passed=passes(), rounding=st.sampled_from([1, 2, 8, 128]), block=st.sampled_from([1, 2, 5, QUERY_BLOCK]))
-def test_any_pass(passed, rounding, block):
-    """With blocks of any size: they decide only what is computed together."""
+@given(
+    passed=passes(),
+    rounding=st.sampled_from([1, 2, 8, 128]),
+    times=st.sampled_from([1, 3, 64]),
+    block=st.sampled_from([1, 2, 5, QUERY_BLOCK]),
+)
+def test_any_pass(passed, rounding, times, block):
+    """With blocks of any size, and any rounding: they decide only what is computed together."""
     segments, slots = passed
+    key_rounding = rounding * times
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing_module, "QUERY_BLOCK", block)
-        assert_laid_out(segments, rounding)
-        assert_attention(segments, slots, rounding, heads=4, key_value_heads=2)
+        assert_laid_out(segments, rounding, key_rounding)
+        assert_attention(segments, slots, rounding, heads=4, key_value_heads=2, key_rounding=key_rounding)
+
+
+def test_keys_are_rounded_at_least_as_much_as_queries():
+    segments, _ = segments_of(([1], Draft(state=0)))
+    with pytest.raises(ValueError, match="key_rounding must be a multiple of rounding \\(8\\), not 12"):
+        pack(segments, CPU, 8, 12)
 
 
 @settings(deadline=None, max_examples=30)

@@ -68,6 +68,23 @@ def test_the_host_waits_once(monkeypatch):
     assert not {"item", "__bool__", "numpy"} & set(waits)
 
 
+def test_nothing_goes_to_the_device_between_chunks(monkeypatch):
+    """A copy behind logits that are still computed may have to wait for them."""
+    events = []
+
+    class Recorded(Head):
+        def logits(self, output):
+            events.append("logits")
+            return output
+
+    own = reading.to_device
+    monkeypatch.setattr(reading, "to_device", lambda *arguments: events.append("copy") or own(*arguments))
+    monkeypatch.setattr(reading, "LOGITS_CHUNK", 2)
+    monkeypatch.setattr(torch, "tensor", None)  # its copies wait
+    read_logits(Recorded(), torch.randn(5, 7), DECISIONS)
+    assert events == ["copy"] * 2 + ["logits"] * 3
+
+
 def test_places_are_numbered_anew_in_each_row():
     found = reading.ReadLogits([5, 6, 7, 8], {1: [0.1], 2: [0.2]})
     assert list(found.split([1, 2, 1])) == [([5], {}), ([6, 7], {0: [0.1], 1: [0.2]}), ([8], {})]
