@@ -255,7 +255,8 @@ def test_portions(lengths, most, expected):
     assert [[len(row.slots) for row in portion] for portion in found] == expected
 
 
-def test_a_portion_has_room_for_the_longest_answer():
-    rows = [lost(30, left=1), lost(10, left=50)]
+@pytest.mark.parametrize("left", [(1, 50), (50, 1)])
+def test_a_portion_has_room_for_the_longest_answer(left):
+    rows = [lost(30, left[0]), lost(10, left[1])]
     assert len(list(portions(rows, bytes_per_slot=1, most_bytes=2 * 80))) == 1
     assert len(list(portions(rows, bytes_per_slot=1, most_bytes=2 * 80 - 1))) == 2
