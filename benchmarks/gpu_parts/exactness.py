@@ -30,7 +30,7 @@ def settings(options: argparse.Namespace, shape: str) -> list[Any]:
 def measure(bench: Bench, shape: str, setting: Any) -> Iterator[Row]:
     """The rows of one setting; the model is as it was before."""
     model, tokenizer = bench.model(shape), shaped_tokenizer(is_guard=True)
-    count = bench.options.exactness_rows if setting == VERDICTS else max(2, bench.options.exactness_rows // 6)
+    count = bench.options.exactness_rows if setting == VERDICTS else max(1, bench.options.exactness_rows // 6)
     made_up = conversations(Random(f"exactness {shape}"), prompts=2, group_size=count, tokens=COMPLETION_TOKENS)[:count]
     prompter = Prompter(tokenizer)
 

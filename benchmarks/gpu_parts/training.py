@@ -2,8 +2,8 @@
 
 The policy samples made-up words at random and never ends by itself, so every completion has the full length. Half of
 the prompts carry the guard's marker: their completions are Unsafe, the others Safe. Within a group that is no
-difference, and GRPO's advantages would all be 0; so a second reward function, `early_words`, counts the words of a
-completion that begin with a letter of the alphabet's first half, which is different for every completion.
+difference, and GRPO's advantages would all be 0; so a second reward function, `early_letters`, pays a completion for
+letters that come early in the alphabet, which is different for every completion.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def settings(options: argparse.Namespace, shape: str) -> list[Any]:
     return [f"policy {options.policy_shape}, {rollouts} rollouts, G = {group_size}, {options.policy_tokens} tokens"]
 
 
-def early_words(completions: list[Any], **columns: Any) -> list[float]:
-    """The fraction of a completion's words that begin with a letter from a to m.
+def early_letters(completions: list[Any], **columns: Any) -> list[float]:
+    """How early in the alphabet a completion's letters come, on average: 1 for a, 0 for z.
 
-    >>> early_words([" babab zubab", " babab babob"])
+    >>> early_letters([[{"role": "assistant", "content": " aa zz"}], [{"role": "assistant", "content": " a"}]])
     [0.5, 1.0]
     """
-    texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
-    return [sum(word[0] <= "m" for word in text.split()) / max(1, len(text.split())) for text in texts]
+    letters = [[letter for letter in text[-1]["content"] if "a" <= letter <= "z"] for text in completions]
+    return [sum(ord("z") - ord(one) for one in row) / 25 / max(1, len(row)) for row in letters]
 
 
 def measure(bench: Bench, shape: str, setting: Any, *, name: str) -> Iterator[Row]:
@@ -146,4 +146,4 @@ def _trainer(bench: Bench, name: str, policy: str, reward: GuardReward, out: Pat
         "model_init_kwargs": {"dtype": options.dtype},
     }
     trainer, config = (GRPOTrainer, GRPOConfig) if name == "grpo" else (PPOTrainer, PPOConfig)
-    return trainer(policy, [reward, early_words], config(**arguments), Dataset.from_dict({"prompt": prompts}))
+    return trainer(policy, [reward, early_letters], config(**arguments), Dataset.from_dict({"prompt": prompts}))
