@@ -67,9 +67,6 @@ DEFAULTS: dict[str, tuple[Any, Any, Any]] = {
 def main(arguments: Sequence[str] | None = None, parts: Sequence[Part] = PARTS) -> int:
     """Run the parts and print the table; returns 1 if a float32 answer is not the one of ``generate``."""
     options = parse(arguments)
-    warnings.filterwarnings("ignore", module="torch|transformers|trl|accelerate")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     clock = Clock(options.limit_minutes)
     bench = Bench(options, clock)
     report = Report(bench.machine(), {name: str(value) for name, value in vars(options).items()})
@@ -94,6 +91,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name, values in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, values[2 if is_cpu else 1 if options.quick else 0])
+    options.compile = options.compile and not is_cpu
     if options.limit_minutes is None:
         options.limit_minutes = QUICK_MINUTES if options.quick else MINUTES
     if options.dtype is None:
@@ -105,9 +103,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     names = [part.name for part in PARTS]
-    has_gpu = torch.cuda.is_available()
     add = parser.add_argument
-    add("--device", default="cuda" if has_gpu else "cpu", help="default: the GPU, else the CPU")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: the GPU, else the CPU")
     add("--dtype", help="of the guard (default: bfloat16, or float32 on a CPU without instructions for it)")
     add("--parts", nargs="+", choices=names, default=names, help="default: all")
     add("--skip", nargs="+", choices=names, default=[], help="parts to leave out")
@@ -124,7 +121,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--out", type=Path, default=Path("runs/gpu"), metavar="DIR", help="for the report (default: runs/gpu)")
     add("--vllm-python", type=Path, help="Python of an environment with vLLM")
-    add("--no-compile", dest="compile", action="store_false", default=has_gpu, help="the guard without torch.compile")
+    add("--no-compile", dest="compile", action="store_false", help="the guard without torch.compile, as on a CPU")
     add("--rounds", type=int, help="how often each variant takes its turn (default: 2)")
     add("--round-tokens", type=int, metavar="N", help="completion tokens per round (default: 65536)")
     add("--batch-sizes", nargs="+", type=int, metavar="N", help="of batched generate; the fastest is measured")
@@ -137,5 +134,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--micro-batch", type=int, default=16, metavar="N", help="rollouts per backward pass (default: 16)")
 
 
+def _quiet() -> None:
+    """Leave the standard error to the benchmark's own progress."""
+    warnings.filterwarnings("ignore", module="torch|transformers|trl|accelerate")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
 if __name__ == "__main__":
+    _quiet()
     sys.exit(main())

@@ -61,6 +61,7 @@ class Bench:
         peak: operations per second by which MFU is counted.
         peak_source: where `peak` comes from, in words.
         runner: of the guard, in words; known when it is built.
+        vllm_error: why vLLM failed while it was measured; empty if it did not.
     """
 
     def __init__(self, options: argparse.Namespace, clock: Clock):
@@ -71,7 +72,7 @@ class Bench:
         published = published_peak(self.device_name) if self.dtype in (torch.bfloat16, torch.float16) else None
         self.peak = published or self.rate
         self.peak_source = "published, dense bfloat16" if published else "measured: a plain matrix product"
-        self.runner = ""
+        self.runner, self.vllm_error = "", ""
         self._shape: str | None = None
         self._kept: dict[str, Any] = {}
 

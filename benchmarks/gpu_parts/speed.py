@@ -43,10 +43,10 @@ def measure(bench: Bench, shape: str, setting: Any) -> Iterator[Row]:
     """One row per variant; variants that could not be started have a row with the reason, once per shape."""
     contest = bench.keep("contest", lambda: _Contest(bench, shape))
     about = {"part": "speed", "shape": shape}
-    for variant, (status, reason) in contest.absent.items():
-        yield Row(**about, setting="start", variant=variant, status=status, result=reason)
     work = _work(bench.options, setting)
     variants = contest.variants(work, setting.completion_tokens)
+    for variant, (status, reason) in contest.absent.items():
+        yield Row(**about, setting="start", variant=variant, status=status, result=reason)
     results = compare_speeds(
         variants,
         work,
@@ -139,8 +139,16 @@ class _Contest:
                 engine.usage = type(engine.usage)()
                 found.append(self._variant(name, engine))
         if self._vllm is not None:
-            found.append(Variant("vllm", self._vllm, is_elsewhere=True))
+            found.append(Variant("vllm", self._ask_vllm, is_elsewhere=True))
         return found
+
+    def _ask_vllm(self, rows: Any) -> list[list[int]]:
+        """Its answers. After a failure it is not started again, which could take the time of all other settings."""
+        try:
+            return self._vllm(rows)
+        except RuntimeError as error:
+            self.bench.vllm_error = str(error)
+            raise
 
     def _variant(self, name: str, engine: ScoringEngine) -> Variant:
         return Variant(
@@ -168,6 +176,8 @@ class _Contest:
         if python is None:
             self.absent["vllm"] = ("not run", "no --vllm-python")
             return None
+        if self.bench.vllm_error:
+            raise RuntimeError(f"in an earlier setting: {self.bench.vllm_error}")
         deadline = max(1.0, min(VLLM_START_SECONDS, self.bench.clock.left))
         with tempfile.TemporaryDirectory() as folder:
             self.model.save_pretrained(folder)
@@ -183,7 +193,8 @@ class _Contest:
         for size in self.bench.options.batch_sizes:
             started = time.perf_counter()
             sample = (rows * size)[:size]
-            if self._started(f"batched_generate of {size}", lambda n=size, r=sample: self._generate(r, n)) is not None:
+            name = f"batched_generate of {size}, {completion_tokens} tokens"
+            if self._started(name, lambda n=size, r=sample: self._generate(r, n)) is not None:
                 times[size] = (time.perf_counter() - started) / size
         if not times:
             return None

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-TINY = ["--device", "cpu", "--dtype", "float32", "--shapes", "tiny", "--layers", "2", "--no-compile"]
+TINY = ["--device", "cpu", "--dtype", "float32", "--shapes", "tiny", "--layers", "2"]
 TINY += ["--completions", "8", "--groups", "2", "--round-tokens", "16", "--batch-sizes", "2", "--rounds", "1"]
 TINY += ["--exactness-rows", "2", "--trained-rows", "4", "--step-rollouts", "2", "--policy-tokens", "4"]
 
@@ -31,12 +31,11 @@ def gpu(repository):
 def parts(gpu):
     """The modules of the benchmark."""
     import shaped_tokenizer
-    from gpu_parts import bench, exactness, measures, peaks, precisions, registry, rows, text, training
+    from gpu_parts import bench, measures, peaks, precisions, registry, rows, speed, text, training
 
-    return Namespace(
-        **{"bench": bench, "measures": measures, "peaks": peaks, "precisions": precisions, "registry": registry},
-        **{"rows": rows, "text": text, "training": training, "tokenizer": shaped_tokenizer, "exactness": exactness},
-    )
+    found = (bench, measures, peaks, precisions, registry, rows, speed, text, training)
+    modules = {module.__name__.removeprefix("gpu_parts."): module for module in found}
+    return SimpleNamespace(**modules, tokenizer=shaped_tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +194,22 @@ def test_an_answer_that_is_not_generates_ends_with_1(gpu, parts, tmp_path, monke
     made_up = parts.registry.Part("exactness", lambda options, shape: ["x"], differs)
     assert gpu.main([*TINY, "--out", str(tmp_path)], parts=[made_up]) == 1
     assert gpu.main([*TINY, "--out", str(tmp_path), "--skip", "exactness"], parts=[made_up]) == 0
+
+
+def test_a_vllm_that_failed_is_not_started_again(parts, tmp_path):
+    bench = SimpleNamespace(vllm_error="", options=Namespace(vllm_python=tmp_path / "python"))
+    contest = object.__new__(parts.speed._Contest)
+    contest.bench, contest.absent = bench, {}
+
+    def fails(rows):
+        raise RuntimeError("the vLLM process gave no answer within 120 s")
+
+    contest._vllm = fails
+    with pytest.raises(RuntimeError, match="no answer"):
+        contest._ask_vllm([[1]])
+    assert contest._started("vllm", contest._start_vllm) is None
+    reason = "RuntimeError: in an earlier setting: the vLLM process gave no answer within 120 s"
+    assert contest.absent == {"vllm": ("failed", reason)}
 
 
 # ---- the table and its arithmetic
