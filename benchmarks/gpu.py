@@ -1,7 +1,7 @@
 """What a machine with one GPU does with this library: one command, one table, no network, no checkpoint.
 
     python benchmarks/gpu.py --out runs/gpu                              # everything that fits into 24 minutes
-    python benchmarks/gpu.py --quick                                     # two guards, one length: five and a half minutes
+    python benchmarks/gpu.py --quick                                     # two guards, one length: 5.5 minutes
     python benchmarks/gpu.py --vllm-python ~/vllm/bin/python             # with vLLM, from an environment of its own
     python benchmarks/gpu.py --shapes 4B --parts speed idle              # some of it
     python benchmarks/gpu.py --device cpu --shapes tiny --skip speed     # a trial of the benchmark itself
@@ -25,7 +25,7 @@ The guards have the shapes of Qwen3-0.6B, 4B and 8B and random weights, and give
 from __future__ import annotations
 
 import argparse
-import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -35,7 +35,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # so that it runs from a checkout that is not installed
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is fetched; before anything imports a library that reads it
+
 import torch  # noqa: E402
+import transformers  # noqa: E402
 from gpu_parts.bench import Bench, Clock, say  # noqa: E402
 from gpu_parts.registry import PARTS, Part, run_parts  # noqa: E402
 from gpu_parts.rows import Report  # noqa: E402
@@ -43,6 +46,7 @@ from shaped_guard import SHAPES  # noqa: E402
 
 from guard_reward.models.precision import is_slow  # noqa: E402
 
+MINUTES, QUICK_MINUTES = 24.0, 5.5
 # Option → its value on a GPU, in a quick run on a GPU, and on a CPU, where only a trial makes sense.
 DEFAULTS: dict[str, tuple[Any, Any, Any]] = {
     "shapes": (["0.6B", "4B", "8B"], ["0.6B", "4B"], ["0.6B"]),
@@ -57,7 +61,6 @@ DEFAULTS: dict[str, tuple[Any, Any, Any]] = {
     "policy_shape": ("0.6B", "0.6B", "tiny"),
     "policy_tokens": (256, 128, 16),
     "step_rollouts": (64, 64, 16),
-    "limit_minutes": (24.0, 5.5, 24.0),
 }
 
 
@@ -65,7 +68,8 @@ def main(arguments: Sequence[str] | None = None, parts: Sequence[Part] = PARTS) 
     """Run the parts and print the table; returns 1 if a float32 answer is not the one of ``generate``."""
     options = parse(arguments)
     warnings.filterwarnings("ignore", module="torch|transformers|trl|accelerate")
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     clock = Clock(options.limit_minutes)
     bench = Bench(options, clock)
     report = Report(bench.machine(), {name: str(value) for name, value in vars(options).items()})
@@ -90,8 +94,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name, values in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, values[2 if is_cpu else 1 if options.quick else 0])
-    if options.quick and is_cpu:
-        options.limit_minutes = min(options.limit_minutes, DEFAULTS["limit_minutes"][1])
+    if options.limit_minutes is None:
+        options.limit_minutes = QUICK_MINUTES if options.quick else MINUTES
     if options.dtype is None:
         options.dtype = "float32" if is_slow(torch.bfloat16, torch.device(options.device)) else "bfloat16"
     if options.step_rollouts % options.groups[0]:
@@ -112,7 +116,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--completions", nargs="+", type=int, metavar="N", help="tokens of a completion (default: 128 512 2048)")
     add("--groups", nargs="+", type=int, metavar="G", help="completions per prompt (default: 8 16)")
     add("--quick", action="store_true", help="two guards, one length, one group size, within 5.5 minutes")
-    add("--limit-minutes", type=float, metavar="M", help="what is left then is reported as not run (default: 24)")
+    add(
+        "--limit-minutes",
+        type=float,
+        metavar="M",
+        help="the rest is reported as not run (default: 24; quick: 5.5)",
+    )
     add("--out", type=Path, default=Path("runs/gpu"), metavar="DIR", help="for the report (default: runs/gpu)")
     add("--vllm-python", type=Path, help="Python of an environment with vLLM")
     add("--no-compile", dest="compile", action="store_false", default=has_gpu, help="the guard without torch.compile")

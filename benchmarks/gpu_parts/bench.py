@@ -60,6 +60,7 @@ class Bench:
         rate: operations per second of a plain matrix product, measured.
         peak: operations per second by which MFU is counted.
         peak_source: where `peak` comes from, in words.
+        runner: of the guard, in words; known when it is built.
     """
 
     def __init__(self, options: argparse.Namespace, clock: Clock):
@@ -70,6 +71,7 @@ class Bench:
         published = published_peak(self.device_name) if self.dtype in (torch.bfloat16, torch.float16) else None
         self.peak = published or self.rate
         self.peak_source = "published, dense bfloat16" if published else "measured: a plain matrix product"
+        self.runner = ""
         self._shape: str | None = None
         self._kept: dict[str, Any] = {}
 
@@ -115,13 +117,19 @@ class Bench:
         return self.keep("model", build)
 
     def guard(self, shape: str) -> TransformersGuard:
-        """The guard as a trainer would use it."""
-        model = self.model(shape)
+        """The guard as a trainer would use it; without compiling if that fails."""
+        model, tokenizer = self.model(shape), shaped_tokenizer(is_guard=True)
 
         def build() -> TransformersGuard:
-            say("compiling the guard" if self.options.compile else "trying the guard's runners")
-            tokenizer = shaped_tokenizer(is_guard=True)
-            return TransformersGuard(model, tokenizer, spec=QWEN3GUARD, compile=self.options.compile)
+            if self.options.compile:
+                say("compiling the guard")
+                self.runner = "compiled"
+                try:
+                    return TransformersGuard(model, tokenizer, spec=QWEN3GUARD, compile=True)
+                except ValueError as error:
+                    say(f"  not compiled: {error}")
+            self.runner = "not compiled"
+            return TransformersGuard(model, tokenizer, spec=QWEN3GUARD)
 
         return self.keep("guard", build)
 

@@ -18,8 +18,8 @@ from gpu_parts.text import conversations
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD, parse_verdict
 from guard_reward.models.chat_template import Prompter
 
-VERDICTS, RANDOM_HEAD = "chosen verdicts", "random head"
 COMPLETION_TOKENS = 128
+VERDICTS, RANDOM_HEAD = f"chosen verdicts, {COMPLETION_TOKENS} tokens", f"random head, {COMPLETION_TOKENS} tokens"
 
 
 def settings(options: argparse.Namespace, shape: str) -> list[Any]:
@@ -40,7 +40,7 @@ def measure(bench: Bench, shape: str, setting: Any) -> Iterator[Row]:
     case = Case(
         part="exactness",
         shape=shape,
-        setting=f"{setting}, {COMPLETION_TOKENS} tokens",
+        setting=setting,
         model=model,
         rows=[prompter.encode(messages) for messages in made_up],
         grammar=QWEN3GUARD.grammar(encode, is_response=True),

@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -25,22 +26,30 @@ from guard_reward.speed import Roofline
 from guard_reward.verdict import Verdict
 
 
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    tokens: int
+    group_size: int
+
+    def __str__(self) -> str:
+        return f"{self.tokens} tokens, G = {self.group_size}, half unsafe"
+
+
 def settings(options: argparse.Namespace, shape: str) -> list[Any]:
     """Lengths of completions."""
-    return list(options.completions)
+    return [_Setting(tokens, options.groups[0]) for tokens in options.completions]
 
 
 def measure(bench: Bench, shape: str, setting: Any) -> Iterator[Row]:
-    """One row for `setting` tokens per completion."""
+    """One row."""
     guard, options = bench.guard(shape), bench.options
-    group_size = options.groups[0]
-    prompts = max(1, options.round_tokens // (group_size * setting))
+    prompts = max(1, options.round_tokens // (setting.group_size * setting.tokens))
 
     def work(number: int) -> list[list[dict[str, str]]]:
         rng = Random(f"idle {shape} {setting} {number}")
-        return conversations(rng, prompts=prompts, group_size=group_size, tokens=setting)
+        return conversations(rng, prompts=prompts, group_size=setting.group_size, tokens=setting.tokens)
 
-    say(f"  moderate, {prompts * group_size} conversations, {setting} tokens")
+    say(f"  moderate, {prompts * setting.group_size} conversations")
     guard.moderate(work(-1))  # compiles, and allocates memory
     bench.reset_peak_memory()
     before, walls, verdicts = guard.usage, [], []
@@ -55,17 +64,21 @@ def measure(bench: Bench, shape: str, setting: Any) -> Iterator[Row]:
     yield Row(
         part="idle",
         shape=shape,
-        setting=f"{setting} tokens, G = {group_size}, half Unsafe",
-        variant="guard.moderate",
+        setting=str(setting),
+        variant=f"moderate, {bench.runner}",
         rollouts_per_second=len(rows) / wall,
         roofline_fraction=operations / bench.rate / wall,
         mfu=mfu(operations, wall, bench.peak),
         idle_share=idle,
         peak_memory_bytes=bench.peak_memory(),
         passes_per_verdict=passes,
-        result=f"{wall:.3f} s" + (", GPU idle: n/a" if busy is None else f", {busy:.3f} s of kernels"),
+        result=f"{wall:.3f} s, " + (f"{busy:.3f} s of kernels" if busy is not None else _no_kernels(bench)),
         numbers={"seconds": walls, "kernel_seconds": busy, "conversations": len(rows)},
     )
+
+
+def _no_kernels(bench: Bench) -> str:
+    return "GPU idle n/a: " + ("the profiler saw no kernels" if bench.is_gpu else "no GPU")
 
 
 def _timed(bench: Bench, guard: TransformersGuard, rows: list[Any]) -> tuple[float, list[Verdict]]:

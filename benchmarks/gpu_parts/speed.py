@@ -117,6 +117,9 @@ class _Contest:
             "generic": self._started("generic", lambda: self._engine(GenericRunner(self.model))),
             "fast": self._started("fast", lambda: self._engine(FastRunner(self.model, compile=compile))),
         }
+        if compile and self._engines["fast"] is None:
+            without = self._started("fast, not compiled", lambda: self._engine(FastRunner(self.model)))
+            self._engines["fast, not compiled"] = without
 
     def close(self) -> None:
         """End vLLM."""

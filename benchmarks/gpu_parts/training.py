@@ -71,10 +71,10 @@ def measure(bench: Bench, shape: str, setting: Any, *, name: str) -> Iterator[Ro
         part=name,
         shape=shape,
         setting=setting,
-        variant=type(trainer).__name__,
+        variant=f"{type(trainer).__name__}, guard {bench.runner}",
         rollouts_per_second=bench.options.step_rollouts / spent,
         peak_memory_bytes=bench.peak_memory(),
-        passes_per_verdict=lines[-1].get("guard/passes_per_verdict"),
+        passes_per_verdict=statistics.mean(line["guard/passes_per_verdict"] for line in lines),
         result=f"guard {spent:.2f} s of a step of {step:.2f} s: {spent / step:.1%}",
         numbers={
             "guard_seconds": guard_seconds,

@@ -92,6 +92,7 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
+    batches: BatchRunner[Generation] = BatchRunner(lambda: settings.token_budget or token_budget(model))
     return Parts(
         model=model,
         spec=spec,
@@ -104,8 +105,9 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
             spec.max_new_tokens,
             preambles=_preambles(prompter),
             runner=choose_runner(model, compile=settings.compile),
+            max_pass_tokens=lambda: batches.token_budget,
         ),
-        batches=BatchRunner(lambda: settings.token_budget or token_budget(model)),
+        batches=batches,
         ignored_options=warn_of_ignored_options(settings.name, model, spec.max_new_tokens),
     )
 

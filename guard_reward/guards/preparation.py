@@ -80,7 +80,7 @@ class Preparation:
         planned_bytes = 0
         for batch in chunk.batches:
             try:
-                planned = self._parts.engine.plan(*chunk.inputs(batch))
+                planned = self._parts.engine.plan(*chunk.inputs(batch), max_pass_tokens=self._token_budget)
             except Exception:  # it will fail again when it is run, and then cost only the row that is bad
                 logger.debug("a batch of %d rows cannot be planned", len(batch), exc_info=True)
                 continue

@@ -184,11 +184,14 @@ class ScoringEngine:
         with MODEL_LOCK:
             return self._run(planned)
 
-    def plan(self, inputs: TokenRows, grammars: Sequence[Grammar]) -> PlannedBatch:
+    def plan(
+        self, inputs: TokenRows, grammars: Sequence[Grammar], *, max_pass_tokens: int | None = None
+    ) -> PlannedBatch:
         """What can be done for a batch before the model runs; another thread may do it while the model runs.
 
         Args:
             inputs, grammars: as for `generate`.
+            max_pass_tokens: see the class; by default asked now, and while another batch runs less memory is free.
         """
         ids = [as_ids(row) for row in inputs]
         order = sorted_order(ids)
@@ -203,7 +206,8 @@ class ScoringEngine:
             for index, row, one in zip(order, tokens, shared, strict=True)
         ]
         new_tokens = sum(len(row.new_tokens) for row in rows)
-        prefill = [self._plan_segments(segments) for segments in cut_prefill(rows, self.max_pass_tokens())]
+        most = max_pass_tokens or self.max_pass_tokens()
+        prefill = [self._plan_segments(segments) for segments in cut_prefill(rows, most)]
         self._draft(rows, cache)
         input_tokens = sum(map(len, tokens))
         return PlannedBatch(order, rows, cache, preambles, input_tokens, new_tokens, prefill, self._plan_pass(rows))

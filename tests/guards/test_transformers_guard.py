@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from guard_reward.guards import TransformersGuard
+from guard_reward.guards.grammar import MAX_DRAFT_TOKENS
 from guard_reward.verdict import Guard, Outcome, Severity, Unjudged, Verdict
 from tests.elsewhere import Elsewhere
 
@@ -157,6 +158,17 @@ def test_out_of_memory_loses_no_row(tiny_guard, monkeypatch):
     monkeypatch.setattr(guard._parts.engine, "generate", small_machine)
     assert [verdict.text for verdict in guard.moderate(ROWS * 4)] == expected
     assert max(sizes) > 3
+
+
+def test_no_pass_computes_more_of_an_input_than_the_token_budget(tiny_guard, monkeypatch):
+    guard = TransformersGuard(tiny_guard.model, tiny_guard.tokenizer, token_budget=50)
+    forward, sizes = guard.engine.runner.forward, []
+    monkeypatch.setattr(
+        guard.engine.runner, "forward", lambda packed, cache: sizes.append(len(packed.tokens)) or forward(packed, cache)
+    )
+    assert [verdict.text for verdict in guard.moderate(ROWS)] == [verdict.text for verdict in tiny_guard.moderate(ROWS)]
+    assert max(sizes) < 50 + MAX_DRAFT_TOKENS
+    assert max(len(guard.encode(row)) for row in ROWS) > 50 + MAX_DRAFT_TOKENS
 
 
 def test_a_row_that_can_not_be_scored_is_named(tiny_guard, monkeypatch):

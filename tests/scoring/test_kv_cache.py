@@ -163,6 +163,33 @@ def test_nothing_is_read_from_an_empty_store():
     assert KVCache().read(torch.tensor([], dtype=torch.int64)) == {}
 
 
+def test_blocks_are_copies_of_rows_of_slots():
+    """A row of the block is what the row's slots hold, head by head; columns behind it are free."""
+    cache = KVCache()
+    for layer in (0, 1):
+        write(cache, cache.allocate(4) if layer == 0 else range(4), 10, 11, 12, 13, layer=layer)
+    blocks = cache.blocks(torch.tensor([[2, 0, 1], [3, 3, 0]]), width=5)
+    assert sorted(blocks) == [0, 1]
+    for layer, block in blocks.items():
+        assert block.keys.shape == (2, HEADS, 5, KEY_SIZE)
+        assert block.values.shape == (2, HEADS, 5, VALUE_SIZE)
+        for row, tokens in enumerate(([12, 10, 11], [13, 13, 10])):
+            keys, values = keys_values(*tokens, layer=layer)
+            assert torch.equal(block.keys[row, :, :3].transpose(0, 1), keys)
+            assert torch.equal(block.values[row, :, :3].transpose(0, 1), values)
+        block.keys.fill_(0)
+        assert_holds(cache.read(torch.arange(4))[layer], range(4), 10, 11, 12, 13, layer=layer)
+
+
+def test_bytes_per_slot():
+    cache = KVCache()
+    assert cache.bytes_per_slot == 0
+    slots = cache.allocate(100)
+    for layer in (0, 1, 2):
+        write(cache, slots, *range(100), layer=layer)
+    assert cache.bytes_per_slot == 3 * HEADS * (KEY_SIZE + VALUE_SIZE) * 4
+
+
 def test_pieces_join_in_order():
     whole = joined([beginning(1, 2), beginning(3), beginning(4, 5)])
     assert sorted(whole) == [0, 1]
