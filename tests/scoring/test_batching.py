@@ -73,6 +73,27 @@ def test_the_plan_is_the_runners_own():
     assert machine.batches == [[3, 2], [3], [2], [1, 0]]
 
 
+def test_batches_may_be_planned_before():
+    """They are run as they are, whatever the budget is now; the results come in the rows' order."""
+    rows = strangers(5)
+    machine = Machine(rows)
+    planned = [[4, 0], [2], [1, 3]]
+    assert BatchRunner(lambda: 10).run(rows, machine, batches=planned) == names(rows)
+    assert machine.batches == planned == [[4, 0], [2], [1, 3]]
+
+
+def test_batches_planned_before_are_planned_anew_when_memory_runs_out():
+    """All that are left, under a lower budget; what is done stays done."""
+    rows = strangers(8)
+    machine = Machine(rows, memory=20)
+    runner = BatchRunner(lambda: 40)
+    planned = [[0, 1], [5, 4, 3, 2], [6, 7]]
+    assert runner.run(rows, machine, batches=planned) == names(rows)
+    assert machine.batches == [[0, 1], [5, 4, 3, 2], [2, 3], [4, 5], [6, 7]]
+    assert runner.ceiling == 20
+    assert planned == [[0, 1], [5, 4, 3, 2], [6, 7]]
+
+
 def test_a_budget_far_above_the_batch_is_halved_until_the_batch_is_cut():
     """Otherwise the same rows would come together again, as often as the budget can be halved."""
     rows = strangers(4)
