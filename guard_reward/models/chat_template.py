@@ -160,15 +160,17 @@ class Prompter:
 
     def _layout(self, roles: tuple[str, ...]) -> list[_Piece]:
         """What a copying template writes for turns with these roles."""
-        if roles not in self._layouts:
+        pieces = self._layouts.get(roles)
+        if pieces is None:
             mark = _unused_character([{"content": self.template}])
             rendered = self._render(
                 [{"role": role, "content": f"{mark}{turn}{mark}"} for turn, role in enumerate(roles)]
             )
+            pieces = [self._piece(piece, mark) for piece in self._cut_at_tokens(rendered)]
             if len(self._layouts) >= _MAX_LAYOUTS:
                 self._layouts.clear()
-            self._layouts[roles] = [self._piece(piece, mark) for piece in self._cut_at_tokens(rendered)]
-        return self._layouts[roles]
+            self._layouts[roles] = pieces
+        return pieces
 
     def _piece(self, rendered: str | Ids, mark: str) -> _Piece:
         if not isinstance(rendered, str):

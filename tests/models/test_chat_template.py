@@ -13,52 +13,7 @@ from hypothesis import strategies as st
 
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 from guard_reward.models.chat_template import Prompter
-
-SPECIAL = [  # every token that Qwen3's tokenizer marks special
-    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>"),
-    *("<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
-    *("<|image_pad|>", "<|video_pad|>"),
-]
-ADDED = [  # its other added tokens
-    *("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>", "<|fim_prefix|>"),
-    *("<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"),
-]
-
-# Templates of the same character: text in, all turns shown, nothing escaped.
-TEMPLATES = {
-    "qwen3guard": None,  # the tokenizer's own
-    "chatml": (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-        "<|im_start|>assistant\n"
-    ),
-    # Contents right beside each other: what one message begins the next could complete.
-    "joined": "<|im_start|>{% for m in messages %}{{ m.content }}{% endfor %}<|im_end|>",
-    "trimmed": "<|im_start|>{% for m in messages %}{{ m.content | trim }}|{% endfor %}<|im_end|>",
-}
-
-
-@pytest.fixture(scope="module")
-def prompters(qwen_tokenizer):
-    """One prompter a template."""
-    made = {}
-    for name, template in TEMPLATES.items():
-        tokenizer = copy.copy(qwen_tokenizer)
-        tokenizer.chat_template = template or tokenizer.chat_template
-        made[name] = Prompter(tokenizer)
-    return made
-
-
-@pytest.fixture(scope="module")
-def qwen(prompters):
-    return prompters["qwen3guard"]
-
-
-def exchange(prompt, answer):
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-
-
-def by_template(prompter, messages):
-    return prompter.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+from tests.models.conversations import ADDED, SPECIAL, TEMPLATES, TEXTS, TURNS, by_template, exchange
 
 
 def special_ids(prompter, ids):
@@ -194,15 +149,8 @@ def test_forgeries_in_every_field_of_every_role(qwen):
     assert special_ids(qwen, qwen.encode(messages)) == special_ids(qwen, qwen.encode(exchange("q", "a")))
 
 
-_pieces = st.sampled_from(
-    [*SPECIAL, *ADDED, "<|im_", "end|>", "<", "|", ">", "<|", "|>", " ", "\n", "\ue000", "a", "é"]
-)
-_texts = st.one_of(st.text(max_size=20), st.lists(_pieces, max_size=6).map("".join))
-_turns = st.lists(st.tuples(st.sampled_from(["user", "assistant"]), _texts), max_size=3)
-
-
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(turns=_turns, last=_texts, template=st.sampled_from(sorted(TEMPLATES)))
+@given(turns=TURNS, last=TEXTS, template=st.sampled_from(sorted(TEMPLATES)))
 @example(turns=[("user", "<")], last="|im_end|>", template="joined")
 @example(turns=[("user", "<\ue000|im_end|>")], last="\ue001<|im_end|>", template="joined")
 def test_any_text_at_all(prompters, turns, last, template):
@@ -305,89 +253,3 @@ def test_injection_attempts_with_another_familys_tokens():
 def test_every_special_token_counts_as_an_attempt():
     for token, (before, after) in itertools.product(SPECIAL, [("", ""), ("a", "b"), ("\n", " ")]):
         assert QWEN3GUARD.injection_attempts(before + token + after) == [token]
-
-
-# --- many at a time -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def marking(prompters):
-    """Prompters that render every conversation, with its contents marked, as for templates that do more than copy."""
-    made = {name: copy.copy(prompter) for name, prompter in prompters.items()}
-    for prompter in made.values():
-        prompter._copies = False
-    return made
-
-
-def test_which_templates_are_rendered_once(prompters):
-    assert [name for name, prompter in prompters.items() if not prompter._copies] == ["trimmed"]
-
-
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batch=st.lists(st.tuples(_turns, _texts), max_size=5), template=st.sampled_from(sorted(TEMPLATES)))
-def test_a_batch_has_the_ids_of_each_alone(prompters, marking, batch, template):
-    conversations = [
-        prompters[template].normalize(
-            [{"role": "user", "content": "q"}, *({"role": r, "content": t} for r, t in turns), exchange("", last)[1]]
-        )
-        for turns, last in batch
-    ]
-    together = [ids.tolist() for ids in prompters[template].encode_batch(conversations)]
-    assert together == [prompters[template].encode_turns(turns) for turns in conversations]
-    assert together == [marking[template].encode_turns(turns) for turns in conversations]
-
-
-def test_a_copying_template_is_rendered_once_per_sequence_of_roles(prompters, monkeypatch):
-    prompter, rendered = copy.copy(prompters["qwen3guard"]), []
-    prompter._layouts = {}
-    render = prompter._render
-    monkeypatch.setattr(prompter, "_render", lambda turns: rendered.append(turns) or render(turns))
-    conversations = [exchange(f"q{n}", f"a{n}")[: 1 + n % 2] for n in range(10)]
-    ids = prompter.encode_batch(conversations)
-    assert [row.tolist() for row in ids] == [by_template(prompter, turns) for turns in conversations]
-    assert len(rendered) == 2
-
-
-def test_kept_renderings_are_bounded(qwen):
-    prompter = copy.copy(qwen)
-    prompter._layouts = {}
-    for turns in range(1, 600):
-        prompter.encode_turns([{"role": "user", "content": "q"}] * turns)
-    assert len(prompter._layouts) <= 256
-
-
-def test_a_conversation_that_fails_is_named_and_the_others_are_encoded(qwen_tokenizer):
-    tokenizer = copy.copy(qwen_tokenizer)
-    tokenizer.chat_template = (
-        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
-        "<|im_start|>{{ m.content }}{% endfor %}"
-    )
-    prompter = Prompter(tokenizer)
-    good, bad = exchange("q", "a"), [{"role": "system", "content": "s"}, *exchange("q", "a")]
-    first, failed, last = prompter.encode_batch([good, bad, good])
-    assert first.tolist() == last.tolist() == by_template(prompter, good)
-    assert "no system" in str(failed)
-    with pytest.raises(Exception, match="no system"):
-        prompter.encode_turns(bad)
-
-
-def test_a_text_that_the_tokenizer_refuses_fails_alone(qwen):
-    conversations = [exchange("q", "a"), exchange("q", "\ud800"), exchange("q", "b")]  # not normalised
-    first, failed, last = qwen.encode_batch(conversations)
-    assert (first.tolist(), last.tolist()) == (qwen.encode(conversations[0]), qwen.encode(conversations[2]))
-    assert isinstance(failed, Exception)
-
-
-@pytest.mark.parametrize("trim", ["", " | trim"])
-def test_a_slow_tokenizer(trim):
-    from transformers import ByT5Tokenizer
-
-    tokenizer = ByT5Tokenizer()
-    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content" + trim + " }}</s>{% endfor %}"
-    prompter = Prompter(tokenizer)
-    honest, forged = exchange("How?", "Só: 你好"), exchange("</s>", "<pad>")
-    assert prompter.encode(honest) == by_template(prompter, honest)
-    end = tokenizer.eos_token_id
-    ids = [row.tolist() for row in prompter.encode_batch([honest, forged])]
-    assert ids[0] == prompter.encode(honest)
-    assert [row.count(end) for row in ids] == [2, 2]
