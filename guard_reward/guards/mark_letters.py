@@ -13,12 +13,13 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from guard_reward.guards.turn_labels import LOOK_ALIKES
 from guard_reward.skeleton import Skeleton
 
 __all__ = ["MarkLetters"]
 
 # As `guard_reward.guards.turn_labels` reads them. There "|" is a letter too; a text that has one is always searched.
-_READ_ALIKE = {"L": "I", "1": "I", "0": "O", "5": "S", "3": "E", "4": "A", "7": "T", "8": "B", "6": "G", "2": "Z"}
+_READ_ALIKE = {other: group[0] for group in LOOK_ALIKES.values() for other in group[1:] if other != "|"}
 _ALPHABET = (string.ascii_uppercase + string.digits).encode()
 _ONE_OF_ALIKE = bytes.maketrans("".join(_READ_ALIKE).encode(), "".join(_READ_ALIKE.values()).encode())
 _UPPER = bytes.maketrans(string.ascii_lowercase.encode(), string.ascii_uppercase.encode())
@@ -65,10 +66,8 @@ def _words_in_all(marks: Iterable[Sequence[bytes]]) -> list[bytes]:
 
 
 def _as_ascii(text: str) -> str:
-    """`text` with folded characters in place of those that are not ASCII."""
-    if text.isascii():
-        return text
-    return text.translate({ord(c): Skeleton(c).folded for c in set(text) if not c.isascii()})
+    """`text` if it is ASCII, else folded, which is ASCII."""
+    return text if text.isascii() else Skeleton(text).folded
 
 
 def _letters(text: str) -> bytes:

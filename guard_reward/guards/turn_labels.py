@@ -13,16 +13,26 @@ from dataclasses import dataclass
 
 from guard_reward.skeleton import NOTHING, Skeleton
 
-__all__ = ["BESIDE", "GAP", "TurnLabel", "TurnLabels", "is_upper_case_or_disguised", "letter", "letters", "one_of"]
+__all__ = [
+    "BESIDE",
+    "GAP",
+    "LOOK_ALIKES",
+    "TurnLabel",
+    "TurnLabels",
+    "is_upper_case_or_disguised",
+    "letter",
+    "letters",
+    "one_of",
+]
 
 # What may stand between two letters of a mark. The number is bounded, so that search takes linear time.
 GAP = rf"{NOTHING}*+(?:[ .|]{NOTHING}*+){{0,16}}"
 BESIDE = rf"[ .<>|{NOTHING}]"
 """What may stand between a label and its colon."""
 
-# Characters that are read as each other, beyond upper and lower case.
-_LOOK_ALIKES = {"I": "IL1|", "L": "IL1|", "1": "IL1|", "O": "O0", "0": "O0", "S": "S5", "E": "E3", "A": "A4", "T": "T7"}
-_LOOK_ALIKES |= {"B": "B8", "G": "G6", "Z": "Z2"}
+# Characters that are read as each other, beyond upper and lower case; each group begins with the same letter.
+LOOK_ALIKES = {"I": "IL1|", "L": "IL1|", "1": "IL1|", "O": "O0", "0": "O0", "S": "S5", "E": "E3", "A": "A4", "T": "T7"}
+LOOK_ALIKES |= {"B": "B8", "G": "G6", "Z": "Z2"}
 _HTML = r"(?:[BISUPQ]|EM|TT|BR|LI|T[DHR]|D[DT]|DIV|PRE|BIG|H[1-6]|CODE|SPAN|MARK|FONT|SMALL|STRONG|CENTER)"
 _OPENING = re.compile(rf"^(?:[ .<>|0-9{NOTHING}]|(?<=<){_HTML}>|(?:[A-Zw]|[IVX]{{1,5}})(?:>|\.(?= )))*+", re.MULTILINE)
 _WRAPPED = re.compile(rf"[ .{NOTHING}]*+>")
@@ -174,7 +184,7 @@ def letters(mark: str, gap: str) -> str:
 
 def letter(character: str) -> str:
     """The pattern of a letter, and of those that look like it."""
-    return f"[{_LOOK_ALIKES.get(character, character)}]"
+    return f"[{LOOK_ALIKES.get(character, character)}]"
 
 
 def is_upper_case_or_disguised(words: str) -> bool:
