@@ -15,18 +15,20 @@ their times add up. Compared with the raw tokenizer: one batched call of it over
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # so that it runs from anywhere
+
+from earlier_commit import earlier_package  # noqa: E402
+
 MOST_SECONDS = 600  # for one measurement
 
 
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         checkouts = {"after" if options.before else "now": HERE.parent}
         if options.before:
-            checkouts = {"before": _checkout(options.before, Path(folder)), **checkouts}
+            checkouts = {"before": earlier_package(options.before, Path(folder)), **checkouts}
         cells = [(version, cores) for cores in options.cores for version in checkouts]
         runs: dict[tuple[str, int], list[dict[str, float]]] = {cell: [] for cell in cells}
         for number in range(options.rounds):
@@ -70,22 +72,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     if not all(1 <= cores <= available for cores in options.cores):
         parser.error(f"--cores: this process may use 1 to {available} cores")
     return options
-
-
-def _checkout(reference: str, folder: Path) -> Path:
-    """The package as it was at a commit.
-
-    Raises:
-        SystemExit: there is no such commit.
-    """
-    git = subprocess.run(
-        ["git", "archive", reference, "guard_reward"], cwd=HERE.parent, capture_output=True, check=False, timeout=60
-    )
-    if git.returncode:
-        sys.exit(f"host.py: --before {reference}: {git.stderr.decode().strip()}")
-    with tarfile.open(fileobj=io.BytesIO(git.stdout)) as package:
-        package.extractall(folder, filter="data")
-    return folder
 
 
 def _measure(checkout: Path, cores: int, options: argparse.Namespace) -> dict[str, float]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ import typer
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # so that it runs from anywhere
 
+from earlier_commit import earlier_package  # noqa: E402
 from malformed_worker import Round, Setting, Worker  # noqa: E402
 
 SETTINGS = {
@@ -105,7 +105,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         checkouts = {"now": HERE.parent}
         if before is not None:
-            checkouts = {"before": _checkout(before, Path(folder) / "before"), **checkouts}
+            checkouts = {"before": earlier_package(before, Path(folder)), **checkouts}
         for name in setting or SETTINGS:
             usual = SETTINGS[name]
             this = Setting(usual.guard, usual.layers, rows or usual.rows, tokens or usual.tokens, new_tokens, threads)
@@ -115,13 +115,6 @@ def main(
                 json_file.parent.mkdir(parents=True, exist_ok=True)
                 json_file.write_text(json.dumps(table, indent=1) + "\n")
     typer.echo(markdown(table))
-
-
-def _checkout(commit: str, folder: Path) -> Path:
-    """The repository as it was at a commit, in a new folder."""
-    subprocess.run(["git", "clone", "--quiet", "--shared", "--no-checkout", str(HERE.parent), str(folder)], check=True)
-    subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", "--detach", commit], check=True)
-    return folder
 
 
 if __name__ == "__main__":
