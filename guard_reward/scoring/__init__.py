@@ -5,13 +5,15 @@ knows text, conversations or rewards. A batch runs through these modules in this
 
 - `guard_reward.scoring.batching`: which rows share a batch, and what happens when memory runs out;
 - `guard_reward.scoring.memory`: how much fits;
-- `guard_reward.scoring.engine`: draft, one forward, verify, continue;
+- `guard_reward.scoring.engine`: draft, one forward, verify, continue, for each `guard_reward.scoring.row`;
 - `guard_reward.scoring.draft`: trees of guesses, and what the engine asks of a grammar;
 - `guard_reward.scoring.prefixes`: beginnings that rows share, computed once;
 - `guard_reward.scoring.prefill`: inputs that are longer than a pass may be;
 - `guard_reward.scoring.kv_cache`: keys and values, one slot per token;
 - `guard_reward.scoring.packing`: one pass as a packed sequence, and who sees whom;
 - `guard_reward.scoring.model_runner`: two ways to run the model, both with `guard_reward.scoring.attention`;
+- `guard_reward.scoring.reading`: what a pass tells, in one transfer (`guard_reward.scoring.transfer`);
+- `guard_reward.scoring.verification`: which guesses are right;
 - `guard_reward.scoring.bulk_decoding`: answers off the grammar, many rows at once, with
   `guard_reward.scoring.dense_batch`;
 - `guard_reward.scoring.choose_runner`: which of them a model gets.

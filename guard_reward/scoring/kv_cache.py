@@ -39,21 +39,20 @@ class Storage(Protocol):
 
 
 class KVCache:
-    """The key-value cache of one batch.
+    """The key-value cache of one batch."""
 
-    Args:
-        beginning: layer → keys and values that the first slots hold from the start, kept from earlier batches.
-            These slots must be allocated like all others.
-    """
-
-    def __init__(self, beginning: Mapping[int, KeyValues] | None = None):
-        self._beginning = dict(beginning or {})
+    def __init__(self) -> None:
+        self._beginning: dict[int, KeyValues] = {}
         self._layers: dict[int, KeyValues] = {}
         self._freed: Ids = np.empty(0, dtype=np.int64)
         self.allocated = 0  # slots ever allocated; the next new one has this number
 
     def begin_with(self, beginning: Mapping[int, KeyValues]) -> None:
-        """Set what the first slots hold, before anything is written (see the class)."""
+        """Set what the first slots hold before anything is written, kept from earlier batches.
+
+        Args:
+            beginning: layer → keys and values. Their slots must be allocated like all others.
+        """
         self._beginning = dict(beginning)
 
     def allocate(self, count: int) -> Ids:

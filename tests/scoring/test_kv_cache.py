@@ -124,9 +124,15 @@ def beginning(*tokens):
     return {layer: KeyValues(*keys_values(*tokens, layer=layer)) for layer in (0, 1)}
 
 
+def begun_with(kept):
+    cache = KVCache()
+    cache.begin_with(kept)
+    return cache
+
+
 def test_a_beginning_is_there_from_the_start():
     """In the first slots, which are taken like all others."""
-    cache = KVCache(beginning(50, 51))
+    cache = begun_with(beginning(50, 51))
     assert cache.allocate(2).tolist() == [0, 1]
     slots = cache.allocate(3)
     assert slots.tolist() == [2, 3, 4]
@@ -139,7 +145,7 @@ def test_a_beginning_survives_the_batches_that_use_it():
     """It is kept for the next batch, so writing behind it must not change it, nor may reading give it away."""
     kept = beginning(50, 51)
     for token in (7, 8):
-        cache = KVCache(kept)
+        cache = begun_with(kept)
         cache.allocate(2)
         slots = cache.allocate(1)
         for layer in (0, 1):
@@ -205,7 +211,7 @@ def test_joined_pieces_are_a_beginning():
     """One piece alone is copied as well: the batch may write into what it gets."""
     kept = beginning(1, 2)
     for parts, tokens in (([kept], (1, 2)), ([kept, beginning(3)], (1, 2, 3))):
-        cache = KVCache(joined(parts))
+        cache = begun_with(joined(parts))
         cache.allocate(len(tokens))
         assert_holds(write(cache, [0], 9), range(len(tokens)), 9, *tokens[1:])
     assert_holds(kept[0], range(2), 1, 2)
@@ -221,7 +227,7 @@ OPERATION = st.one_of(
 @given(st.integers(0, 3), st.lists(OPERATION, max_size=25))
 def test_any_life_of_a_store(begun, operations):
     """Against a dictionary: slots in use are never given out twice, and hold what was written last."""
-    cache = KVCache(beginning(*range(begun)) if begun else None)
+    cache = begun_with(beginning(*range(begun)) if begun else {})
     holds = dict(zip(cache.allocate(begun).tolist(), range(begun), strict=True))
     free, token, most = [], 100, begun
     for what, argument in operations:
