@@ -13,6 +13,7 @@ from guard_reward.scoring.draft import ROOT, Draft
 from guard_reward.scoring.kv_cache import KVCache
 from guard_reward.scoring.memory import is_out_of_memory
 from guard_reward.scoring.model_runner import FastRunner, GenericRunner, ModelRunner, is_close
+from guard_reward.scoring.onednn import fast_products
 from guard_reward.scoring.packing import Segment, pack, rounding_on
 from guard_reward.scoring.prefixes import share_prefixes
 
@@ -44,7 +45,7 @@ def choose_runner(model: PreTrainedModel, *, compile: bool = False) -> ModelRunn
     if len({parameter.device for parameter in model.parameters()}) > 1:
         raise ValueError(f"{name} is spread over several devices; load the guard whole on one (device=, no device_map)")
     # A trainer may have switched autocast on; the guard keeps its own precision.
-    with torch.autocast(model.device.type, enabled=False):
+    with torch.autocast(model.device.type, enabled=False), fast_products(model):
         check_tokens_are_independent(model)
         runner: ModelRunner = _compiled_runner(model) if compile else _first_that_works(model)
     logger.info("scoring %s with the %s runner%s", name, runner.name, ", compiled" if compile else "")

@@ -32,6 +32,7 @@ from guard_reward.scoring.choose_runner import choose_runner
 from guard_reward.scoring.draft import Decision, Grammar
 from guard_reward.scoring.kv_cache import KeyValues, KVCache, joined
 from guard_reward.scoring.model_runner import ModelRunner
+from guard_reward.scoring.onednn import fast_products
 from guard_reward.scoring.packing import PlannedPass, Segment, plan_pass, rounding_on
 from guard_reward.scoring.prefill import chunks, cut_prefill
 from guard_reward.scoring.prefixes import TokenRows, as_ids, begins_a_row, share_prefixes, sorted_order
@@ -181,7 +182,7 @@ class ScoringEngine:
             planned: what `plan` returned for the same inputs and grammars, to be used once; by default made now.
         """
         planned = planned or self.plan(inputs, grammars)
-        with MODEL_LOCK:
+        with MODEL_LOCK, fast_products(self.model):
             return self._run(planned)
 
     def plan(
