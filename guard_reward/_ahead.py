@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, TypeVar
 
 __all__ = ["ahead"]
@@ -12,10 +13,11 @@ Item = TypeVar("Item")
 _END: Final = object()
 
 
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
+def ahead(items: Iterable[Item]) -> Generator[Item]:
     """The same items in the same order, each made in another thread, one ahead of the caller.
 
-    The thread ends with the iteration, also if the caller leaves early; what was begun is finished first.
+    The thread ends with the iteration, also if the caller leaves early; what was begun is finished first. While the
+    interpreter exits there are no more threads: the caller then makes the items itself.
 
     Raises:
         Exception: what making an item raised, when its turn has come.
@@ -25,7 +27,15 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
     """
     iterator = iter(items)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="guard_reward_ahead") as thread:
-        pending = thread.submit(next, iterator, _END)
-        while (item := pending.result()) is not _END:
-            pending = thread.submit(next, iterator, _END)
+        following = _started(thread, iterator)
+        while (item := following()) is not _END:
+            following = _started(thread, iterator)
             yield item  # type: ignore[misc]  # not the end mark
+
+
+def _started(thread: ThreadPoolExecutor, iterator: Iterator[Item]) -> Callable[[], Item | object]:
+    """Let the thread make the next item; what is returned waits for it."""
+    try:
+        return thread.submit(next, iterator, _END).result
+    except RuntimeError:  # of `submit` alone: the interpreter is exiting
+        return partial(next, iterator, _END)

@@ -113,7 +113,10 @@ def as_messages(messages: Any, name: str = "", *, default_role: str | None = Non
 
 def _is_in_shape(message: Any) -> bool:
     """Whether nothing is to be done; so it is for nearly all messages, and they are read several times."""
-    return type(message) is dict and "content" in message and message.get("role") in _CHAT_ROLES
+    if type(message) is not dict or "content" not in message:
+        return False
+    role = message.get("role")
+    return isinstance(role, str) and role in _CHAT_ROLES
 
 
 def _as_message(message: Any, where: str, default_role: str | None) -> Mapping[str, Any]:

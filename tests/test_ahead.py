@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -61,3 +63,34 @@ def test_a_caller_that_fails_leaves_no_thread():
     with pytest.raises(LookupError):
         use()
     assert threads() == []
+
+
+EXIT = """
+import sys, threading, time
+from guard_reward._ahead import ahead
+
+def items():
+    for number in range(5):
+        time.sleep(0.1)
+        yield number
+
+def use():
+    print(list(ahead(items())), flush=True)
+
+{begin}
+"""
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "threading.Thread(target=use).start()",
+        "import concurrent.futures; concurrent.futures.ThreadPoolExecutor().submit(use)",
+        "import atexit; atexit.register(use)",
+    ],
+    ids=["thread", "pool", "atexit"],
+)
+def test_what_runs_while_the_interpreter_exits_is_finished(begin):
+    command = [sys.executable, "-c", EXIT.format(begin=begin)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("[0, 1, 2, 3, 4]\n", "")

@@ -151,13 +151,13 @@ def chunks(conversations: Sequence[Any]) -> Iterator[list[int]]:
 
 
 def _context(conversation: Any, number: int) -> Hashable:
-    """What a conversation's context is known by. One in an unknown shape is alone: `InputEncoder` names its fault."""
+    """What a conversation's context is known by. One in an unusual shape is alone: `InputEncoder` names its fault."""
     try:
         key = tuple((message["role"], message["content"]) for message in conversation[:-1])
-        hash(key)
     except Exception:
         return number
-    return key
+    # Other types may raise when they are compared.
+    return key if all(type(part) is str for message in key for part in message) else number
 
 
 def _guard_error(error: Exception) -> Unjudged:

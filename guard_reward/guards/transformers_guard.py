@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -74,7 +76,8 @@ class TransformersGuard:
         else:
             if tokenizer is None:
                 raise ValueError("tokenizer: a model built in memory needs its tokenizer")
-            source = model, tokenizer
+            # Its own: a thread that uses a fast tokenizer sets its truncation and padding for all other threads.
+            source = model, copy.deepcopy(tokenizer)
             name = getattr(model.config, "_name_or_path", "") or type(model).__name__
         settings = Settings(name, spec, token_budget, compile)
         self._lazy = LazyModel(
@@ -93,7 +96,7 @@ class TransformersGuard:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The guard's tokenizer."""
+        """The guard's tokenizer. In another thread than the one that judges, use a copy (``copy.deepcopy``)."""
         return self._parts.prompter.tokenizer
 
     @property
@@ -201,15 +204,16 @@ class TransformersGuard:
             self.wake()
             prepare = Preparation(rows, parts, parts.batches.token_budget)  # now: while the model runs, less is free
         numbers = list(chunks(rows))
-        # A lone chunk has nothing to overlap with.
-        prepared = ahead(map(prepare, numbers)) if len(numbers) > 1 else map(prepare, numbers)
         answers = AnswerReader(parts)
         judged: dict[Hashable, Verdict | Unjudged] = {}  # window's key → its verdict
         merged: dict[int, Verdict | Unjudged] = {}
-        for chunk in prepared:
-            judged.update(answers.read(chunk.windows, self._generate(chunk)))
-            for number, row in zip(chunk.numbers, chunk.readings, strict=True):
-                merged[number] = merge_readings([_worst(reading, judged) for reading in row])
+        made = (prepare(chunk) for chunk in numbers)
+        # A lone chunk has nothing to overlap with. Closed here, no thread outlives an exception that somebody keeps.
+        with closing(ahead(made) if len(numbers) > 1 else made) as prepared:
+            for chunk in prepared:
+                judged.update(answers.read(chunk.windows, self._generate(chunk)))
+                for number, row in zip(chunk.numbers, chunk.readings, strict=True):
+                    merged[number] = merge_readings([_worst(reading, judged) for reading in row])
         return [merged[number] for number in range(len(rows))]
 
     def _generate(self, chunk: PreparedChunk) -> list[Generation | Exception]:

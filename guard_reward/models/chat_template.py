@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, takewhile
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +90,9 @@ class Prompter:
         self._ids = {token: tokenizer.convert_tokens_to_ids(token) for token in self.special_tokens}
         patterns = (_with_swallowed_blanks(token, added.get(token)) for token in self.special_tokens)
         self._special = re.compile("(" + "|".join(patterns) + ")")
-        self._first_characters = {token[0] for token in self.special_tokens}
+        self._first_characters = {token[0] for token in self.special_tokens if len(token) > 1}
+        self._lone_characters = [token for token in self.special_tokens if len(token) == 1]
+        self._characters = frozenset().union(found, *self.special_tokens)  # a mark is none of them
         # A token that takes the blanks beside it would take those of a content too.
         takes_blanks = any(token.lstrip or token.rstrip for token in added.values())
         self._copies = not takes_blanks and copies_contents(found)
@@ -125,7 +127,7 @@ class Prompter:
     def normalize(self, messages: Sequence[Mapping[str, Any]]) -> Turns:
         """The turns that the template shows (`guard_reward.conversation.normalize`), as text that can be encoded."""
         turns = normalize(messages, shows_system="system" in self.roles)
-        return Turns({**turn, "content": _without_surrogates(turn["content"])} for turn in turns)
+        return Turns({**turn, "content": _plain(turn["content"])} for turn in turns)
 
     def encode_turns(self, turns: Sequence[Message]) -> list[int]:
         """As `encode`, for turns that are already normal."""
@@ -150,10 +152,12 @@ class Prompter:
             if self._copies:
                 contents = [turn["content"] for turn in turns]
                 return [piece.filled(contents) for piece in self._layout(tuple(turn["role"] for turn in turns))]
-            mark = _unused_character(turns)
-            rendered = self._render([{**turn, "content": self._mark(turn["content"], mark)} for turn in turns])
+            used = self._characters.union(*(turn["content"] for turn in turns))
+            marks = _unused_characters(used, 1 + len(self._lone_characters))
+            rendered = self._render([{**turn, "content": self._mark(turn["content"], *marks)} for turn in turns])
             return [
-                piece.replace(mark, "") if isinstance(piece, str) else piece for piece in self._cut_at_tokens(rendered)
+                self._without_marks(piece, *marks) if isinstance(piece, str) else piece
+                for piece in self._cut_at_tokens(rendered)
             ]
         except Exception as error:  # a template may raise anything
             return error
@@ -162,27 +166,25 @@ class Prompter:
         """What a copying template writes for turns with these roles."""
         pieces = self._layouts.get(roles)
         if pieces is None:
-            mark = _unused_character([{"content": self.template}])
-            rendered = self._render(
-                [{"role": role, "content": f"{mark}{turn}{mark}"} for turn, role in enumerate(roles)]
-            )
-            pieces = [self._piece(piece, mark) for piece in self._cut_at_tokens(rendered)]
+            marks = _unused_characters(self._characters, len(roles) or 1)
+            rendered = self._render([{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=False)])
+            pieces = [self._piece(piece, marks) for piece in self._cut_at_tokens(rendered)]
             if len(self._layouts) >= _MAX_LAYOUTS:
                 self._layouts.clear()
             self._layouts[roles] = pieces
         return pieces
 
-    def _piece(self, rendered: str | Ids, mark: str) -> _Piece:
+    def _piece(self, rendered: str | Ids, marks: str) -> _Piece:
+        """A piece in which the mark of each turn stands for its content."""
         if not isinstance(rendered, str):
             return _Piece(ids=rendered)
-        if mark not in rendered:
+        text, *parts = re.split(f"([{marks}])", rendered)  # text, mark, text, mark, …, text
+        if not parts:
             ids = _joined(self._tokenize([rendered]))
             if isinstance(ids, Exception):
                 raise ids
             return _Piece(ids=ids)
-        # text, content's number, text, number, …, text
-        parts = rendered.split(mark)
-        return _Piece(texts=tuple(parts[::2]), contents=tuple(map(int, parts[1::2])))
+        return _Piece(texts=(text, *parts[1::2]), contents=tuple(map(marks.index, parts[::2])))
 
     def _render(self, turns: list[Message]) -> str:
         return self.tokenizer.apply_chat_template(turns, chat_template=self.template, tokenize=False)
@@ -209,10 +211,21 @@ class Prompter:
                 return [error]
             return [ids for text in texts for ids in self._tokenize([text])]
 
-    def _mark(self, text: str, mark: str) -> str:
-        """Put `mark` behind every character with which a special token could begin."""
+    def _mark(self, text: str, mark: str, *stand_ins: str) -> str:
+        """Put `mark` behind every character with which a special token could begin.
+
+        A token of one character has a character in its stead.
+        """
         for character in self._first_characters:
             text = text.replace(character, character + mark)
+        for character, stand_in in zip(self._lone_characters, stand_ins, strict=True):
+            text = text.replace(character, stand_in)
+        return text
+
+    def _without_marks(self, text: str, mark: str, *stand_ins: str) -> str:
+        text = text.replace(mark, "")
+        for character, stand_in in zip(self._lone_characters, stand_ins, strict=True):
+            text = text.replace(stand_in, character)
         return text
 
 
@@ -255,24 +268,25 @@ def _with_swallowed_blanks(token: str, added: AddedToken | None) -> str:
     return before + re.escape(token) + after
 
 
-def _without_surrogates(text: str) -> str:
-    """`text` with U+FFFD for each lone surrogate, which no tokenizer can encode; JSON can bring them in.
+def _plain(text: str) -> str:
+    """`text` as a plain string, with U+FFFD for each lone surrogate; JSON can bring them in, no tokenizer encodes them.
 
     Two that belong together become the character that they stand for.
     """
+    text = str.__str__(text)  # subclasses may compare as they like
     if text.isascii() or not _SURROGATE.search(text):  # the first is far faster
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _unused_character(turns: Sequence[Message]) -> str:
-    """A character of Unicode's private use areas that the conversation does not contain.
+def _unused_characters(used: Collection[str], count: int) -> str:
+    """Characters of Unicode's private use areas that are not in `used`.
 
     Raises:
-        ValueError: it contains all 137,000 of them.
+        ValueError: fewer than `count` of all 137,000 are left.
     """
-    used = set().union(*(turn["content"] for turn in turns))
-    for code in chain(range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE)):
-        if chr(code) not in used:
-            return chr(code)
-    raise ValueError("the conversation contains every private-use character of Unicode, and one must be free")
+    codes = chain(range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+    found = "".join(islice((chr(code) for code in codes if chr(code) not in used), count))
+    if len(found) < count:
+        raise ValueError(f"the conversation leaves {len(found)} private-use characters of Unicode, and needs {count}")
+    return found

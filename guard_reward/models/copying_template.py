@@ -17,6 +17,9 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 __all__ = ["copies_contents"]
 
 
+_LOOP = {"index", "index0", "revindex", "revindex0", "first", "last", "length", "depth", "depth0"}  # not messages
+
+
 class _Kind(Enum):
     """What the value of an expression depends on."""
 
@@ -82,7 +85,7 @@ class _Proof:
     def _assign(self, target: nodes.Node, kind: _Kind) -> None:
         """A name keeps its first kind; statements are checked in order, and a loop may bring a later one back."""
         match target:
-            case nodes.Name(name=name) if self._names.setdefault(name, kind) is kind:
+            case nodes.Name(name=name) if name != "loop" and self._names.setdefault(name, kind) is kind:
                 return
             case nodes.NSRef() if kind is _Kind.ROLES:  # a namespace holds nothing else
                 return
@@ -92,7 +95,9 @@ class _Proof:
         match expression:
             case nodes.Const() | nodes.TemplateData():
                 return _Kind.ROLES
-            case nodes.Name(name=name):
+            case nodes.Getattr(node=nodes.Name(name="loop"), attr=name) if name in _LOOP:
+                return _Kind.ROLES
+            case nodes.Name(name=name) if name != "loop":
                 # Another name is the same for all conversations, such as bos_token; a later `set` must agree.
                 return self._names.setdefault(name, _Kind.ROLES)
             case nodes.Getattr(node=owner, attr=name) | nodes.Getitem(node=owner, arg=nodes.Const(value=name)):
@@ -114,7 +119,9 @@ class _Proof:
                 return _Kind.ROLES
             case nodes.Call(node=nodes.Name(name="raise_exception" | "namespace")):
                 return self._all_roles(expression)
-            case nodes.Call() | nodes.Filter(name="random"):  # the time, for one, differs from call to call
+            case nodes.Name(name="loop"):  # has the messages before and after
+                raise _NotCopying(expression)
+            case nodes.Call() | nodes.Filter(name="random" | "map"):  # the time, for one, differs from call to call
                 raise _NotCopying(expression)
             case nodes.Expr():
                 return self._all_roles(expression)
@@ -123,7 +130,7 @@ class _Proof:
     def _member(self, owner: nodes.Node, name: Any) -> _Kind:
         """The kind of ``owner.name`` or ``owner[name]``."""
         kind = self._kind(owner)
-        if kind is _Kind.ROLES and name not in ("previtem", "nextitem"):  # of a loop: whole messages
+        if kind is _Kind.ROLES:
             return kind
         if kind is _Kind.MESSAGES and isinstance(name, int):
             return _Kind.MESSAGE

@@ -134,6 +134,17 @@ def test_an_interrupt_leaves_no_thread(guard, small_chunks, monkeypatch):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("guard_reward_ahead")]
 
 
+def test_an_exception_that_is_kept_keeps_no_thread(guard, small_chunks, monkeypatch):
+    def fail(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(guard._parts.batches, "run", fail)
+    with pytest.raises(MemoryError) as kept:
+        guard.moderate(rows(60))
+    assert kept.value is not None
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("guard_reward_ahead")]
+
+
 # --- which rows come together ---------------------------------------------------------------------------------------
 
 
@@ -165,3 +176,14 @@ def test_a_prompt_with_more_completions_than_a_chunk_holds_is_cut(small_chunks):
 def test_conversations_in_unknown_shapes_are_in_chunks_too(odd, tiny_guard):
     assert list(chunks([odd, odd])) == [[0, 1]]
     assert tiny_guard.moderate([odd, conversation("q", "a")])[0].outcome in (Outcome.GUARD_ERROR, None)
+
+
+def test_contents_that_cannot_be_compared_stop_no_other_row(guard):
+    class Odd(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            raise RuntimeError("not comparable")
+
+    batch = [conversation(kind("How do I bake bread?"), "Knead it.") for kind in (str, Odd, str, Odd)]
+    assert len({verdict.text for verdict in guard.moderate(batch)}) == 1

@@ -84,3 +84,13 @@ def test_another_thread_uses_the_model(guard, in_the_middle_of_a_pass, implement
         assert configuration() == before
     assert verdicts == verdicts_alone
     assert torch.equal(logits(), alone)
+
+
+def test_the_tokenizer_of_a_guard_in_memory_is_its_own(tiny_guard):
+    """A thread that encodes with a fast tokenizer sets truncation and padding for all threads."""
+    theirs = copy.deepcopy(tiny_guard.tokenizer)
+    guard = TransformersGuard(tiny_guard.model, theirs)
+    expected = guard.encode(ROWS[1])
+    theirs.backend_tokenizer.enable_truncation(2)
+    theirs.add_tokens(["bread"])
+    assert guard.encode(ROWS[1]) == expected

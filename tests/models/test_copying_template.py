@@ -49,6 +49,11 @@ def test_templates_that_copy(template):
         "{{ messages[0].items() }}",
         "{{ messages[0]['con' + 'tent'] | length }}",
         "{% for m in messages %}{{ loop.previtem.content | length }}{{ loop.nextitem }}{% endfor %}",
+        "{% set k = 'previtem' %}{% for m in messages %}{{ loop[k].content | upper }}{% endfor %}",
+        "{% for m in messages %}{% set l = loop %}{{ l['next' ~ 'item'].content | upper }}{% endfor %}",
+        "{% for m in messages %}{{ (loop | first)[0].content | upper }}{% endfor %}",
+        "{% for m in messages %}{% if (loop | attr('previtem'))['content'] %}x{% endif %}{% endfor %}",
+        "{% set loop = messages %}{{ loop.first.content }}",
         "{% for m in messages %}{% if loop.changed(m.content) %}x{% endif %}{% endfor %}",
         "{% for m in messages if m.content %}x{% endfor %}",
         "{% for c in messages[0].content %}{{ c }}{% endfor %}",
@@ -66,6 +71,7 @@ def test_templates_that_copy(template):
         "{% with x = messages[0].content %}{{ x | length }}{% endwith %}",
         "{{ strftime_now('%H:%M') }}{{ messages[0].content }}",  # differs from call to call
         "{{ [1, 2] | random }}",
+        "{{ [[1, 2]] | map('random') | join }}",
         "{% for a, b in messages[0].items() %}{{ a }}{% endfor %}",
         "{% generation %}{{ messages[0].content }}{% endgeneration %}",  # not Jinja's own
         "{% if %}",  # no template

@@ -51,6 +51,25 @@ def test_a_copying_template_is_rendered_once_per_sequence_of_roles(prompters, mo
     assert len(rendered) == 2
 
 
+@pytest.mark.parametrize("name", ["chatml", "trimmed"])
+def test_special_tokens_that_look_like_place_holders(prompters, qwen_tokenizer, name):
+    tokenizer = copy.deepcopy(qwen_tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["\ue000", "\ue001", "0", "1"]})
+    prompter = Prompter(tokenizer, template=prompters[name].template)
+    added = set(tokenizer.convert_tokens_to_ids(["\ue000", "\ue001"]))  # "0" is an ordinary token too
+    messages = exchange("How many? 10 \ue000", "It is \ue001 0.")
+    ids = prompter.encode(messages)
+    text = tokenizer.decode(ids)
+    assert all(message["content"] in text for message in messages)
+    assert not added & set(ids)
+
+
+def test_a_conversation_without_turns_fails_alone(qwen):
+    first, failed, last = qwen.encode_batch([exchange("q", "a"), [], exchange("q", "a")])
+    assert first.tolist() == last.tolist()
+    assert isinstance(failed, Exception)
+
+
 def test_kept_renderings_are_bounded(qwen):
     prompter = copy.copy(qwen)
     prompter._layouts = {}
