@@ -13,6 +13,7 @@ from guard_reward.guards.specs import find_spec
 from guard_reward.models.chat_template import Prompter, own_template
 from guard_reward.models.generation_options import warn_of_ignored_options
 from guard_reward.scoring import BatchRunner, Generation, ScoringEngine, choose_runner, token_budget
+from guard_reward.scoring.memory import MIN_PASS_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -92,7 +93,12 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
-    batches: BatchRunner[Generation] = BatchRunner(lambda: settings.token_budget or token_budget(model))
+    batches: BatchRunner[Generation] = BatchRunner(lambda: settings.token_budget or token_budget(model), cuts_rows=True)
+
+    def max_pass_tokens() -> int:
+        """The budget; where short rows have lowered it, long rows are not cut finer than is worth it."""
+        return max(batches.token_budget, min(settings.token_budget or MIN_PASS_TOKENS, MIN_PASS_TOKENS))
+
     return Parts(
         model=model,
         spec=spec,
@@ -105,7 +111,7 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
             spec.max_new_tokens,
             preambles=_preambles(prompter),
             runner=choose_runner(model, compile=settings.compile),
-            max_pass_tokens=lambda: batches.token_budget,
+            max_pass_tokens=max_pass_tokens,
         ),
         batches=batches,
         ignored_options=warn_of_ignored_options(settings.name, model, spec.max_new_tokens),

@@ -28,6 +28,7 @@ class PreparedChunk:
         windows: what is scored: of equal windows one, and none that an earlier chunk has.
         grammars: what the answer to each window is expected to look like.
         batches: which windows go through the model together.
+        token_budget: how many tokens a batch was planned to hold.
         plans: what the engine has planned for each batch; taken out when it is run.
     """
 
@@ -36,6 +37,7 @@ class PreparedChunk:
     windows: list[Window]
     grammars: list[Grammar]
     batches: list[list[int]]
+    token_budget: int
     plans: dict[tuple[int, ...], PlannedBatch]
 
     def generate(self, engine: ScoringEngine, indices: Sequence[int]) -> list[Generation]:
@@ -53,7 +55,7 @@ class Preparation:
     Args:
         conversations: of the call.
         parts: of the guard.
-        token_budget: how many tokens a batch may hold.
+        token_budget: how many tokens a batch may hold, if memory does not run out meanwhile.
     """
 
     def __init__(self, conversations: Sequence[Conversation], parts: Parts, token_budget: int):
@@ -70,8 +72,9 @@ class Preparation:
             window for row in readings for reading in row if isinstance(reading, list) for window in reading
         )
         grammars: list[Grammar] = [self._parts.grammar(is_response=window.is_response) for window in windows]
-        batches = plan_batches([window.ids for window in windows], self._token_budget)
-        chunk = PreparedChunk(numbers, readings, windows, grammars, batches, {})
+        budget = min(self._token_budget, self._parts.batches.ceiling or self._token_budget)
+        batches = plan_batches([window.ids for window in windows], budget)
+        chunk = PreparedChunk(numbers, readings, windows, grammars, batches, budget, {})
         self._plan(chunk)
         return chunk
 
@@ -80,7 +83,7 @@ class Preparation:
         planned_bytes = 0
         for batch in chunk.batches:
             try:
-                planned = self._parts.engine.plan(*chunk.inputs(batch), max_pass_tokens=self._token_budget)
+                planned = self._parts.engine.plan(*chunk.inputs(batch), max_pass_tokens=chunk.token_budget)
             except Exception:  # it will fail again when it is run, and then cost only the row that is bad
                 logger.debug("a batch of %d rows cannot be planned", len(batch), exc_info=True)
                 continue

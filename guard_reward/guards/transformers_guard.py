@@ -227,7 +227,9 @@ class TransformersGuard:
 
         with MODEL_LOCK:
             self.wake()
-            return parts.batches.run([window.ids for window in chunk.windows], score, batches=chunk.batches)
+            ceiling = parts.batches.ceiling  # memory may have run out since the chunk was planned
+            batches = chunk.batches if ceiling is None or chunk.token_budget <= ceiling else None
+            return parts.batches.run([window.ids for window in chunk.windows], score, batches=batches)
 
 
 def _worst(reading: Reading, judged: Mapping[Hashable, Verdict | Unjudged]) -> Verdict | Unjudged:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from guard_reward.scoring.memory import is_out_of_memory
+from guard_reward.scoring.memory import MIN_PASS_TOKENS, is_out_of_memory
 from guard_reward.scoring.prefixes import TokenRows, as_ids, sorted_order, unique_tokens
 
 __all__ = ["BatchRunner", "plan_batches", "plan_padded_batches"]
@@ -81,6 +81,7 @@ class BatchRunner(Generic[Result]):
     Args:
         budget: how many tokens a batch may hold now, asked before every run; free memory changes as a trainer works.
         plan: which rows share a batch: `plan_batches`, or `plan_padded_batches` if a batch is a padded matrix.
+        cuts_rows: whether a row that is longer than `token_budget` is computed in parts of that size.
 
     Attributes:
         ceiling: budget after the last out-of-memory error; None if there was none recently.
@@ -88,6 +89,7 @@ class BatchRunner(Generic[Result]):
 
     budget: Callable[[], int]
     plan: Callable[[TokenRows, int], list[list[int]]] = plan_batches
+    cuts_rows: bool = False
     ceiling: int | None = None
     _successes: int = field(default=0, repr=False)
 
@@ -125,8 +127,11 @@ class BatchRunner(Generic[Result]):
                 self._grow()
                 continue
             # Not inside `except`: there the exception would keep the failed batch's tensors alive.
-            if is_out_of_memory(error) and (len(batch) > 1 or batch[0] not in retried):
-                waiting = self._after_out_of_memory(rows, batch, waiting, retried)
+            if is_out_of_memory(error) and len(batch) > 1:
+                waiting = self._after_out_of_memory(rows, batch, waiting)
+            elif is_out_of_memory(error) and self._may_fit(len(rows[batch[0]]), is_retried=batch[0] in retried):
+                retried.add(batch[0])
+                waiting = [batch, *waiting]
             elif len(batch) > 1:
                 logger.warning("a batch of %d rows failed (%r); trying its halves", len(batch), error)
                 waiting = [batch[: len(batch) // 2], batch[len(batch) // 2 :], *waiting]
@@ -141,14 +146,20 @@ class BatchRunner(Generic[Result]):
             self.ceiling = self.ceiling * 2 if self.ceiling * 2 < self.budget() else None
             self._successes = 0
 
-    def _after_out_of_memory(
-        self, rows: TokenRows, batch: list[int], waiting: list[list[int]], retried: set[int]
-    ) -> list[list[int]]:
-        """What to run next: a single row once more, else a new plan for all that is left, under a lower budget."""
-        if len(batch) == 1:
-            retried.add(batch[0])  # another process may have had the memory for a moment
-            _free_cached_memory()
-            return [batch, *waiting]
+    def _may_fit(self, tokens: int, *, is_retried: bool) -> bool:
+        """Whether to try a single row again: once as it is, then, if it can be cut, in ever smaller parts."""
+        _free_cached_memory()
+        if not is_retried:
+            return True  # another process may have had the memory for a moment
+        part = min(self.token_budget, tokens)
+        if not self.cuts_rows or part <= MIN_PASS_TOKENS:
+            return False
+        self.ceiling, self._successes = max(part // 2, MIN_PASS_TOKENS), 0
+        logger.warning("out of memory with a row of %d tokens; it is cut into %d at a time", tokens, self.ceiling)
+        return True
+
+    def _after_out_of_memory(self, rows: TokenRows, batch: list[int], waiting: list[list[int]]) -> list[list[int]]:
+        """What to run next: a new plan for all that is left, under a lower budget."""
         self._successes = 0
         left = [index for part in (batch, *waiting) for index in part]
         plan = self._smaller_batches(rows, batch, left)

@@ -51,8 +51,11 @@ def decode_in_bulk(
         dense = [DenseRow(row.slots[:-1], int(row.new_tokens[-1]), row.left) for row in portion]
         _Decoding(portion, DenseBatch(cache, dense, device), runner, end_token_ids).run()
     for row, known in zip(rows, before, strict=True):
+        if row.is_complete:
+            row.new_tokens = row.new_tokens[:0]
+            continue
         decoded = row.generation.token_ids[known:]
-        row.new_tokens = row.new_tokens[:0] if row.is_complete else np.array([*row.new_tokens, *decoded])
+        row.new_tokens = np.array([*row.new_tokens, *decoded])
         row.slots = np.concatenate([row.slots, cache.allocate(len(decoded))])
 
 

@@ -99,6 +99,7 @@ class PlannedBatch:
         new_tokens: those of them that are computed.
         prefill: passes in front of the first one with drafts; there are some if a row is longer than a pass may be.
         first_pass: None without rows.
+        is_used: whether it has been run.
     """
 
     order: list[int]
@@ -109,6 +110,7 @@ class PlannedBatch:
     new_tokens: int
     prefill: list[PlannedPass]
     first_pass: PlannedPass | None
+    is_used: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -180,8 +182,14 @@ class ScoringEngine:
             inputs: token ids, one sequence per row, none empty.
             grammars: what each row's answer is expected to look like.
             planned: what `plan` returned for the same inputs and grammars, to be used once; by default made now.
+
+        Raises:
+            ValueError: `planned` has been used before.
         """
         planned = planned or self.plan(inputs, grammars)
+        if planned.is_used:
+            raise ValueError("planned: this batch has been run; plan it again")
+        planned.is_used = True
         with MODEL_LOCK, fast_products(self.model):
             return self._run(planned)
 

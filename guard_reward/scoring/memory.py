@@ -9,11 +9,13 @@ import torch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["bytes_per_token", "free_memory", "is_out_of_memory", "spare_memory", "token_budget"]
+__all__ = ["MIN_PASS_TOKENS", "bytes_per_token", "free_memory", "is_out_of_memory", "spare_memory", "token_budget"]
 
 FRACTION = 0.5  # of the free memory; the rest is for what is not counted, and for other users of the device
 MAX_ON_ACCELERATOR, MAX_ON_CPU = 65_536, 6_144  # a pass over more tokens gains nothing; on a CPU it loses
+MAX_SPARE_ON_CPU = 2**32  # bytes; a container may be allowed less than the machine has free, and dies of more
 MIN_BUDGET = 1_024  # with less, a pass is hardly worth its overhead
+MIN_PASS_TOKENS = 256  # a long row is not cut into shorter passes, however little memory there was
 
 
 def bytes_per_token(model: PreTrainedModel) -> int:
@@ -40,7 +42,8 @@ def free_memory(device: torch.device) -> int:
 
 def spare_memory(device: torch.device) -> int:
     """Bytes that a batch may take for a while beyond its token budget."""
-    return int(FRACTION * free_memory(device))
+    spare = int(FRACTION * free_memory(device))
+    return min(spare, MAX_SPARE_ON_CPU) if device.type == "cpu" else spare
 
 
 def token_budget(model: PreTrainedModel) -> int:

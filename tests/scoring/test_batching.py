@@ -321,6 +321,30 @@ def test_a_row_that_failed_alone_for_want_of_memory_gets_a_second_chance():
 
 
 @pytest.mark.parametrize(
+    ("memory", "parts"),
+    [
+        (1000, [1000]),
+        (600, [1000, 1000, 500]),
+        (400, [1000, 1000, 500, 256]),
+        (100, [1000, 1000, 500, 256]),  # and no shorter ones
+    ],
+)
+def test_a_row_that_can_be_cut_is_cut_ever_smaller(memory, parts):
+    tried = []
+
+    def computed_in_parts(batch):
+        tried.append(min(runner.token_budget, 1000))
+        if tried[-1] > memory:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return ["scored"]
+
+    runner = BatchRunner(lambda: 4000, cuts_rows=True)
+    (result,) = runner.run([[1] * 1000], computed_in_parts)
+    assert tried == parts
+    assert result == "scored" if parts[-1] <= memory else isinstance(result, torch.OutOfMemoryError)
+
+
+@pytest.mark.parametrize(
     ("error", "is_memory"),
     [
         (MemoryError("Unable to allocate 3. GiB for an array"), True),  # NumPy

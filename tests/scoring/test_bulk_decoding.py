@@ -260,3 +260,18 @@ def test_a_portion_has_room_for_the_longest_answer(left):
     rows = [lost(30, left[0]), lost(10, left[1])]
     assert len(list(portions(rows, bytes_per_slot=1, most_bytes=2 * 80))) == 1
     assert len(list(portions(rows, bytes_per_slot=1, most_bytes=2 * 80 - 1))) == 2
+
+
+def test_rows_that_are_complete_get_no_more_slots(toy, monkeypatch):
+    """Else a row that comes back to the grammar would have their keys and values made room for again."""
+    decode, complete = bulk_decoding.decode_in_bulk, []
+
+    def decode_and_look(rows, *arguments):
+        slots = [len(row.slots) for row in rows]
+        decode(rows, *arguments)
+        complete.extend(len(row.slots) - before for row, before in zip(rows, slots, strict=True) if row.is_complete)
+
+    monkeypatch.setattr("guard_reward.scoring.engine.decode_in_bulk", decode_and_look)
+    ScoringEngine(toy.model(2, noise=1.0), [toy.end], 40).generate(toy.inputs(2, 21), [toy.response] * 21)
+    assert complete
+    assert not any(complete)

@@ -114,6 +114,15 @@ def test_any_budget(models, first, second, device):
     assert less == MIN_BUDGET or less * bytes_per_token(model) <= FRACTION * min(first, second)
 
 
+@pytest.mark.parametrize(
+    ("device", "free", "spare"),
+    [("cpu", 2**30, 2**29), ("cpu", 2**40, 2**32), ("cuda", 2**40, 2**39)],  # a container sees the machine's memory
+)
+def test_what_a_batch_may_take_for_a_while(monkeypatch, device, free, spare):
+    monkeypatch.setattr(memory, "free_memory", lambda device: free)
+    assert memory.spare_memory(torch.device(device)) == spare
+
+
 def test_the_memory_of_the_models_own_device_is_asked(models, monkeypatch):
     """And asked again each time: what is free changes as a trainer works."""
     asked = []

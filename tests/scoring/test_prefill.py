@@ -125,3 +125,12 @@ def test_chunks(length, sizes):
     assert [segment.slots.tolist() for segment in found] == [
         slots[: 3 + end].tolist() for end in np.cumsum(sizes).tolist()
     ]
+
+
+def test_a_plan_is_used_once(toy):
+    engine = ScoringEngine(toy.model(2), [toy.end], 30)
+    rows, grammars = toy.inputs(2, 3), [toy.response] * 3
+    planned = engine.plan(rows, grammars)
+    engine.generate(rows, grammars, planned=planned)
+    with pytest.raises(ValueError, match="plan it again"):
+        engine.generate(rows, grammars, planned=planned)
