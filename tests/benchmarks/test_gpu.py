@@ -10,6 +10,9 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
+import torch
+
+from guard_reward.models.precision import is_slow
 
 TINY = ["--device", "cpu", "--dtype", "float32", "--shapes", "tiny", "--layers", "2"]
 TINY += ["--completions", "8", "--groups", "2", "--round-tokens", "16", "--batch-sizes", "2", "--rounds", "1"]
@@ -73,6 +76,9 @@ def test_float32_is_exact(trial):
     exact = [row for row in rows if row.variant.startswith("float32")]
     assert len(exact) == 6  # two kinds of answers and the trained guard, two runners
     assert all(row.numbers["equal"] for row in exact)
+    if is_slow(torch.bfloat16, torch.device("cpu")):
+        assert sum(row.status == "n/a" for row in rows) == 3
+        return
     rates = {row.setting: row.numbers["verdict_flips"] for row in rows if row.variant.startswith("bfloat16 engine")}
     assert rates == {"chosen verdicts, 128 tokens": 0, "random head, 128 tokens": None, "tiny guard, tiny world": 0}
 
