@@ -13,7 +13,6 @@ from guard_reward.guards.specs import find_spec
 from guard_reward.models.chat_template import Prompter, own_template
 from guard_reward.models.generation_options import warn_of_ignored_options
 from guard_reward.scoring import BatchRunner, Generation, ScoringEngine, choose_runner, token_budget
-from guard_reward.scoring.memory import MIN_PASS_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,12 +92,10 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
-    batches: BatchRunner[Generation] = BatchRunner(lambda: settings.token_budget or token_budget(model), cuts_rows=True)
+    def budget() -> int:
+        return settings.token_budget or token_budget(model)
 
-    def max_pass_tokens() -> int:
-        """The budget; where short rows have lowered it, long rows are not cut finer than is worth it."""
-        return max(batches.token_budget, min(settings.token_budget or MIN_PASS_TOKENS, MIN_PASS_TOKENS))
-
+    batches: BatchRunner[Generation] = BatchRunner(budget, cuts_rows=True)
     return Parts(
         model=model,
         spec=spec,
@@ -111,7 +108,7 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
             spec.max_new_tokens,
             preambles=_preambles(prompter),
             runner=choose_runner(model, compile=settings.compile),
-            max_pass_tokens=max_pass_tokens,
+            max_pass_tokens=lambda: batches.part_tokens(budget()),
         ),
         batches=batches,
         ignored_options=warn_of_ignored_options(settings.name, model, spec.max_new_tokens),

@@ -55,7 +55,7 @@ class Preparation:
     Args:
         conversations: of the call.
         parts: of the guard.
-        token_budget: how many tokens a batch may hold, if memory does not run out meanwhile.
+        token_budget: how many tokens a batch may hold as long as memory does not run out.
     """
 
     def __init__(self, conversations: Sequence[Conversation], parts: Parts, token_budget: int):
@@ -72,7 +72,7 @@ class Preparation:
             window for row in readings for reading in row if isinstance(reading, list) for window in reading
         )
         grammars: list[Grammar] = [self._parts.grammar(is_response=window.is_response) for window in windows]
-        budget = min(self._token_budget, self._parts.batches.ceiling or self._token_budget)
+        budget = self._parts.batches.limited(self._token_budget)
         batches = plan_batches([window.ids for window in windows], budget)
         chunk = PreparedChunk(numbers, readings, windows, grammars, batches, budget, {})
         self._plan(chunk)
@@ -80,10 +80,10 @@ class Preparation:
 
     def _plan(self, chunk: PreparedChunk) -> None:
         """Plan the chunk's batches; those behind `MAX_PLANNED_BYTES` are planned when they are run."""
-        planned_bytes = 0
+        planned_bytes, most = 0, self._parts.batches.part_tokens(self._token_budget)
         for batch in chunk.batches:
             try:
-                planned = self._parts.engine.plan(*chunk.inputs(batch), max_pass_tokens=chunk.token_budget)
+                planned = self._parts.engine.plan(*chunk.inputs(batch), max_pass_tokens=most)
             except Exception:  # it will fail again when it is run, and then cost only the row that is bad
                 logger.debug("a batch of %d rows cannot be planned", len(batch), exc_info=True)
                 continue

@@ -202,7 +202,7 @@ class TransformersGuard:
         parts = self._parts
         with MODEL_LOCK:
             self.wake()
-            prepare = Preparation(rows, parts, parts.batches.token_budget)  # now: while the model runs, less is free
+            prepare = Preparation(rows, parts, parts.batches.budget())  # now: while the model runs, less is free
         numbers = list(chunks(rows))
         answers = AnswerReader(parts)
         judged: dict[Hashable, Verdict | Unjudged] = {}  # window's key → its verdict
@@ -227,8 +227,8 @@ class TransformersGuard:
 
         with MODEL_LOCK:
             self.wake()
-            ceiling = parts.batches.ceiling  # memory may have run out since the chunk was planned
-            batches = chunk.batches if ceiling is None or chunk.token_budget <= ceiling else None
+            # Memory may have run out since the chunk was planned.
+            batches = chunk.batches if parts.batches.limited(chunk.token_budget) == chunk.token_budget else None
             return parts.batches.run([window.ids for window in chunk.windows], score, batches=batches)
 
 

@@ -96,7 +96,18 @@ class BatchRunner(Generic[Result]):
     @property
     def token_budget(self) -> int:
         """How many tokens a batch may hold now."""
-        return self.budget() if self.ceiling is None else min(self.budget(), self.ceiling)
+        return self.limited(self.budget())
+
+    def limited(self, budget: int) -> int:
+        """A budget, or what is left of it since memory ran out."""
+        return budget if self.ceiling is None else min(budget, self.ceiling)
+
+    def part_tokens(self, budget: int) -> int:
+        """How many tokens of a row that exceeds a budget are computed at a time.
+
+        Short rows may have lowered the ceiling below what is worth a pass.
+        """
+        return max(self.limited(budget), min(budget, MIN_PASS_TOKENS))
 
     def run(
         self,

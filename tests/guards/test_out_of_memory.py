@@ -65,6 +65,13 @@ def test_what_one_chunk_learns_holds_for_those_behind_it(guard, monkeypatch):
     assert cramped.failed == learning > 0
 
 
+def test_short_rows_that_ran_out_of_memory_cut_no_long_row_finer_than_is_worth_it(guard):
+    guard._parts.batches.ceiling = 48
+    guard.engine.runner = recorded = Cramped(guard.engine.runner, 10**9)
+    guard.moderate([exchange("First fold it. " * 200)])
+    assert max(recorded.passes) >= MIN_PASS_TOKENS
+
+
 @pytest.mark.parametrize(
     ("budget", "ceiling", "most"),
     [
