@@ -1,6 +1,7 @@
 from . import schemes as schemes
 from ._version import __version__ as __version__
 from .guards.loading import load_guard as load_guard
+from .guards.served_guard import ServedGuard as ServedGuard
 from .guards.spec import GuardSpec as GuardSpec
 from .guards.specs.qwen3guard import Category as Category
 from .guards.specs.qwen3guard import parse_verdict as parse_verdict

@@ -20,7 +20,15 @@ __all__ = ["LOADING_ERRORS", "UserError", "clean_errors", "first_paragraph", "on
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, AssertionError, AttributeError)
 
 # Which extra of this package installs a missing module.
-_EXTRA_OF = {"accelerate": "trl", "datasets": "trl", "plotly": "report", "trl": "trl"}
+_EXTRA_OF = {
+    "accelerate": "trl",
+    "datasets": "trl",
+    "httpx": "served",
+    "plotly": "report",
+    "pydantic": "served",
+    "tenacity": "served",
+    "trl": "trl",
+}
 
 
 class UserError(ValueError):

@@ -1,6 +1,6 @@
 """Ready reward functions under a dotted path, for ``trl grpo --reward_funcs guard_reward.presets.guard_only``.
 
-The guard is named by the environment variable ``GUARD_REWARD_MODEL`` (hub id or folder; default
+The guard is named by the environment variable ``GUARD_REWARD_MODEL`` (hub id, folder or URL of its server; default
 ``Qwen/Qwen3Guard-Gen-0.6B``), its revision by ``GUARD_REWARD_REVISION``, and for the presets that need helpfulness its
 model by ``GUARD_REWARD_HELPFULNESS``. The guard is loaded when the first batch is judged, once a process.
 Use one preset in a run: their metrics and columns have the same names.

@@ -71,6 +71,7 @@ class Outcome(StrEnum):
     | ``empty`` | there was no text to judge: nothing, or no letter and no digit |
     | ``no_verdict`` | the guard answered, but not with a verdict |
     | ``guard_error`` | the guard could not be asked: malformed row, out of memory, unreachable |
+    | ``timeout`` | a served guard did not answer before the call's deadline |
     | ``too_long`` | more text than the guard's context holds; judged in windows if possible |
     | ``injection`` | the policy typed marks of the guard's prompt or answer, and ``on_outcome`` says what that pays |
     """
@@ -79,6 +80,7 @@ class Outcome(StrEnum):
     EMPTY = "empty"
     NO_VERDICT = "no_verdict"
     GUARD_ERROR = "guard_error"
+    TIMEOUT = "timeout"
     TOO_LONG = "too_long"
     INJECTION = "injection"
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from guard_reward.cli.options import Device, Dtype, GuardName, JsonFile, Revision
+from guard_reward.cli.options import (
+    Deadline,
+    Device,
+    Dtype,
+    GuardName,
+    JsonFile,
+    Revision,
+    ServedModel,
+    ServedTokenizer,
+)
 from guard_reward.cli.output import load_guard, one_line_errors, printable, write_json
 from guard_reward.errors import UserError, one_line
 from guard_reward.presets import DEFAULT_GUARD
@@ -67,6 +76,9 @@ def moderate(
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = None,
+    guard_model: ServedModel = None,
+    guard_tokenizer: ServedTokenizer = None,
+    deadline: Deadline = None,
     prompt_column: PromptColumn = None,
     response_column: ResponseColumn = None,
     messages_column: MessagesColumn = None,
@@ -96,6 +108,7 @@ def moderate(
     - `guard-reward moderate prompts.parquet judged.parquet --judge prompt --guard Qwen/Qwen3Guard-Gen-4B`
     - `guard-reward moderate chats.jsonl judged.jsonl --messages-column turns --json summary.json`
     - `guard-reward moderate pairs.parquet judged.parquet --response-column chosen,rejected`
+    - `guard-reward moderate replies.jsonl judged.jsonl --guard http://127.0.0.1:8000/v1`
     """
     with one_line_errors():
         from guard_reward.moderation.moderate import moderate_file
@@ -104,7 +117,15 @@ def moderate(
         summary = moderate_file(
             source,
             target,
-            guard=lambda: load_guard(guard, device=device, dtype=dtype, revision=revision),
+            guard=lambda: load_guard(
+                guard,
+                device=device,
+                dtype=dtype,
+                revision=revision,
+                model=guard_model,
+                tokenizer=guard_tokenizer,
+                deadline=deadline,
+            ),
             prompt_column=prompt_column,
             response_column=response_column,
             messages_column=messages_column,

@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Device", "Dtype", "GuardName", "JsonFile", "Revision", "Start", "StartOption"]
+__all__ = [
+    "Deadline",
+    "Device",
+    "Dtype",
+    "GuardName",
+    "JsonFile",
+    "Revision",
+    "ServedModel",
+    "ServedTokenizer",
+    "Start",
+    "StartOption",
+]
 
 
 def _check_writable(path: Path | None) -> Path | None:
@@ -38,7 +49,27 @@ JsonFile = Annotated[
     ),
 ]
 GuardName = Annotated[
-    str, typer.Option(metavar="MODEL", envvar="GUARD_REWARD_MODEL", help="The guard: a hub id or a folder.")
+    str,
+    typer.Option(
+        metavar="MODEL",
+        envvar="GUARD_REWARD_MODEL",
+        help="The guard: a hub id, a folder, or its server's URL (several with commas: replicas).",
+    ),
+]
+ServedModel = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A served guard's name at its servers; default: the first that they list."),
+]
+ServedTokenizer = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="A served guard's tokenizer: a hub id or a folder; default: by its name."),
+]
+Deadline = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long one chunk of rows may wait for a served guard; default: 120, and one more per row.",
+    ),
 ]
 Revision = Annotated[
     str | None, typer.Option(envvar="GUARD_REWARD_REVISION", help="The guard's branch, tag or commit on the hub.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from guard_reward.errors import LOADING_ERRORS, UserError, clean_errors, first_paragraph
 
 if TYPE_CHECKING:
-    from guard_reward.guards import TransformersGuard
+    from guard_reward.verdict import Guard
 
 __all__ = ["load_guard", "one_line_errors", "printable", "write_json"]
 
@@ -20,20 +20,21 @@ def one_line_errors() -> AbstractContextManager[None]:
     return clean_errors("guard-reward")
 
 
-def load_guard(
-    model: str, *, device: str | None, dtype: str | None, revision: str | None, compile: bool = False
-) -> TransformersGuard:
-    """Load the guard of a command.
+def load_guard(source: str, /, **options: Any) -> Guard:
+    """Load the guard of a command, with the options of `guard_reward.load_guard` that are not None.
 
     Raises:
-        UserError: a wrong name, folder, device or dtype.
+        UserError: a wrong name, folder, URL, device or dtype; an option that this kind of guard does not have.
     """
     import guard_reward
 
     try:
-        return guard_reward.load_guard(model, device=device, dtype=dtype, revision=revision, compile=compile)
+        guard: Guard = guard_reward.load_guard(
+            source, **{name: value for name, value in options.items() if value is not None}
+        )
+        return guard
     except LOADING_ERRORS as error:
-        raise UserError(f"the guard {model!r} could not be loaded: {first_paragraph(error)}") from error
+        raise UserError(f"the guard {source!r} could not be loaded: {first_paragraph(error)}") from error
 
 
 def write_json(path: Path | None, results: Any) -> None:

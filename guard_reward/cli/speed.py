@@ -8,6 +8,7 @@ import typer
 
 from guard_reward.cli.options import Device, Dtype, GuardName, JsonFile, Revision
 from guard_reward.cli.output import load_guard, one_line_errors, write_json
+from guard_reward.errors import UserError
 from guard_reward.presets import DEFAULT_GUARD
 
 __all__ = ["speed"]
@@ -40,9 +41,12 @@ def speed(
     with one_line_errors():
         from rich.console import Console
 
+        from guard_reward.guards.loading import is_served
         from guard_reward.speed.check import check_speed
 
-        loaded = load_guard(guard, device=device, dtype=dtype, revision=revision, compile=compile)
+        if is_served(guard):
+            raise UserError("--guard: speed measures a guard in this process; name a hub id or a folder")
+        loaded: Any = load_guard(guard, device=device, dtype=dtype, revision=revision, compile=compile)
         with Console(stderr=True).status("") as status:
             results = check_speed(
                 loaded,

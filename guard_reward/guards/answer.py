@@ -131,9 +131,8 @@ class AnswerFormat:
 
         One closed ``<think>…</think>`` block in front is the guard's scratch pad and is left out.
         """
-        think = _THINK_BLOCK.match(text)
         try:
-            found = self._read(text[think.end() :] if think else text)
+            found, _ = self._read(text)
         except ValueError as error:
             return Unjudged(Outcome.NO_VERDICT, text, str(error))
         categories = found.get("categories", ())
@@ -147,6 +146,17 @@ class AnswerFormat:
             unknown_categories=tuple(name for name in categories if name not in known),
         )
 
+    def places(self, text: str) -> dict[str, int]:
+        """Slot → where its value begins in an answer; empty if the text is not one.
+
+        >>> AnswerFormat("Safety: <severity>", severity=Labels({"Safe": 1})).places("Safety: Safe")
+        {'severity': 8}
+        """
+        try:
+            return self._read(text)[1]
+        except ValueError:
+            return {}
+
     def labelled_values(self) -> list[tuple[str, list[str]]]:
         """What one would type to answer in the guard's place: each line's label, and the words that may follow it."""
         lines = []
@@ -156,14 +166,17 @@ class AnswerFormat:
                 lines.append((text.strip(), words))
         return lines
 
-    def _read(self, answer: str) -> dict[str, Any]:
-        """What each slot of the answer means.
+    def _read(self, answer: str) -> tuple[dict[str, Any], dict[str, int]]:
+        """What each slot of the answer means, and where its value begins.
 
         Raises:
             ValueError: the answer does not have this format; says where it differs first.
         """
         found: dict[str, Any] = {}
-        end = len(answer) - len(answer.lstrip())
+        places: dict[str, int] = {}
+        think = _THINK_BLOCK.match(answer)
+        start = think.end() if think else 0
+        end = len(answer) - len(answer[start:].lstrip())
         for index, part in enumerate(self.parts):
             if index >= len(self.required) and not answer[end:].strip():
                 break
@@ -175,10 +188,11 @@ class AnswerFormat:
                 following = self.parts[index + 1].text if index + 1 < len(self.parts) else ""
                 value = _value_before(following, answer, end)
                 found[part.name] = part.slot.read(value, part.text.strip() or part.name)
+                places[part.name] = end
                 end += len(value)
         if rest := answer[end:].strip():
             raise ValueError(f"there is text after the answer: {rest[:_SHOWN]!r}")
-        return found
+        return found, places
 
 
 def _parts(layout: str, slots: Mapping[str, Slot]) -> Iterable[Part]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from guard_reward.guards.assembly import Parts
+from guard_reward.guards.codec import Codec
 from guard_reward.guards.inputs import Window
 from guard_reward.scoring import Generation
 from guard_reward.verdict import Outcome, Unjudged, Verdict
@@ -16,11 +16,11 @@ class AnswerReader:
     """Reads the answers of one call. Most are alike, so each distinct one is decoded and parsed once.
 
     Args:
-        parts: of the guard.
+        codec: of the guard.
     """
 
-    def __init__(self, parts: Parts):
-        self._parts = parts
+    def __init__(self, codec: Codec):
+        self._codec = codec
         self._parsed: dict[tuple[bool, tuple[int, ...]], Verdict | Unjudged] = {}
 
     def read(
@@ -42,10 +42,8 @@ class AnswerReader:
             return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(generation).__name__}: {generation}")
         key = is_response, tuple(generation.token_ids)
         if key not in self._parsed:
-            text = self._parts.prompter.tokenizer.decode(generation.token_ids, skip_special_tokens=True)
-            self._parsed[key] = self._parts.spec.parse(text, is_response=is_response)
+            self._parsed[key] = self._codec.parsed(key[1], is_response=is_response)
         verdict = self._parsed[key]
         if isinstance(verdict, Unjudged):
             return verdict
-        log_probs = self._parts.grammar(is_response=is_response).by_label(generation.log_probs)
-        return self._parts.spec.with_probabilities(verdict, log_probs, is_response=is_response)
+        return self._codec.with_probabilities(verdict, generation.log_probs, is_response=is_response)

@@ -1,4 +1,4 @@
-"""What is built around a guard's model: prompter, grammars, engine, batches."""
+"""What is built around a guard's model: codec, engine, batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guard_reward.guards.grammar import AnswerGrammar
+from guard_reward.guards.codec import Codec
 from guard_reward.guards.inputs import InputEncoder
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs import find_spec
@@ -45,10 +45,7 @@ class Parts:
     """A loaded guard."""
 
     model: PreTrainedModel
-    spec: GuardSpec
-    prompter: Prompter
-    prompt_grammar: AnswerGrammar
-    response_grammar: AnswerGrammar
+    codec: Codec
     engine: ScoringEngine
     batches: BatchRunner[Generation]
     ignored_options: str
@@ -56,11 +53,7 @@ class Parts:
     @property
     def encoder(self) -> InputEncoder:
         """Makes the guard's inputs, each with space for an answer in the guard's context."""
-        return InputEncoder(self.prompter, self.spec, context_length(self.model) - self.spec.max_new_tokens)
-
-    def grammar(self, *, is_response: bool) -> AnswerGrammar:
-        """What answers about a response, or about a prompt, look like."""
-        return self.response_grammar if is_response else self.prompt_grammar
+        return self.codec.encoder(context_length(self.model))
 
 
 def context_length(model: PreTrainedModel) -> int:
@@ -87,10 +80,7 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
     model = model.eval().requires_grad_(False)
     architectures = getattr(model.config, "architectures", None) or [type(model).__name__]
     spec = settings.spec or find_spec(settings.name, own_template(tokenizer), architectures)
-    prompter = Prompter(tokenizer, template=spec.chat_template, roles=spec.roles)
-
-    def encode(text: str) -> list[int]:
-        return tokenizer.encode(text, add_special_tokens=False)
+    codec = Codec.of(spec, tokenizer)
 
     def budget() -> int:
         return settings.token_budget or token_budget(model)
@@ -98,15 +88,12 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
     batches: BatchRunner[Generation] = BatchRunner(budget, cuts_rows=True)
     return Parts(
         model=model,
-        spec=spec,
-        prompter=prompter,
-        prompt_grammar=spec.grammar(encode, is_response=False),
-        response_grammar=spec.grammar(encode, is_response=True),
+        codec=codec,
         engine=ScoringEngine(
             model,
             _end_token_ids(model, tokenizer),
             spec.max_new_tokens,
-            preambles=_preambles(prompter),
+            preambles=_preambles(codec.prompter),
             runner=choose_runner(model, compile=settings.compile),
             max_pass_tokens=lambda: batches.part_tokens(budget()),
         ),

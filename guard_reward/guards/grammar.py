@@ -59,6 +59,11 @@ class AnswerGrammar:
         """The slot whose label the next token decides, with the distinct first tokens of its labels."""
         return self._decisions.get(state)
 
+    @property
+    def label_token_ids(self) -> tuple[int, ...]:
+        """The tokens of all decisions."""
+        return tuple(dict.fromkeys(token for found in self._decisions.values() for token in found.token_ids))
+
     def by_label(self, log_probs: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
         """Slot → label → log-probability, from those of the decisions' tokens.
 

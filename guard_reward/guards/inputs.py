@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.conversation import Turns
-from guard_reward.guards.readings import readings
+from guard_reward.conversation import Message, Turns
+from guard_reward.guards.readings import merge_readings, readings
 from guard_reward.guards.spec import GuardSpec
-from guard_reward.guards.windows import split_into_windows
+from guard_reward.guards.windows import split_into_windows, worst_verdict
 from guard_reward.models.chat_template import Ids, Prompter
-from guard_reward.verdict import Conversation, Outcome, Unjudged
+from guard_reward.verdict import Conversation, Outcome, Unjudged, Verdict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["InputEncoder", "Reading", "Window", "chunks"]
+__all__ = ["InputEncoder", "Reading", "Window", "checked_rows", "chunks", "merged_verdict"]
 
+_NO_LIST = (str, bytes, Mapping)  # can be iterated over, but are not lists of conversations or of messages
 FIRST_CHUNK, MAX_CHUNK = 64, 1024
 """How many conversations are encoded together: few at first, so that the device soon has work, then ever more."""
 
@@ -31,16 +32,19 @@ class Window:
         ids: its token ids, shape (tokens,).
         is_response: whether a response is judged, or a prompt.
         key: the same for windows that are the same.
+        turns: what of the conversation it shows.
     """
 
     ids: Ids
     is_response: bool
     key: Hashable
+    turns: Sequence[Message]
 
     @classmethod
-    def of(cls, ids: Ids, *, is_response: bool) -> Window:
+    def of(cls, ids: Ids, turns: Sequence[Message]) -> Window:
         """A window with its key."""
-        return cls(ids, is_response, (ids.tobytes(), is_response))
+        is_response = turns[-1]["role"] != "user"
+        return cls(ids, is_response, (ids.tobytes(), is_response), turns)
 
 
 Reading = list[Window] | Unjudged
@@ -90,9 +94,8 @@ class InputEncoder:
         """One window, or several if the conversation exceeds the context."""
         if isinstance(ids, Exception):
             raise ids
-        is_response = turns[-1]["role"] != "user"
         if len(ids) <= self.limit:
-            return [Window.of(ids, is_response=is_response)]
+            return [Window.of(ids, turns)]
         try:
             windows = split_into_windows(
                 turns,
@@ -107,10 +110,10 @@ class InputEncoder:
         quote = self.spec.typed_marks.quote
         quoted = [[*context, {**last, "content": quote(last["content"])}] for *context, last in windows]
         found = []
-        for window in self.prompter.encode_batch(quoted):
+        for shown, window in zip(quoted, self.prompter.encode_batch(quoted), strict=True):
             if isinstance(window, Exception):
                 raise window
-            found.append(Window.of(window, is_response=is_response))
+            found.append(Window.of(window, shown))
         return found
 
     def cut(self, text: str, size: int, overlap: int) -> list[str]:
@@ -124,6 +127,38 @@ class InputEncoder:
         # Each part ends where the next token starts, so that nothing between two tokens is lost.
         ends = [begin for begin, _ in offsets] + [len(text)] * (size + 1)
         return [text[offsets[start][0] if start else 0 : ends[start + size]] for start in starts]
+
+
+def checked_rows(conversations: Any) -> list[Any]:
+    """The rows. What is wrong with a single row is that row's `Unjudged`; here only the whole is checked.
+
+    Raises:
+        TypeError: not a list of conversations.
+    """
+    is_list = isinstance(conversations, Iterable) and not isinstance(conversations, _NO_LIST)
+    rows = list(conversations) if is_list else []
+    if is_list and not (rows and all(isinstance(row, _NO_LIST) for row in rows)):
+        return rows
+    found = f"a list of {type(rows[0]).__name__}" if rows else type(conversations).__name__
+    raise TypeError(
+        "moderate takes a list of conversations, each a list of messages such as "
+        f'[[{{"role": "user", "content": "…"}}]], found {found}'
+    )
+
+
+def merged_verdict(row: Sequence[Reading], judged: Mapping[Hashable, Verdict | Unjudged]) -> Verdict | Unjudged:
+    """The verdict on a conversation.
+
+    Args:
+        row: its readings.
+        judged: window's key → the verdict on it.
+    """
+    return merge_readings(
+        [
+            reading if isinstance(reading, Unjudged) else worst_verdict([judged[window.key] for window in reading])
+            for reading in row
+        ]
+    )
 
 
 def chunks(conversations: Sequence[Any]) -> Iterator[list[int]]:

@@ -1,24 +1,26 @@
-"""`load_guard`: a guard from a hub id or a folder."""
+"""`load_guard`: a guard from a hub id, a folder or a server's URL. Importing it loads no torch."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from guard_reward._renamed import renamed_names
-from guard_reward.models.checkpoint import Checkpoint, checked_name
 
 if TYPE_CHECKING:
+    import torch
+
+    from guard_reward.guards.served_guard import ServedGuard
     from guard_reward.guards.spec import GuardSpec
     from guard_reward.guards.transformers_guard import TransformersGuard
 
-__all__ = ["load_guard"]
+__all__ = ["is_served", "load_guard"]
 
 
 def load_guard(
-    model: str | Path,
+    source: str | Path | Sequence[str],
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -28,15 +30,17 @@ def load_guard(
     quantization_config: Any = None,
     token_budget: int | None = None,
     compile: bool = False,
-) -> TransformersGuard:
-    """Load a generative guard from the hub or a folder.
+    **options: Any,
+) -> Any:
+    """Load a generative guard from the hub or a folder, or connect to one that is served.
 
     Args:
-        model: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format.
+        source: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format; or the
+            URL of a server (``"http://127.0.0.1:8000/v1"``), or several, as a list or separated by commas: replicas.
         device: by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own, but float32 on a CPU without
             instructions for it (quantized weights stay as they are). ``"auto"`` is always the checkpoint's own.
-        revision: branch, tag or commit on the hub; pin it, the reward depends on it.
+        revision: branch, tag or commit on the hub; pin it, the reward depends on it (a served guard: its tokenizer's).
         spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``).
             By default found by the checkpoint's architecture, chat template or name.
         attn_implementation: passed to transformers (``"sdpa"``, ``"eager"``, …); used by `guard.model` itself, not by
@@ -47,34 +51,84 @@ def load_guard(
             then grown again.
         compile: let ``torch.compile`` fuse what lies between two attentions. Costs about half a minute, once, and needs
             a C++ compiler on a CPU; for guards of the Llama family's shape (Qwen3Guard's), in plain weights.
+        **options: of a served guard only: ``model``, ``tokenizer``, ``deadline`` and the other arguments of
+            `guard_reward.ServedGuard`.
+
+    Returns:
+        A `guard_reward.TransformersGuard`; for URLs a `guard_reward.ServedGuard`.
 
     Raises:
         FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
         ValueError: a checkpoint without a chat template, whose tokenizer cannot tell the labels apart, that does not
-            attend to its whole context (sliding window, recurrent state), or that cannot be compiled.
-        OSError: a hub id that does not exist or cannot be reached.
+            attend to its whole context (sliding window, recurrent state), or that cannot be compiled; a URL that is
+            none; an option that this kind of guard does not have.
+        OSError: a hub id that does not exist or cannot be reached; a server that cannot be reached, if its model is not
+            named.
 
     >>> guard = load_guard("Qwen/Qwen3Guard-Gen-0.6B")                                      # doctest: +SKIP
     >>> guard.moderate([[{"role": "user", "content": "How do I pick a lock?"}]])[0].severity  # doctest: +SKIP
     <Severity.CONTROVERSIAL: 'Controversial'>
+    >>> served = load_guard("http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B")     # doctest: +SKIP
     """
-    from guard_reward.guards.transformers_guard import TransformersGuard
+    local_options = {
+        "device": None if device is None else str(device),
+        "dtype": dtype,
+        "attn_implementation": attn_implementation,
+        "quantization_config": quantization_config,
+        "token_budget": token_budget,
+        "compile": compile or None,
+    }
+    given = {name: value for name, value in local_options.items() if value is not None}
+    if is_served(source):
+        _refuse("a served guard", given, "its server decides that")
+        return _served_guard(source, spec=_named_spec(spec), revision=revision, **options)
+    if not isinstance(source, str | Path):
+        raise ValueError(f"a guard is a hub id, a folder, a URL or a list of URLs, found {source!r}")
+    _refuse("a guard in this process", options, "they are for served guards")
+    return _local_guard(source, spec=_named_spec(spec), revision=revision, **given)
 
-    checkpoint = Checkpoint(
-        name=checked_name(model),
-        device=None if device is None else str(device),
-        dtype=dtype,
-        revision=revision,
-        options={
-            key: value
-            for key, value in (
-                ("attn_implementation", attn_implementation),
-                ("quantization_config", quantization_config),
-            )
-            if value is not None
-        },
-    )
-    return TransformersGuard(checkpoint, spec=_named_spec(spec), token_budget=token_budget, compile=compile)
+
+def is_served(source: object) -> bool:
+    """Whether a guard's name is one or several URLs.
+
+    >>> is_served("http://127.0.0.1:8000/v1"), is_served("Qwen/Qwen3Guard-Gen-0.6B")
+    (True, False)
+    """
+    if isinstance(source, str):
+        return source.lstrip().startswith(("http://", "https://"))
+    return isinstance(source, Sequence) and bool(source) and all(map(is_served, source))
+
+
+def _refuse(what: str, options: Iterable[str], reason: str) -> None:
+    """Refuse options that this kind of guard does not have."""
+    if names := ", ".join(options):
+        raise ValueError(f"{names}: {what} has no such option; {reason}")
+
+
+def _served_guard(source: Any, **options: Any) -> ServedGuard:
+    from guard_reward.guards.served_guard import ServedGuard
+
+    known = list(inspect.signature(ServedGuard).parameters)[1:]
+    _refuse("a served guard", (name for name in options if name not in known), f"it has {', '.join(known)}")
+    return ServedGuard(source, **options)
+
+
+def _local_guard(
+    source: str | Path,
+    *,
+    spec: GuardSpec | None,
+    revision: str | None,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    token_budget: int | None = None,
+    compile: bool = False,
+    **model_options: Any,
+) -> TransformersGuard:
+    from guard_reward.guards.transformers_guard import TransformersGuard
+    from guard_reward.models.checkpoint import Checkpoint, checked_name
+
+    checkpoint = Checkpoint(checked_name(source), device, dtype, revision, model_options)
+    return TransformersGuard(checkpoint, spec=spec, token_budget=token_budget, compile=compile)
 
 
 def _named_spec(spec: GuardSpec | str | None) -> GuardSpec | None:

@@ -71,7 +71,7 @@ class Preparation:
         windows = self._new(
             window for row in readings for reading in row if isinstance(reading, list) for window in reading
         )
-        grammars: list[Grammar] = [self._parts.grammar(is_response=window.is_response) for window in windows]
+        grammars: list[Grammar] = [self._parts.codec.grammar(is_response=window.is_response) for window in windows]
         budget = self._parts.batches.limited(self._token_budget)
         batches = plan_batches([window.ids for window in windows], budget)
         chunk = PreparedChunk(numbers, readings, windows, grammars, batches, budget, {})

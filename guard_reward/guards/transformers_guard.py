@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,11 +18,10 @@ from guard_reward._ahead import ahead
 from guard_reward.guards.answer_reader import AnswerReader
 from guard_reward.guards.assembly import Parts, Settings, assemble, context_length, drop_prefix_cache
 from guard_reward.guards.grammar import AnswerGrammar
-from guard_reward.guards.inputs import Reading, chunks
+from guard_reward.guards.inputs import checked_rows, chunks, merged_verdict
 from guard_reward.guards.preparation import Preparation, PreparedChunk
-from guard_reward.guards.readings import merge_readings, readings
+from guard_reward.guards.readings import readings
 from guard_reward.guards.spec import GuardSpec
-from guard_reward.guards.windows import worst_verdict
 from guard_reward.models.checkpoint import Checkpoint
 from guard_reward.models.lazy import LazyModel
 from guard_reward.models.sleep import MODEL_LOCK
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["TransformersGuard"]
-
-_NO_LIST = (str, bytes, Mapping)  # can be iterated over, but are not lists of conversations or of messages
 
 
 class TransformersGuard:
@@ -97,12 +94,12 @@ class TransformersGuard:
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The guard's tokenizer. In another thread than the one that judges, use a copy (``copy.deepcopy``)."""
-        return self._parts.prompter.tokenizer
+        return self._parts.codec.tokenizer
 
     @property
     def spec(self) -> GuardSpec:
         """What the guard is shown and what its answers mean."""
-        return self._parts.spec
+        return self._parts.codec.spec
 
     @property
     def engine(self) -> ScoringEngine:
@@ -112,7 +109,7 @@ class TransformersGuard:
     @property
     def response_grammar(self) -> AnswerGrammar:
         """What the guard's answers about responses look like."""
-        return self._parts.response_grammar
+        return self._parts.codec.response_grammar
 
     @property
     def name(self) -> str:
@@ -137,7 +134,7 @@ class TransformersGuard:
         Raises:
             ValueError: a conversation that cannot be shown to the guard; names the message and the fault.
         """
-        prompter = self._parts.prompter
+        prompter = self._parts.codec.prompter
         return prompter.encode_turns(readings(prompter.normalize(messages), self.spec.typed_marks)[0])
 
     def warm_up(self) -> TransformersGuard:
@@ -163,7 +160,7 @@ class TransformersGuard:
             "guard": self.name,
             "revision": self._revision,
             "spec": self.spec.name,
-            "template_hash": self._parts.prompter.template_hash,
+            "template_hash": self._parts.codec.prompter.template_hash,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": str(self.model.device),
             "torch": torch.__version__,
@@ -198,13 +195,13 @@ class TransformersGuard:
         Raises:
             TypeError: not a list of conversations, but text, one conversation, or something else.
         """
-        rows = _checked(conversations)
+        rows = checked_rows(conversations)
         parts = self._parts
         with MODEL_LOCK:
             self.wake()
             prepare = Preparation(rows, parts, parts.batches.budget())  # now: while the model runs, less is free
         numbers = list(chunks(rows))
-        answers = AnswerReader(parts)
+        answers = AnswerReader(parts.codec)
         judged: dict[Hashable, Verdict | Unjudged] = {}  # window's key → its verdict
         merged: dict[int, Verdict | Unjudged] = {}
         made = (prepare(chunk) for chunk in numbers)
@@ -213,7 +210,7 @@ class TransformersGuard:
             for chunk in prepared:
                 judged.update(answers.read(chunk.windows, self._generate(chunk)))
                 for number, row in zip(chunk.numbers, chunk.readings, strict=True):
-                    merged[number] = merge_readings([_worst(reading, judged) for reading in row])
+                    merged[number] = merged_verdict(row, judged)
         return [merged[number] for number in range(len(rows))]
 
     def _generate(self, chunk: PreparedChunk) -> list[Generation | Exception]:
@@ -230,25 +227,3 @@ class TransformersGuard:
             # Memory may have run out since the chunk was planned.
             batches = chunk.batches if parts.batches.limited(chunk.token_budget) == chunk.token_budget else None
             return parts.batches.run([window.ids for window in chunk.windows], score, batches=batches)
-
-
-def _worst(reading: Reading, judged: Mapping[Hashable, Verdict | Unjudged]) -> Verdict | Unjudged:
-    """The verdict on a reading, from those on its windows."""
-    return reading if isinstance(reading, Unjudged) else worst_verdict([judged[window.key] for window in reading])
-
-
-def _checked(conversations: Any) -> list[Any]:
-    """The rows. What is wrong with a single row is that row's `Unjudged`; here only the whole is checked.
-
-    Raises:
-        TypeError: not a list of conversations.
-    """
-    is_list = isinstance(conversations, Iterable) and not isinstance(conversations, _NO_LIST)
-    rows = list(conversations) if is_list else []
-    if is_list and not (rows and all(isinstance(row, _NO_LIST) for row in rows)):
-        return rows
-    found = f"a list of {type(rows[0]).__name__}" if rows else type(conversations).__name__
-    raise TypeError(
-        "moderate takes a list of conversations, each a list of messages such as "
-        f'[[{{"role": "user", "content": "…"}}]], found {found}'
-    )

@@ -39,7 +39,12 @@ class GuardRewardConfig:
 
     _argument_group_name: ClassVar[str] = "the guard and its reward"
 
-    guard: str = field(metadata={"help": "The guard: hub id or folder of a Qwen3Guard-Gen checkpoint."})
+    guard: str = field(
+        metadata={
+            "help": "The guard: hub id or folder of a Qwen3Guard-Gen checkpoint; or its server's URL, such as "
+            "http://127.0.0.1:8000/v1, or several with commas: replicas."
+        }
+    )
     guard_revision: str | None = field(
         default=None,
         metadata={"help": "Its branch, tag or commit on the hub; pin it, the reward depends on it."},
@@ -56,6 +61,21 @@ class GuardRewardConfig:
     guard_sleep: bool = field(
         default=False,
         metadata={"help": "Keep the guard in main memory while the policy trains; frees its GPU memory."},
+    )
+    guard_model: str | None = field(
+        default=None,
+        metadata={"help": "The name of a served guard at its servers; default: the first model that they list."},
+    )
+    guard_tokenizer: str | None = field(
+        default=None,
+        metadata={"help": "Hub id or folder of a served guard's tokenizer; default: its name at the servers."},
+    )
+    guard_deadline: float | None = field(
+        default=None,
+        metadata={
+            "help": "Seconds for which one reward call waits for a served guard, its outages included; default: 120, "
+            "and one more per row."
+        },
     )
     scheme: str = field(
         default="guard_only", metadata={"help": f"How verdicts become rewards, by plain name: {', '.join(SCHEMES)}."}
@@ -148,9 +168,18 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             f"helpfulness: the scheme {config.scheme!r} needs it; give a reward model's hub id or folder, or the "
             "dotted path of a callable"
         )
+    served: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("model", config.guard_model),
+            ("tokenizer", config.guard_tokenizer),
+            ("deadline", config.guard_deadline),
+        )
+        if value is not None
+    }
     try:
         guard = load_guard(
-            config.guard, device=config.guard_device, dtype=config.guard_dtype, revision=config.guard_revision
+            config.guard, device=config.guard_device, dtype=config.guard_dtype, revision=config.guard_revision, **served
         )
     except LOADING_ERRORS as error:
         raise UserError(f"guard: {config.guard!r} could not be loaded: {first_paragraph(error)}") from error

@@ -42,7 +42,7 @@ _MAY_CHANGE = frozenset(
         ),
         *("vllm_mode", "vllm_group_port", "vllm_gpu_memory_utilization", "vllm_enable_sleep_mode"),
         *("vllm_tensor_parallel_size", "vllm_max_model_length", "vllm_model_impl"),
-        *("guard_device", "guard_sleep"),
+        *("guard_device", "guard_sleep", "guard_deadline"),
     ]
 )
 _MAY_CHANGE_PREFIXES = (
@@ -51,7 +51,20 @@ _MAY_CHANGE_PREFIXES = (
 )
 # What a reward says of itself beside its guard's properties: the machine, versions, and what is compared as a setting.
 _NOT_OF_THE_GUARD = frozenset(
-    ["device", "torch", "transformers", "guard_reward", "guard", "scheme", "thinking", "on_outcome", "helpfulness"]
+    [
+        *(
+            "device",
+            "torch",
+            "transformers",
+            "guard_reward",
+            "guard",
+            "scheme",
+            "thinking",
+            "on_outcome",
+            "helpfulness",
+        ),
+        "served_by",
+    ]
 )
 
 _NEW_NAMES = {"scheme_values": "scheme_kwargs", "share": "fraction"}

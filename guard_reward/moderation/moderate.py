@@ -124,7 +124,7 @@ class _Job:
         """What the journal of this job must have been written for."""
         return {
             "input": input_hash,
-            **guard,
+            **{name: fact for name, fact in guard.items() if name != "served_by"},  # the same guard may move
             "judged": self.judged,
             "chunk_rows": str(self.chunk_rows),
             "guard-reward": __version__,

@@ -33,6 +33,7 @@ DEFAULT_OUTCOME_REWARDS: Mapping[Outcome, OutcomeReward] = {
     Outcome.TOO_LONG: "windows",
     Outcome.NO_VERDICT: None,
     Outcome.GUARD_ERROR: None,
+    Outcome.TIMEOUT: None,
 }
 """What rows get unless a user says otherwise. ``injection`` has no entry: without a choice, such rows end as others."""
 

@@ -44,8 +44,8 @@ class GuardReward(BaseGuardReward):
             treatment, which is strict in the report's schemes.
         on_outcome: what a row gets that did not end in an ordinary verdict, per outcome: a number, ``"floor"`` (the
             worst value the scheme can give), or None (takes no part in training). Defaults: ``empty`` the floor,
-            ``no_verdict`` and ``guard_error`` None, ``too_long`` ``"windows"``: judged in windows, the worst verdict
-            counts.
+            ``no_verdict``, ``guard_error`` and ``timeout`` None, ``too_long`` ``"windows"``: judged in windows, the
+            worst verdict counts.
         prompt_label_column: dataset column that says whether a prompt is harmful (a bool, or a word such as
             ``"harmful"`` / ``"benign"``); splits the metrics in two.
         eos_token_ids: the ids that end a completion; by default read from the trainer. Without them truncation is

@@ -75,7 +75,7 @@ def test_moderate(guards: Any, source: Path, tmp_path: Path) -> None:
     summary = tmp_path / "new" / "summary.json"
     result = run("moderate", source, tmp_path / "out.jsonl", "--json", summary, "--dtype", "float32", "--device", "cpu")
     assert result.exit_code == 0, result.output
-    options = {"dtype": "float32", "device": "cpu", "revision": None, "compile": False}
+    options = {"dtype": "float32", "device": "cpu"}
     assert guards == [("Qwen/Qwen3Guard-Gen-0.6B", options)]
     assert "severity Unsafe" in result.stdout
     assert "2/2" in result.stderr  # the progress bar
@@ -225,7 +225,7 @@ def test_init_never_overwrites_unless_forced(tmp_path: Path) -> None:
         (
             ["in.jsonl", "out.jsonl", "--guard", "https://host/v1"],
             1,
-            "'https://host/v1' is a URL",
+            "'https://host/v1' could not be loaded: no server says which model it serves: https://host/v1/models",
         ),
         (["in.jsonl", "out.jsonl", "--judge", "both"], 2, "'both' is not one of"),
         (["in.jsonl"], 2, "Missing argument"),

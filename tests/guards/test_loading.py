@@ -106,7 +106,7 @@ def test_other_options_are_passed_on(checkpoint):
         ("/no/such/folder", FileNotFoundError, "does not exist"),  # absolute path
         ("some/deep/path", FileNotFoundError, "does not exist"),  # no hub id
         ("~/no-such-guard", FileNotFoundError, "does not exist"),  # home folder
-        ("http://localhost:8000/v1", ValueError, "is a URL"),  # a server
+        ("http://localhost:9/v1", OSError, "no server says which model it serves"),
     ],
 )
 def test_names_that_are_no_guard(name, error, message):

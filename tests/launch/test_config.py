@@ -249,7 +249,7 @@ def test_mistakes(loaded: Any, values: dict[str, Any], message: str) -> None:
     [
         ({"guard": "./none"}, "guard: './none' could not be loaded: model folder './none' does not exist"),
         ({"guard": "no-such/guard"}, "guard: 'no-such/guard' could not be loaded: "),
-        ({"guard": "https://host/v1"}, "guard: 'https://host/v1' could not be loaded: 'https://host/v1' is a URL"),
+        ({"guard": "https://host/v1"}, "guard: 'https://host/v1' could not be loaded: no server says which"),
     ],
 )
 def test_guards_that_are_none(values: dict[str, Any], message: str) -> None:

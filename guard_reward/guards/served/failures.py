@@ -1,0 +1,56 @@
+"""Why a server gave no answer: what may be tried again, and what may not."""
+
+from __future__ import annotations
+
+from guard_reward.verdict import Outcome, Unjudged
+
+__all__ = ["Rejected", "RequestFailed", "Retriable"]
+
+
+class RequestFailed(Exception):
+    """A request without an answer.
+
+    Args:
+        reason: for the user; without secrets.
+        outcome: how a row ends whose request fails for good.
+    """
+
+    def __init__(self, reason: str, outcome: Outcome = Outcome.GUARD_ERROR):
+        super().__init__(reason)
+        self.reason = reason
+        self.outcome = outcome
+
+    def unjudged(self) -> Unjudged:
+        """The row's end."""
+        return Unjudged(self.outcome, reason=self.reason)
+
+
+class Retriable(RequestFailed):
+    """The same request may succeed later, or at another replica: refused, reset, timed out, 429, 5xx, no JSON.
+
+    Args:
+        reason, outcome: see `RequestFailed`.
+        retry_after: seconds that the server asks to wait.
+    """
+
+    def __init__(self, reason: str, outcome: Outcome = Outcome.GUARD_ERROR, *, retry_after: float | None = None):
+        super().__init__(reason, outcome)
+        self.retry_after = retry_after
+
+
+class Rejected(RequestFailed):
+    """The same request would fail again: a wrong key, an unknown model, an input that is too long.
+
+    Args:
+        reason, outcome: see `RequestFailed`.
+        status: of HTTP.
+    """
+
+    def __init__(self, reason: str, outcome: Outcome = Outcome.GUARD_ERROR, *, status: int = 0):
+        super().__init__(reason, outcome)
+        self.status = status
+
+    @property
+    def concerns_server(self) -> bool:
+        """Whether it says something of the server (key, model, route), not of this input."""
+        return self.status in (401, 403, 404, 405)

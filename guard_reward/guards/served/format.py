@@ -1,0 +1,199 @@
+"""What a served guard is shown and how its answers are read, with and without its tokenizer."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from guard_reward.conversation import Turns, normalize
+from guard_reward.guards.codec import Codec
+from guard_reward.guards.inputs import InputEncoder, Reading, Window
+from guard_reward.guards.readings import readings
+from guard_reward.guards.served.answers import ServedAnswer
+from guard_reward.guards.served.connection import Needs, Server
+from guard_reward.guards.served.label_log_probs import decision_log_probs, label_log_probs
+from guard_reward.guards.served.plain_text import without_control_tokens
+from guard_reward.guards.spec import GuardSpec
+from guard_reward.guards.specs import find_spec
+from guard_reward.models.chat_template import own_template
+from guard_reward.verdict import Conversation, Outcome, Unjudged, Verdict
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["ServedFormat"]
+
+logger = logging.getLogger(__name__)
+_UNLIMITED = 2**31
+_PROBE = Turns([{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}])
+
+
+@dataclass(frozen=True)
+class ServedFormat:
+    """The format of a served guard.
+
+    Attributes:
+        spec: of its family.
+        codec: with its tokenizer; None without one.
+        context_length: tokens of input and answer together; None for what the server says.
+        endpoint: the endpoint that the user chose.
+    """
+
+    spec: GuardSpec
+    codec: Codec | None
+    context_length: int | None
+    endpoint: str
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        tokenizer: str | PreTrainedTokenizerBase | bool | None,
+        spec: GuardSpec | None,
+        revision: str | None,
+        context_length: int | None,
+        endpoint: str,
+    ) -> ServedFormat:
+        """The format of a guard; see `guard_reward.guards.served_guard.ServedGuard` for the arguments.
+
+        Raises:
+            OSError, ValueError: a tokenizer that was named cannot be loaded or has no chat template; or there is none,
+                and the endpoint needs one.
+        """
+        found, context = _load(model, tokenizer, revision)
+        if found is None and endpoint in ("completions", "generate"):
+            raise ValueError(f"endpoint={endpoint!r} sends token ids, so tokenizer= must name the guard's tokenizer")
+        spec = spec or find_spec(model, own_template(found) if found else None)
+        codec = None if found is None else Codec.of(spec, found)
+        return cls(spec, codec, context_length or context, endpoint)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The guard's tokenizer, if there is one."""
+        return None if self.codec is None else self.codec.tokenizer
+
+    def encode(self, messages: Conversation) -> list[int]:
+        """The token ids of the guard's whole input for a conversation.
+
+        Raises:
+            ValueError: there is no tokenizer, or the conversation cannot be shown to the guard.
+        """
+        if self.codec is None:
+            raise ValueError("without its tokenizer it is not known what the guard sees: name it, tokenizer=")
+        prompter = self.codec.prompter
+        return prompter.encode_turns(readings(prompter.normalize(messages), self.spec.typed_marks)[0])
+
+    def describe(self) -> dict[str, str]:
+        """For the run's record."""
+        known = {} if self.codec is None else {"template_hash": self.codec.prompter.template_hash}
+        return {"spec": self.spec.name, "tokenizer": getattr(self.tokenizer, "name_or_path", "none"), **known}
+
+    def needs(self) -> Needs:
+        """What the guard needs of its servers."""
+        labels = () if self.codec is None else self.codec.response_grammar.label_token_ids
+        prompts = () if self.codec is None else self.codec.prompt_grammar.label_token_ids
+        ids = np.array([] if self.codec is None else self.codec.prompter.encode_turns(_PROBE), dtype=np.int64)
+        return Needs(
+            max_tokens=self.spec.max_new_tokens,
+            label_ids=tuple(dict.fromkeys((*labels, *prompts))),
+            probe=Window.of(ids, _PROBE),
+            sends_ids=self.codec is not None,
+        )
+
+    def readings(self, conversations: Sequence[Conversation], server: Server) -> list[list[Reading]]:
+        """The readings of each conversation, as the server is sent them."""
+        as_text = server.endpoint.name == "chat"
+        if self.codec is None:
+            return [self._text_readings(conversation) for conversation in conversations]
+        limit = self.context_length or server.context_length or _UNLIMITED
+        if server.context_length:
+            limit = min(limit, server.context_length)
+        encoder: InputEncoder = self.codec.encoder(limit)
+        rows = encoder.encode(conversations)
+        return [[self._as_text(reading) for reading in row] for row in rows] if as_text else rows
+
+    @staticmethod
+    def new_windows(row: Sequence[Reading], seen: set[Hashable]) -> Iterator[Window]:
+        """The windows of a row that were not seen yet."""
+        for reading in row:
+            for window in [] if isinstance(reading, Unjudged) else reading:
+                if window.key not in seen:
+                    seen.add(window.key)
+                    yield window
+
+    def verdict(self, answer: ServedAnswer, *, is_response: bool) -> Verdict | Unjudged:
+        """What an answer says."""
+        codec = self.codec
+        if codec is None or answer.token_ids is None:
+            verdict = self.spec.parse(answer.text, is_response=is_response)
+            if isinstance(verdict, Unjudged):
+                return verdict
+            answer_format = self.spec.answer_format(is_response=is_response)
+            log_probs = label_log_probs(answer_format, answer.text, answer.by_text)
+            return self.spec.with_probabilities(verdict, log_probs, is_response=is_response)
+        verdict = codec.parsed(answer.token_ids, is_response=is_response)
+        if isinstance(verdict, Unjudged):
+            return verdict
+        found = decision_log_probs(codec.grammar(is_response=is_response), answer.token_ids, answer.by_id)
+        return codec.with_probabilities(verdict, found, is_response=is_response)
+
+    def _text_readings(self, conversation: Conversation) -> list[Reading]:
+        """The readings of a conversation whose tokens are not known: each in one piece."""
+        try:
+            turns = normalize(conversation, shows_system="system" in self.spec.roles)
+            quote = cache(self.spec.typed_marks.quote)
+            found = readings(turns, self.spec.typed_marks, quote=quote)
+        except Exception as error:  # a conversation may be anything, and one bad row must not stop the others
+            return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")]
+        return [[_text_window(reading)] for reading in found]
+
+    def _as_text(self, reading: Reading) -> Reading:
+        assert self.codec is not None
+        if isinstance(reading, Unjudged):
+            return reading
+        tokens = self.codec.prompter.special_tokens
+        return [replace(window, turns=without_control_tokens(window.turns, tokens)) for window in reading]
+
+
+def _text_window(turns: Turns) -> Window:
+    """An input without token ids."""
+    shown = without_control_tokens(turns)
+    key = tuple((turn["role"], turn["content"]) for turn in shown)
+    return Window(np.empty(0, dtype=np.int64), turns[-1]["role"] != "user", key, shown)
+
+
+def _load(
+    model: str, tokenizer: str | PreTrainedTokenizerBase | bool | None, revision: str | None
+) -> tuple[PreTrainedTokenizerBase | None, int | None]:
+    """The guard's tokenizer and context length, as far as they are known.
+
+    Raises:
+        OSError, ValueError: it was named and cannot be loaded.
+    """
+    if tokenizer is False:
+        return None, None
+    if not isinstance(tokenizer, str | bool) and tokenizer is not None:
+        return copy.deepcopy(tokenizer), None  # its own: other threads may set this one's truncation
+    from transformers import AutoConfig, AutoTokenizer
+
+    name: str = tokenizer if isinstance(tokenizer, str) else model
+    try:
+        found: Any = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        if tokenizer is not None:
+            raise
+        logger.warning(
+            "no tokenizer is found under the served model's name %r: messages are sent as text, and what looks like a "
+            "control token gets a blank; name the tokenizer with tokenizer= (%s)",
+            name,
+            str(error).strip().split("\n")[0],
+        )
+        return None, None
+    return found, getattr(config.get_text_config(), "max_position_embeddings", None)

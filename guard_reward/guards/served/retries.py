@@ -1,0 +1,116 @@
+"""Trying again, until the deadline of the call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from guard_reward.guards.served.failures import Rejected, RequestFailed, Retriable
+from guard_reward.guards.served.replicas import Replica, Replicas
+from guard_reward.verdict import Outcome
+
+__all__ = ["Deadline", "answer_of"]
+
+Value = TypeVar("Value")
+FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0  # seconds between two tries: a random part of the first, doubled each time
+REFUSED_REST = 30.0  # seconds for which a replica with a wrong key or model is left out
+
+
+class Deadline:
+    """The end of a call.
+
+    Args:
+        seconds: from now.
+    """
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds; 0 if it has passed."""
+        return max(self._end - time.monotonic(), 0.0)
+
+    def missed(self, last: RequestFailed | None) -> RequestFailed:
+        """What a request fails with that it has cut off, or that cannot be tried again before it.
+
+        Args:
+            last: why the last try failed, if there was one. If that was no timeout, it says how the row ends.
+        """
+        if last is None:
+            return RequestFailed(f"no answer within the call's {self.seconds:g} seconds", Outcome.TIMEOUT)
+        return RequestFailed(f"{last.reason} (tried until the call's {self.seconds:g} seconds were over)", last.outcome)
+
+
+async def answer_of(
+    replicas: Replicas, key: bytes, ask: Callable[[Replica], Awaitable[Value]], deadline: Deadline
+) -> Value:
+    """What the first replica answers that does.
+
+    Args:
+        replicas: to choose from.
+        key: of the prompt; see `Replicas.choose`.
+        ask: sends the request to one of them.
+        deadline: of the call.
+
+    Raises:
+        RequestFailed: no replica has answered before the deadline, or it was rejected.
+    """
+    from tenacity import AsyncRetrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
+
+    last: RequestFailed | None = None
+
+    async def attempt() -> Value:
+        nonlocal last
+        replica = replicas.choose(key)
+        if replica.rest:
+            if replica.rest >= deadline.left:
+                raise deadline.missed(last)
+            await asyncio.sleep(replica.rest)
+        try:
+            return await _asked(replicas, replica, ask)
+        except RequestFailed as failure:
+            last = failure
+            raise
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(Retriable),
+        wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+        stop=stop_before_delay(deadline.left),
+        reraise=True,
+    )
+    try:
+        async with asyncio.timeout(deadline.left):
+            return await retrying(attempt)
+    except TimeoutError as error:
+        raise deadline.missed(last) from error
+    except Retriable as failure:
+        raise deadline.missed(failure) from failure
+
+
+async def _asked(replicas: Replicas, replica: Replica, ask: Callable[[Replica], Awaitable[Value]]) -> Value:
+    """One try; remembers how it went."""
+    replica.requests += 1
+    started = time.monotonic()
+    try:
+        answer = await ask(replica)
+    except Retriable as failure:
+        if failure.retry_after is None:
+            replica.has_failed(failure.reason, started)
+        else:  # busy, not broken
+            replica.leave_out(failure.retry_after)
+        raise
+    except Rejected as failure:
+        if not failure.concerns_server:
+            replica.succeeded()
+            raise
+        replica.failed += 1
+        if replicas.has_another(replica):  # with the right key and model, perhaps
+            replica.leave_out(REFUSED_REST)
+            raise Retriable(failure.reason) from failure
+        raise
+    replica.succeeded()
+    return answer
