@@ -32,7 +32,8 @@ def load_guard(
     """Load a generative guard from the hub or a folder.
 
     Args:
-        model: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format.
+        model: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format;
+            ``modelscope:`` and an id for one from ModelScope (extra ``modelscope``).
         device: by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own, but float32 on a CPU without
             instructions for it (quantized weights stay as they are). ``"auto"`` is always the checkpoint's own.
