@@ -15,15 +15,16 @@ from contextlib import contextmanager
 
 __all__ = ["LOADING_ERRORS", "UserError", "clean_errors", "first_paragraph", "one_line", "shortened"]
 
-# What loading a model raises for a wrong name, device or dtype. Torch raises an AssertionError for a device that it
-# was not built for, and an AttributeError for an unknown dtype.
-LOADING_ERRORS = (OSError, ValueError, RuntimeError, AssertionError, AttributeError)
+# What loading a model raises for a wrong name, device or dtype, or a package that it needs. Torch raises an
+# AssertionError for a device that it was not built for, and an AttributeError for an unknown dtype.
+LOADING_ERRORS = (OSError, ValueError, ImportError, RuntimeError, AssertionError, AttributeError)
 
 # Which extra of this package installs a missing module.
 _EXTRA_OF = {
     "accelerate": "trl",
     "datasets": "trl",
     "httpx": "served",
+    "modelscope_hub": "modelscope",
     "plotly": "report",
     "pydantic": "served",
     "tenacity": "served",

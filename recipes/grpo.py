@@ -43,7 +43,7 @@ def main() -> None:
     launch.check_guard(args, reward)
     args.resume_from_checkpoint = checkpoint
     trainer = GRPOTrainer(
-        model=model.model_name_or_path,
+        model=launch.policy_source(model),
         reward_funcs=reward,
         args=args,
         train_dataset=train_dataset,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 # Idle OpenMP threads that spin make every other process on the same cores many times slower.
 os.environ["OMP_WAIT_POLICY"] = "passive"
+# A server that is gone is not asked again after seconds.
+os.environ["MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS"] = "1"
 
 import pytest
 
@@ -48,3 +51,17 @@ def tiny_guard() -> Any:
     from guard_reward.tiny import load_tiny_guard
 
     return load_tiny_guard()
+
+
+@pytest.fixture
+def modelscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A ModelScope hub on this machine, empty, and its client with an empty cache; see `tests.local_modelscope`."""
+    client = pytest.importorskip("modelscope_hub")
+    from tests.local_modelscope import Hub
+
+    with Hub(tmp_path / "modelscope") as hub:
+        for name, value in hub.environment.items():
+            monkeypatch.setenv(name, value)
+        client.set_default_config(None)  # read from the environment, once
+        yield hub
+    client.set_default_config(None)

@@ -35,8 +35,9 @@ def load_guard(
     """Load a generative guard from the hub or a folder, or connect to one that is served.
 
     Args:
-        source: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format; or the
-            URL of a server (``"http://127.0.0.1:8000/v1"``), or several, as a list or separated by commas: replicas.
+        source: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format;
+            ``modelscope:`` and an id for one from ModelScope (extra ``modelscope``); or the URL of a server
+            (``"http://127.0.0.1:8000/v1"``), or several, as a list or separated by commas: replicas (extra ``served``).
         device: by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own, but float32 on a CPU without
             instructions for it (quantized weights stay as they are). ``"auto"`` is always the checkpoint's own.

@@ -1,4 +1,4 @@
-"""The model card ``README.md``: TRL's, with the policy's folder where TRL names only hub ids, and one more section."""
+"""The model card ``README.md``: TRL's, with the policy's name where TRL names only hub ids, and one more section."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.launch.redaction import redacted_text
+from guard_reward.models.modelscope import is_modelscope
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
@@ -33,15 +34,16 @@ def extend_model_card(trainer: GRPOTrainer, record: Mapping[str, Any]) -> None:
         make(*args, **kwargs)
         if trainer.is_world_process_zero():
             file = Path(trainer.args.output_dir) / "README.md"
-            text = _with_folders(file.read_text(encoding="utf-8"), trainer)
+            text = _with_names(file.read_text(encoding="utf-8"), trainer, record)
             file.write_text(f"{text.rstrip()}\n\n{_section(record)}", encoding="utf-8")
 
     trainer.create_model_card = create_model_card
 
 
-def _with_folders(card: str, trainer: GRPOTrainer) -> str:
-    """The folder that the policy came from, without a link; the output folder as the model to try."""
-    policy = getattr(trainer.model.config, "_name_or_path", "")
+def _with_names(card: str, trainer: GRPOTrainer, record: Mapping[str, Any]) -> str:
+    """Where the policy came from, a folder or ModelScope, without a link; the output folder as the model to try."""
+    asked = record["configs"].get("ModelConfig", {}).get("model_name_or_path") or ""
+    policy = asked if is_modelscope(asked) else getattr(trainer.model.config, "_name_or_path", "")
     named = f"`{redacted_text(policy)}`" if policy else "a model without a name"
     output = json.dumps(redacted_text(str(trainer.args.output_dir)), ensure_ascii=False)
     return card.replace(_NO_POLICY, named).replace(_NO_MODEL, f"model={output}")

@@ -8,13 +8,35 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from guard_reward.errors import UserError, one_line
+from guard_reward.models.modelscope import find_snapshot, is_modelscope
 from guard_reward.rewards.policy import PolicyFacts, opens_thinking, parses_thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from trl import GRPOConfig, ModelConfig
 
-__all__ = ["model_init_kwargs", "read_policy"]
+__all__ = ["model_init_kwargs", "policy_source", "read_policy"]
+
+_TRL_DEFAULT_REVISION = "main"
+
+
+def policy_source(model: ModelConfig) -> str:
+    """What the trainer loads the policy from: its hub id or folder; for one on ModelScope the downloaded folder.
+
+    Raises:
+        UserError: the policy has no name, or cannot be downloaded from ModelScope.
+    """
+    name: str | None = model.model_name_or_path
+    if not name:
+        raise UserError("model_name_or_path: name the policy, a hub id or a folder")
+    if not is_modelscope(name):
+        return name
+    # What nobody chose is ModelScope's own default, which has another name.
+    revision = None if model.model_revision == _TRL_DEFAULT_REVISION else model.model_revision
+    try:
+        return find_snapshot(name, revision).folder
+    except (ImportError, OSError, ValueError) as error:
+        raise UserError(f"model_name_or_path: {one_line(error)}") from error
 
 
 def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
@@ -23,11 +45,10 @@ def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
     Raises:
         UserError: the policy has no name, cannot be found, or has no chat template.
     """
-    if not model.model_name_or_path:
-        raise UserError("model_name_or_path: name the policy, a hub id or a folder")
+    source = policy_source(model)
     options = {"revision": model.model_revision, "trust_remote_code": args.trust_remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model.model_name_or_path, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except (OSError, ValueError) as error:
         raise UserError(f"model_name_or_path: {one_line(error)}") from error
     if tokenizer.chat_template is None:
@@ -36,7 +57,7 @@ def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
             "use the instruct model"
         )
     return PolicyFacts(
-        eos_token_ids=_end_ids(model.model_name_or_path, tokenizer, options),
+        eos_token_ids=_end_ids(source, tokenizer, options),
         thinking_prefilled=opens_thinking(tokenizer, args.chat_template_kwargs or {}),
         thinking_parsed=parses_thinking(tokenizer),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from guard_reward.models.modelscope import find_snapshot, is_modelscope, repository_of
 from guard_reward.models.precision import is_slow, warn_if_slow
 
 if TYPE_CHECKING:
@@ -23,15 +24,18 @@ logger = logging.getLogger(__name__)
 
 
 def checked_name(model: str | Path) -> str:
-    """The hub id, or the path of an existing checkpoint folder.
+    """The hub id, ``modelscope:`` and ModelScope's id, or the path of an existing checkpoint folder.
 
     Raises:
-        ValueError: a URL.
+        ValueError: a URL, or no id behind ``modelscope:``.
         FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
     """
     name = os.fspath(model)
     if name.startswith(("http://", "https://")):
         raise ValueError(f"{name!r} is a URL; a model is loaded from a hub id or a folder")
+    if is_modelscope(name):
+        repository_of(name)
+        return name
     looks_like_path = isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1
     path = Path(name).expanduser()
     if looks_like_path and not path.exists():
@@ -46,7 +50,7 @@ class Checkpoint:
     """Where a model comes from and how it is loaded. A guard pickles as its checkpoint.
 
     Attributes:
-        name: hub id or folder.
+        name: hub id, ``modelscope:`` and ModelScope's id, or folder.
         device: by default `default_device`.
         dtype: of the weights; by default the checkpoint's own, but float32 on a CPU that `is_slow` in it.
         revision: branch, tag or commit on the hub.
@@ -68,16 +72,19 @@ class Checkpoint:
         Raises:
             ValueError: the checkpoint needs Python code of its own, without ``trust_remote_code=True`` in the options;
                 or it lacks weights.
+            OSError, ModuleNotFoundError: as `guard_reward.models.modelscope.find_snapshot`.
         """
         from transformers import AutoTokenizer
 
         device = torch.device(self.device) if self.device else default_device()
         # None would ask at the terminal whether to run a checkpoint's own code.
         trust = {"trust_remote_code": bool(self.options.get("trust_remote_code"))}
-        tokenizer = AutoTokenizer.from_pretrained(self.name, revision=self.revision, **trust)
+        snapshot = find_snapshot(self.name, self.revision) if is_modelscope(self.name) else None
+        source = snapshot.folder if snapshot else self.name
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=self.revision, **trust)
         with outside_deepspeed(), _on_every_rank():
             model, loading = auto_class.from_pretrained(
-                self.name,
+                source,
                 output_loading_info=True,
                 revision=self.revision,
                 dtype=self.dtype or "auto",
@@ -90,6 +97,8 @@ class Checkpoint:
             raise ValueError(
                 f"{self.name} lacks weights that {type(model).__name__} needs ({missing}, …), which would be random"
             )
+        if snapshot:  # as transformers does it for a checkpoint from its own hub
+            model.name_or_path, model.config._commit_hash = self.name, snapshot.revision
         if "quantization_config" not in self.options:
             model = self._fast(model.to(device))
         warn_if_slow(self.name, model.dtype, model.device)

@@ -40,7 +40,8 @@ class RewardModel:
     score is the model's single logit, on its own scale. Frozen, whole under ZeRO-3, and pickled by name like a guard.
 
     Args:
-        model: hub id or folder of a checkpoint with one label (``num_labels=1``) and a chat template.
+        model: hub id, ``modelscope:`` and an id, or folder of a checkpoint with one label (``num_labels=1``) and a
+            chat template.
         device, dtype, revision: as in `guard_reward.load_guard`.
         thinking_prefilled: as in `guard_reward.GuardReward`, which reads the rows itself; for other uses.
         token_budget: most tokens, padding included, in one forward pass; halved when memory runs out.

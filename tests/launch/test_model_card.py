@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("trl")
 
 from datasets import Dataset
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, ModelConfig
 
 from guard_reward import GuardReward
 from guard_reward.launch import write_record
@@ -26,7 +26,13 @@ TRAINERS = {"GRPO": (GRPOTrainer, GRPOConfig), "PPO": (PPOTrainer, PPOConfig)}
 def make_card(policy_folder: str, tmp_path: Path) -> Callable[..., str]:  # noqa: F811
     """The card of a run before its first step."""
 
-    def make(algorithm: str = "GRPO", policy: str = policy_folder, peft_config: Any = None, hub_id: Any = None) -> str:
+    def make(
+        algorithm: str = "GRPO",
+        policy: str = policy_folder,
+        peft_config: Any = None,
+        hub_id: Any = None,
+        asked: str | None = None,
+    ) -> str:
         trainer_class, config_class = TRAINERS[algorithm]
         reward = GuardReward(ScriptedGuard(), "guard_only")
         trainer = trainer_class(
@@ -38,7 +44,7 @@ def make_card(policy_folder: str, tmp_path: Path) -> Callable[..., str]:  # noqa
         )
         trainer.model.config._name_or_path = policy
         trainer.hub_model_id = hub_id
-        write_record(trainer, reward, [trainer.args])
+        write_record(trainer, reward, [trainer.args, ModelConfig(model_name_or_path=asked)])
         return (Path(trainer.args.output_dir) / "README.md").read_text(encoding="utf-8")
 
     return make
@@ -72,6 +78,14 @@ def test_a_policy_from_a_folder(
 )
 def test_a_policy_from_elsewhere(make_card: Callable[..., str], policy: str, named: str) -> None:
     assert f"This model is a fine-tuned version of {named}.\n" in make_card(policy=policy)
+
+
+def test_a_policy_from_modelscope(make_card: Callable[..., str], policy_folder: str) -> None:  # noqa: F811
+    card = make_card(asked="modelscope:Qwen/Qwen3-4B")
+    assert "This model is a fine-tuned version of `modelscope:Qwen/Qwen3-4B`.\n" in card
+    assert policy_folder not in card
+    assert "base_model" not in card
+    assert "huggingface.co/Qwen" not in card
 
 
 def test_a_model_that_is_pushed_has_its_hub_id(make_card: Callable[..., str]) -> None:

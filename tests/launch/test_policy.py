@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 pytest.importorskip("transformers")
 
 from guard_reward.errors import UserError
-from guard_reward.launch import model_init_kwargs, read_policy
+from guard_reward.launch import model_init_kwargs, policy_source, read_policy
 from guard_reward.launch.policy import opens_thinking
+from tests.local_modelscope import Hub, files_of
 
 TURN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 
@@ -108,3 +110,38 @@ def test_mistakes(policy: Any) -> None:
     policy.tokenizer.save_pretrained(policy.folder)
     with pytest.raises(UserError, match="has no chat template, but prompts are chat messages; use the instruct"):
         read_policy(model(policy.folder), args())
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("main", "master"), ("v1", "v1")],  # TRL's default is no revision on ModelScope
+)
+def test_a_policy_from_modelscope(policy: Any, modelscope: Hub, asked: str, found: str) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    modelscope.add("Qwen/Qwen3-4B", files_of(policy.folder), "master", "v1")
+    named = model("modelscope:Qwen/Qwen3-4B", model_revision=asked)
+    assert read_policy(named, args()) == read_policy(model(policy.folder), args())
+    folder = policy_source(named)
+    assert folder == str(modelscope.cache / "models" / "Qwen--Qwen3-4B" / "snapshots" / found)
+    loaded = AutoTokenizer.from_pretrained(folder, **model_init_kwargs(named, args()))  # as the trainer does
+    assert loaded.get_vocab() == policy.tokenizer.get_vocab()
+    assert AutoConfig.from_pretrained(folder).vocab_size == len(policy.tokenizer)
+    assert named.model_name_or_path == "modelscope:Qwen/Qwen3-4B"  # for the run's record
+
+
+def test_other_policies_come_from_where_they_are(policy: Any) -> None:
+    assert policy_source(model("Qwen/Qwen3-4B")) == "Qwen/Qwen3-4B"
+    assert policy_source(model(policy.folder)) == str(policy.folder)
+
+
+def test_mistakes_with_modelscope(modelscope: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, message in (
+        ("modelscope:Qwen", "'modelscope:Qwen' is not a model on ModelScope"),
+        ("modelscope:Qwen/No", "modelscope:Qwen/No, revision 'master': .*Model does not exist"),
+    ):
+        with pytest.raises(UserError, match=f"^model_name_or_path: {message}"):
+            read_policy(model(name), args())
+    monkeypatch.setitem(sys.modules, "modelscope_hub", None)
+    with pytest.raises(UserError, match=r"^model_name_or_path: .*pip install 'guard-reward\[modelscope\]'"):
+        read_policy(model("modelscope:Qwen/No"), args())

@@ -11,6 +11,7 @@ import torch
 from guard_reward import AsyncGuardReward, GuardReward
 from guard_reward.rewards.reward_model import RewardModel, make_helpfulness
 from tests.elsewhere import Elsewhere
+from tests.local_modelscope import files_of
 from tests.processors import AVX2, ZEN4, pretend
 from tests.scripted_guard import ScriptedGuard
 
@@ -292,3 +293,11 @@ def test_a_sleeping_model_travels_by_its_name(folder, monkeypatch):
     copy.sleep()  # nothing is loaded yet
     copy.wake()
     assert len(copy(prompts=["How?"], completions=["So."])) == 1
+
+
+def test_a_checkpoint_from_modelscope(modelscope, folder, model):
+    modelscope.add("Skywork/Skywork-Reward-Tiny", files_of(folder))
+    found = RewardModel("modelscope:Skywork/Skywork-Reward-Tiny")
+    rows = {"prompts": ["What is 2+2?", "Hi"], "completions": ["4.", "Hello."]}
+    assert found(**rows) == model(**rows)
+    assert (found.__name__, found.checkpoint.name) == ("Skywork-Reward-Tiny", "modelscope:Skywork/Skywork-Reward-Tiny")
