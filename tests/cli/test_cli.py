@@ -50,6 +50,7 @@ def run(*arguments: object, **options: Any) -> Any:
         "import guard_reward.verdict",
         "from guard_reward.cli import app; app(['--help'], standalone_mode=False)",
         "from guard_reward.cli import app; app(['moderate', '--help'], standalone_mode=False)",
+        "from guard_reward.cli import app; app(['serve', 'some/guard'], standalone_mode=False)",
     ],
 )
 def test_importing_and_helping_is_light(code: str) -> None:
@@ -63,7 +64,7 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"guard-reward {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["demo", "init", "moderate", "speed", "tiny"])
+@pytest.mark.parametrize("command", ["demo", "init", "moderate", "serve", "speed", "tiny"])
 def test_help_has_examples_and_a_json_option(command: str) -> None:
     result = run(command, "--help", env={"COLUMNS": "200"})
     assert result.exit_code == 0
@@ -148,7 +149,7 @@ def test_moderate_judges_chosen_and_rejected(guards: Any, source: Path, tmp_path
     assert facts["reasons"] == {"no_verdict: the script says mumble": 1, "empty: column 'rejected' is missing": 1}
 
 
-@pytest.mark.parametrize("command", ["demo", "init", "moderate", "speed", "tiny"])
+@pytest.mark.parametrize("command", ["demo", "init", "moderate", "serve", "speed", "tiny"])
 @pytest.mark.parametrize(
     ("path", "message"),
     [("a file/results.json", "is not a folder"), ("folder", "is a directory"), ("n" * 300, "File name too long")],
@@ -159,7 +160,12 @@ def test_a_json_file_that_cannot_be_written_is_refused_before_the_work(
     monkeypatch.chdir(tmp_path)
     Path("a file").write_text("mine")
     Path("folder").mkdir()
-    arguments = {"init": ["new"], "tiny": ["new"], "moderate": ["in.jsonl", "out.jsonl"]}.get(command, [])
+    arguments = {
+        "init": ["new"],
+        "tiny": ["new"],
+        "serve": ["some/guard"],
+        "moderate": ["in.jsonl", "out.jsonl"],
+    }.get(command, [])
     result = run(command, *arguments, "--json", path, env={"COLUMNS": "1000"})
     assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a file", "folder"]
