@@ -71,7 +71,7 @@ def load_guard(
     <Severity.CONTROVERSIAL: 'Controversial'>
     >>> served = load_guard("http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B")     # doctest: +SKIP
     """
-    local_options = {
+    local = {
         "device": None if device is None else str(device),
         "dtype": dtype,
         "attn_implementation": attn_implementation,
@@ -79,14 +79,8 @@ def load_guard(
         "token_budget": token_budget,
         "compile": compile or None,
     }
-    given = {name: value for name, value in local_options.items() if value is not None}
-    if is_served(source):
-        _refuse("a served guard", given, "its server decides that")
-        return _served_guard(source, spec=_named_spec(spec), revision=revision, **options)
-    if not isinstance(source, str | Path):
-        raise ValueError(f"a guard is a hub id, a folder, a URL or a list of URLs, found {source!r}")
-    _refuse("a guard in this process", options, "they are for served guards")
-    return _local_guard(source, spec=_named_spec(spec), revision=revision, **given)
+    given = {name: value for name, value in local.items() if value is not None}
+    return _loaded(source, given, options, spec=_named_spec(spec), revision=revision)
 
 
 def is_served(source: object) -> bool:
@@ -98,6 +92,24 @@ def is_served(source: object) -> bool:
     if isinstance(source, str):
         return source.lstrip().startswith(("http://", "https://"))
     return isinstance(source, Sequence) and bool(source) and all(map(is_served, source))
+
+
+def _loaded(source: Any, local: dict[str, Any], others: dict[str, Any], **common: Any) -> Any:
+    """The guard, of the kind that its source says.
+
+    Args:
+        source: see `load_guard`.
+        local: options of a guard in this process.
+        others: options of other guards.
+        common: options that all have.
+    """
+    if is_served(source):
+        _refuse("a served guard", local, "its server decides that")
+        return _served_guard(source, **common, **others)
+    if not isinstance(source, str | Path):
+        raise ValueError(f"a guard is a hub id, a folder, a URL or a list of URLs, found {source!r}")
+    _refuse("a guard in this process", others, "they are for served guards")
+    return _local_guard(source, **common, **local)
 
 
 def _refuse(what: str, options: Iterable[str], reason: str) -> None:
