@@ -71,11 +71,10 @@ def load_guard(
     <Severity.CONTROVERSIAL: 'Controversial'>
     >>> served = load_guard("http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B")     # doctest: +SKIP
     """
-    local = {
-        "device": None if device is None else str(device),
+    local = {"attn_implementation": attn_implementation, "quantization_config": quantization_config}
+    local |= {
+        "device": device and str(device),
         "dtype": dtype,
-        "attn_implementation": attn_implementation,
-        "quantization_config": quantization_config,
         "token_budget": token_budget,
         "compile": compile or None,
     }
