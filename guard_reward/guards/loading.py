@@ -44,9 +44,8 @@ def load_guard(
         revision: branch, tag or commit on the hub; pin it, the reward depends on it (a served guard: its tokenizer's).
         spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``).
             By default found by the checkpoint's architecture, chat template or name.
-        attn_implementation: passed to transformers (``"sdpa"``, ``"eager"``, …); used by `guard.model` itself, not by
-            scoring, which has its own attention.
-        quantization_config: passed to transformers (``BitsAndBytesConfig``, ``TorchAoConfig``, …).
+        attn_implementation, quantization_config: passed to transformers (``"sdpa"``, ``BitsAndBytesConfig``, …). Scoring
+            has its own attention.
         token_budget: maximum number of input tokens per forward pass, shared ones counted once; by default what half of
             the free memory holds, at most 65,536 on an accelerator and 6,144 on a CPU. Halved when memory runs out,
             then grown again.
@@ -71,7 +70,7 @@ def load_guard(
     <Severity.CONTROVERSIAL: 'Controversial'>
     >>> served = load_guard("http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B")     # doctest: +SKIP
     """
-    local = {"attn_implementation": attn_implementation, "quantization_config": quantization_config}
+    local: dict[str, Any] = {"device": device and str(device), "dtype": dtype, "compile": compile or None}
     local |= {
         "device": device and str(device),
         "dtype": dtype,
