@@ -44,8 +44,8 @@ def load_guard(
         revision: branch, tag or commit on the hub; pin it, the reward depends on it (a served guard: its tokenizer's).
         spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``).
             By default found by the checkpoint's architecture, chat template or name.
-        attn_implementation, quantization_config: passed to transformers (``"sdpa"``, ``BitsAndBytesConfig``, …). Scoring
-            has its own attention.
+        attn_implementation, quantization_config: passed to transformers (``"sdpa"``, ``BitsAndBytesConfig``, …);
+            scoring has its own attention.
         token_budget: maximum number of input tokens per forward pass, shared ones counted once; by default what half of
             the free memory holds, at most 65,536 on an accelerator and 6,144 on a CPU. Halved when memory runs out,
             then grown again.
@@ -70,13 +70,8 @@ def load_guard(
     <Severity.CONTROVERSIAL: 'Controversial'>
     >>> served = load_guard("http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B")     # doctest: +SKIP
     """
-    local: dict[str, Any] = {"device": device and str(device), "dtype": dtype, "compile": compile or None}
-    local |= {
-        "device": device and str(device),
-        "dtype": dtype,
-        "token_budget": token_budget,
-        "compile": compile or None,
-    }
+    local: dict[str, Any] = {"dtype": dtype, "token_budget": token_budget, "attn_implementation": attn_implementation}
+    local |= {"quantization_config": quantization_config, "compile": compile or None, "device": device and str(device)}
     given = {name: value for name, value in local.items() if value is not None}
     return _loaded(source, given, options, spec=_named_spec(spec), revision=revision)
 
