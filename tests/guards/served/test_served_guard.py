@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import pickle
+import sys
 import threading
 import time
 
@@ -134,6 +135,12 @@ def test_the_model_is_asked_for_if_it_is_not_named(serve, local):
     assert guard.name == "tiny/guard"
     with pytest.raises(OSError, match=r"no server says which model it serves.*127\.0\.0\.1:9"):
         ServedGuard("http://127.0.0.1:9/v1", connect_timeout=0.2)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tenacity", None)
+    with pytest.raises(ModuleNotFoundError, match=r"tenacity: pip install 'guard-reward\[served\]'"):
+        load_guard("http://127.0.0.1:9/v1", model="m")
 
 
 def test_load_guard_connects(serve, local):
