@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from guard_reward.errors import one_line
-from guard_reward.guards.served.failures import Retriable
+from guard_reward.guards.served.failures import Garbled
 
 __all__ = ["ListedModel", "ServedAnswer", "read_chat", "read_completion", "read_generate", "read_models", "read_tokens"]
 
@@ -120,7 +120,7 @@ def read_completion(answer: Any) -> ServedAnswer:
     """An answer of ``/v1/completions``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     choice = _checked(_Completion, answer).choices[0]
     log_probs = choice.logprobs or _CompletionLogProbs()
@@ -137,7 +137,7 @@ def read_chat(answer: Any) -> ServedAnswer:
     """An answer of ``/v1/chat/completions``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     choice = _checked(_Chat, answer).choices[0]
     tokens = (choice.logprobs.content if choice.logprobs else None) or []
@@ -149,7 +149,7 @@ def read_generate(answer: Any) -> ServedAnswer:
     """An answer of SGLang's ``/generate``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     found = _checked(_Generate, answer)
     places = found.meta_info.output_token_ids_logprobs or []
@@ -164,7 +164,7 @@ def read_models(answer: Any) -> list[ListedModel]:
     """An answer of ``/v1/models``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     models = _checked(_Models, answer).data
     return [ListedModel(model.id, model.owned_by or "", model.max_model_len) for model in models]
@@ -174,7 +174,7 @@ def read_tokens(answer: Any) -> list[int]:
     """An answer of vLLM's ``/tokenize``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     return _checked(_Tokens, answer).tokens
 
@@ -192,4 +192,4 @@ def _checked(model: type[Model], answer: Any) -> Model:
         fault = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, fault["loc"])) or "the whole"
         what = f"{place}: {one_line(fault['msg'])}"
-        raise Retriable(f"the server's answer has another form than expected: {what}") from error
+        raise Garbled(f"the server's answer has another form than expected: {what}") from error

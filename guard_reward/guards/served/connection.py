@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.guards.inputs import Window
 from guard_reward.guards.served.answers import ListedModel, ServedAnswer, read_models, read_tokens
 from guard_reward.guards.served.endpoints import ChatEndpoint, CompletionsEndpoint, Endpoint, GenerateEndpoint
-from guard_reward.guards.served.failures import Rejected
+from guard_reward.guards.served.failures import Garbled, Rejected
 from guard_reward.guards.served.replicas import Replica, Replicas
 from guard_reward.guards.served.requests import request_json
 from guard_reward.guards.served.retries import Deadline, answer_of
@@ -104,7 +104,12 @@ class Connection:
         """
 
         async def ask(replica: Replica) -> list[ListedModel]:
-            return read_models(await self._request("GET", f"{replica.url}/models", deadline))
+            try:
+                return read_models(await self._request("GET", f"{replica.url}/models", deadline))
+            except Garbled:
+                if self.settings.model is None:
+                    raise
+                return []  # a server that lists none; its answers will tell what it is
 
         return await answer_of(self.replicas, b"models", ask, deadline)
 
@@ -185,11 +190,12 @@ class Connection:
         if wish == "generate" or (wish == "auto" and owner == "sglang" and needs.sends_ids):
             return generate
 
-        def completions(top: int | None) -> Endpoint:
-            return CompletionsEndpoint(name, needs.max_tokens, needs.label_ids, top, is_vllm=owner == "vllm")
-
-        def chat(top: int | None) -> Endpoint:
-            return ChatEndpoint(name, needs.max_tokens, top)
+        # vLLM's extensions first: behind a proxy it may call itself otherwise, and others ignore or refuse them.
+        completions = [
+            CompletionsEndpoint(name, needs.max_tokens, needs.label_ids, top, is_vllm=is_vllm)
+            for is_vllm, top in ((True, _TOPS[0]), *((False, top) for top in _TOPS))
+        ]
+        chat = [ChatEndpoint(name, needs.max_tokens, top) for top in _TOPS]
 
         if wish == "completions":
             return await self._first_understood(completions, deadline)
@@ -216,12 +222,11 @@ class Connection:
             return False
         return True
 
-    async def _first_understood(self, make: Callable[[int | None], Endpoint], deadline: Deadline) -> Endpoint:
-        """The endpoint that asks for as many log-probabilities as the servers give."""
+    async def _first_understood(self, endpoints: Sequence[Endpoint], deadline: Deadline) -> Endpoint:
+        """The first endpoint that the servers understand; the later ones ask for less."""
         assert self.needs is not None
         refusals: list[Rejected] = []
-        for top in _TOPS:
-            endpoint = make(top)
+        for endpoint in endpoints:
             try:
                 await self.answer(self.needs.probe, endpoint, deadline)
             except Rejected as refusal:
@@ -229,7 +234,7 @@ class Connection:
                 if refusal.status in (401, 403):
                     break
             else:
-                if top is None:
+                if endpoint.top is None:
                     logger.warning("the server gives no log-probabilities: verdicts have no probabilities")
                 return endpoint
         raise refusals[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guard_reward.verdict import Outcome, Unjudged
 
-__all__ = ["Rejected", "RequestFailed", "Retriable"]
+__all__ = ["Garbled", "Rejected", "RequestFailed", "Retriable"]
 
 
 class RequestFailed(Exception):
@@ -36,6 +36,10 @@ class Retriable(RequestFailed):
     def __init__(self, reason: str, outcome: Outcome = Outcome.GUARD_ERROR, *, retry_after: float | None = None):
         super().__init__(reason, outcome)
         self.retry_after = retry_after
+
+
+class Garbled(Retriable):
+    """An answer that is none: no JSON, or of another form."""
 
 
 class Rejected(RequestFailed):

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.errors import one_line
-from guard_reward.guards.served.failures import Rejected, Retriable
+from guard_reward.guards.served.failures import Garbled, Rejected, Retriable
 from guard_reward.guards.served.settings import API_KEY_VARIABLE
 from guard_reward.verdict import Outcome
 
@@ -75,7 +75,7 @@ def _as_json(url: str, content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Retriable(f"{url}: the answer is not JSON: {_shown(content)!r}") from error
+        raise Garbled(f"{url}: the answer is not JSON: {_shown(content)!r}") from error
 
 
 def _failure(url: str, response: httpx.Response, message: str) -> Retriable | Rejected:

@@ -28,14 +28,25 @@ class StandIn(ThreadingHTTPServer):
         top: how many log-probabilities it gives at most; 0 for none.
         takes_ids: whether completions take token ids.
         api_key: that requests must have.
+        listing: what it answers at ``/v1/models`` instead of a list of models; None for 404.
     """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, guard: Any, *, owner: str = "vllm", top: int = 20, takes_ids: bool = True, api_key: str = ""):
+    def __init__(
+        self,
+        guard: Any,
+        *,
+        owner: str = "vllm",
+        top: int = 20,
+        takes_ids: bool = True,
+        api_key: str = "",
+        listing: Any = "models",
+    ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.guard, self.owner, self.top, self.takes_ids, self.api_key = guard, owner, top, takes_ids, api_key
+        self.listing = listing
         self.model = "tiny/guard"
         self.seen: list[tuple[str, Any]] = []  # path and body of every request
         self.connections = 0
@@ -107,7 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.seen.append((self.path, None))
-        if self.path != "/v1/models":
+        if self.server.listing not in ("models", None):
+            self.send(200, self.server.listing)
+            return
+        if self.path != "/v1/models" or self.server.listing is None:
             self.send(404, {"detail": "Not Found"})
             return
         listed = {"id": self.server.model, "object": "model", "owned_by": self.server.owner}
