@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -110,32 +111,16 @@ def moderate(
     - `guard-reward moderate pairs.parquet judged.parquet --response-column chosen,rejected`
     - `guard-reward moderate replies.jsonl judged.jsonl --guard http://127.0.0.1:8000/v1`
     """
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
+    options |= {"model": guard_model, "tokenizer": guard_tokenizer, "deadline": deadline}
+    job: dict[str, Any] = {"prefix": prefix, "chunk_rows": chunk_rows, "overwrite": overwrite, "restart": restart}
+    job |= {"prompt_column": prompt_column, "response_column": response_column, "messages_column": messages_column}
     with one_line_errors():
         from guard_reward.moderation.moderate import moderate_file
 
         _check_json_file(json_file, source, target)
-        summary = moderate_file(
-            source,
-            target,
-            guard=lambda: load_guard(
-                guard,
-                device=device,
-                dtype=dtype,
-                revision=revision,
-                model=guard_model,
-                tokenizer=guard_tokenizer,
-                deadline=deadline,
-            ),
-            prompt_column=prompt_column,
-            response_column=response_column,
-            messages_column=messages_column,
-            judge=judge.value if judge else None,
-            prefix=prefix,
-            chunk_rows=chunk_rows,
-            overwrite=overwrite,
-            restart=restart,
-            progress=not quiet,
-        )
+        job |= {"guard": partial(load_guard, guard, **options), "judge": judge.value if judge else None}
+        summary = moderate_file(source, target, progress=not quiet, **job)
     if not quiet:
         _print_summary(summary)
     write_json(json_file, summary.to_dict())

@@ -15,14 +15,8 @@ import typer
 from guard_reward.cli.options import JsonFile, Revision
 from guard_reward.cli.output import one_line_errors, printable, write_json
 from guard_reward.errors import UserError
-from guard_reward.guards.served.commands import (
-    API_KEY_VARIABLE,
-    Command,
-    Engine,
-    ServePlan,
-    ServeSettings,
-    plan_servers,
-)
+from guard_reward.guards.served.commands import Command, Engine, ServePlan, ServeSettings, plan_servers
+from guard_reward.guards.served.settings import API_KEY_VARIABLE
 
 __all__ = ["serve"]
 

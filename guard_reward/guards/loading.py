@@ -48,9 +48,8 @@ def load_guard(
         revision: branch, tag or commit on the hub; pin it, the reward depends on it (a served guard: its tokenizer's).
         spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``).
             By default found by the checkpoint's architecture, chat template or name.
-        attn_implementation: passed to transformers (``"sdpa"``, ``"eager"``, …); used by `guard.model` itself, not by
-            scoring, which has its own attention.
-        quantization_config: passed to transformers (``BitsAndBytesConfig``, ``TorchAoConfig``, …).
+        attn_implementation, quantization_config: passed to transformers (``"sdpa"``, ``BitsAndBytesConfig``, …);
+            scoring has its own attention.
         token_budget: maximum number of input tokens per forward pass, shared ones counted once; by default what half of
             the free memory holds, at most 65,536 on an accelerator and 6,144 on a CPU. Halved when memory runs out,
             then grown again.
@@ -81,25 +80,10 @@ def load_guard(
     >>> served = load_guard("http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B")     # doctest: +SKIP
     >>> in_vllm = load_guard("vllm:Qwen/Qwen3Guard-Gen-4B", gpu_memory_utilization=0.3)     # doctest: +SKIP
     """
-    local_options = {
-        "device": None if device is None else str(device),
-        "dtype": dtype,
-        "attn_implementation": attn_implementation,
-        "quantization_config": quantization_config,
-        "token_budget": token_budget,
-        "compile": compile or None,
-    }
-    given = {name: value for name, value in local_options.items() if value is not None}
-    if is_served(source):
-        _refuse("a served guard", given, "its server decides that")
-        return _served_guard(source, spec=_named_spec(spec), revision=revision, **options)
-    if not isinstance(source, str | Path):
-        raise ValueError(f"a guard is a hub id, a folder, a URL or a list of URLs, found {source!r}")
-    if is_in_vllm(source):
-        _refuse("a guard in vLLM", (name for name in given if name != "dtype"), "its engine decides that")
-        return _vllm_guard(str(source), spec=_named_spec(spec), revision=revision, dtype=dtype, **options)
-    _refuse("a guard in this process", options, "they are for served guards and for vLLM")
-    return _local_guard(source, spec=_named_spec(spec), revision=revision, **given)
+    local: dict[str, Any] = {"dtype": dtype, "token_budget": token_budget, "attn_implementation": attn_implementation}
+    local |= {"quantization_config": quantization_config, "compile": compile or None, "device": device and str(device)}
+    given = {name: value for name, value in local.items() if value is not None}
+    return _loaded(source, given, options, spec=_named_spec(spec), revision=revision)
 
 
 def is_served(source: object) -> bool:
@@ -120,6 +104,28 @@ def is_in_vllm(source: object) -> bool:
     (True, False)
     """
     return isinstance(source, str) and source.startswith(_IN_VLLM)
+
+
+def _loaded(source: Any, local: dict[str, Any], others: dict[str, Any], **common: Any) -> Any:
+    """The guard, of the kind that its source says.
+
+    Args:
+        source: see `load_guard`.
+        local: options of a guard in this process.
+        others: options of other guards.
+        common: options that all have.
+    """
+    if is_served(source):
+        _refuse("a served guard", local, "its server decides that")
+        return _served_guard(source, **common, **others)
+    if not isinstance(source, str | Path):
+        raise ValueError(f"a guard is a hub id, a folder, a URL or a list of URLs, found {source!r}")
+    if is_in_vllm(source):
+        engine = {name: local.pop(name) for name in ("dtype",) if name in local}
+        _refuse("a guard in vLLM", local, "its engine decides that")
+        return _vllm_guard(str(source), **common, **engine, **others)
+    _refuse("a guard in this process", others, "they are for served guards and guards in vLLM")
+    return _local_guard(source, **common, **local)
 
 
 def _refuse(what: str, options: Iterable[str], reason: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from guard_reward.guards.inputs import Reading, Window, checked_rows, chunks, guard_error, merged_verdict, new_windows
 from guard_reward.guards.served import event_loop
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from guard_reward.guards.spec import GuardSpec
 
 __all__ = ["ServedGuard"]
+
+Value = TypeVar("Value")
 
 
 class ServedGuard:
@@ -125,6 +127,28 @@ class ServedGuard:
             **self._format.describe(),
         }
 
+    def server(self, seconds: float = 30.0) -> Server:
+        """What the servers are: model, software, context length, and how they are asked.
+
+        Raises:
+            OSError: no server answers within so many seconds, or they refuse.
+        """
+        return self._ask(lambda connection, deadline: connection.server(deadline), seconds)
+
+    def has_same_template(self, seconds: float = 30.0) -> bool | None:
+        """Whether the server's chat template renders as the tokenizer's does; None if that cannot be told.
+
+        It matters only for a guard that is sent text.
+
+        Raises:
+            OSError: no server answers within so many seconds, or they refuse.
+        """
+        probe = self._format.needs().probe
+        if not len(probe.ids):
+            return None
+        found = self._ask(lambda connection, deadline: connection.tokenized(probe, deadline), seconds)
+        return None if found is None else found == probe.ids.tolist()
+
     def moderate(self, conversations: Sequence[Conversation]) -> list[Verdict | Unjudged]:
         """Judge each conversation's last message; see `guard_reward.TransformersGuard.moderate`.
 
@@ -154,6 +178,15 @@ class ServedGuard:
         rows = checked_rows(conversations)
         deadline = Deadline(self._settings.seconds_for(len(rows)))
         return event_loop.start(self._judge(rows, deadline))
+
+    def _ask(self, question: Callable[[Connection, Deadline], Awaitable[Value]], seconds: float) -> Value:
+        async def ask() -> Value:
+            return await question(self._connection(), Deadline(seconds))
+
+        try:
+            return event_loop.start(ask()).result()
+        except RequestFailed as failure:
+            raise OSError(failure.reason) from failure
 
     def _connection(self) -> Connection:
         loop = asyncio.get_running_loop()

@@ -64,7 +64,7 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"guard-reward {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["demo", "init", "moderate", "serve", "speed", "tiny"])
+@pytest.mark.parametrize("command", ["demo", "init", "moderate", "ping", "serve", "speed", "tiny"])
 def test_help_has_examples_and_a_json_option(command: str) -> None:
     result = run(command, "--help", env={"COLUMNS": "200"})
     assert result.exit_code == 0
@@ -149,7 +149,7 @@ def test_moderate_judges_chosen_and_rejected(guards: Any, source: Path, tmp_path
     assert facts["reasons"] == {"no_verdict: the script says mumble": 1, "empty: column 'rejected' is missing": 1}
 
 
-@pytest.mark.parametrize("command", ["demo", "init", "moderate", "serve", "speed", "tiny"])
+@pytest.mark.parametrize("command", ["demo", "init", "moderate", "ping", "serve", "speed", "tiny"])
 @pytest.mark.parametrize(
     ("path", "message"),
     [("a file/results.json", "is not a folder"), ("folder", "is a directory"), ("n" * 300, "File name too long")],

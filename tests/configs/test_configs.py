@@ -49,6 +49,7 @@ def test_the_files_that_the_documentation_names() -> None:
         "grpo_06b.yaml",
         "grpo_guard_only.yaml",
         "grpo_lagrangian.yaml",
+        "grpo_served.yaml",
         "grpo_soft_lora.yaml",
         "grpo_tiny.yaml",
         "gspo_hybrid.yaml",
@@ -145,7 +146,7 @@ def test_groups_are_whole_on_the_machine_that_the_file_is_for(name: str) -> None
     processes = 1 if "single_gpu.yaml" in (CONFIGS / name).read_text() else 8
     rollouts = processes * args.per_device_train_batch_size * args.steps_per_generation
     assert rollouts % max(args.num_generations, 2) == 0
-    small = name in ("grpo_06b.yaml", "grpo_guard_only.yaml")
+    small = name in ("grpo_06b.yaml", "grpo_guard_only.yaml", "grpo_served.yaml")
     evaluated = 25 if small else 50 if processes == 1 else 200  # of 200 prompts
     assert processes * args.per_device_eval_batch_size == evaluated
 

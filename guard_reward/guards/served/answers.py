@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from guard_reward.errors import one_line
 from guard_reward.guards.served.failures import Retriable
 
-__all__ = ["ListedModel", "ServedAnswer", "read_chat", "read_completion", "read_generate", "read_models"]
+__all__ = ["ListedModel", "ServedAnswer", "read_chat", "read_completion", "read_generate", "read_models", "read_tokens"]
 
 Model = TypeVar("Model", bound=BaseModel)
 _TOKEN_ID = "token_id:"  # vLLM's way to write a token as its id
@@ -112,6 +112,10 @@ class _Models(_Answer):
     data: list[_Model]
 
 
+class _Tokens(_Answer):
+    tokens: list[int]
+
+
 def read_completion(answer: Any) -> ServedAnswer:
     """An answer of ``/v1/completions``.
 
@@ -164,6 +168,15 @@ def read_models(answer: Any) -> list[ListedModel]:
     """
     models = _checked(_Models, answer).data
     return [ListedModel(model.id, model.owned_by or "", model.max_model_len) for model in models]
+
+
+def read_tokens(answer: Any) -> list[int]:
+    """An answer of vLLM's ``/tokenize``.
+
+    Raises:
+        Retriable: it is not one; says where it differs.
+    """
+    return _checked(_Tokens, answer).tokens
 
 
 def _by_id(place: Mapping[str, float]) -> dict[int, float]:

@@ -25,11 +25,9 @@ from typing import Any
 
 from guard_reward.errors import UserError
 from guard_reward.guards.served.servable import servable_name
+from guard_reward.guards.served.settings import API_KEY_VARIABLE
 
-__all__ = ["API_KEY_VARIABLE", "Command", "Engine", "ServePlan", "ServeSettings", "plan_servers"]
-
-API_KEY_VARIABLE = "GUARD_REWARD_API_KEY"
-"""The environment variable with the servers' API key."""
+__all__ = ["Command", "Engine", "ServePlan", "ServeSettings", "plan_servers"]
 
 
 class Engine(StrEnum):
@@ -72,7 +70,7 @@ _SGLANG_WITH_KEY = (
 
 # The inputs of a guard all begin with its instructions, so a cache-aware router takes each of them for a continuation
 # of what its first replica has. With the routers' own thresholds (64 requests more than another replica), one of two
-# replicas got all requests of a client that has 64 open. With these both get the same, and few prompts get both.
+# replicas got all requests of a client that has 64 open. With these both get about the same; some prompts get both.
 _ROUTING = ("--policy", "cache_aware", "--balance-abs-threshold", "8", "--balance-rel-threshold", "1.1")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.guards.inputs import Window
-from guard_reward.guards.served.answers import ListedModel, ServedAnswer, read_models
+from guard_reward.guards.served.answers import ListedModel, ServedAnswer, read_models, read_tokens
 from guard_reward.guards.served.endpoints import ChatEndpoint, CompletionsEndpoint, Endpoint, GenerateEndpoint
 from guard_reward.guards.served.failures import Rejected
 from guard_reward.guards.served.replicas import Replica, Replicas
@@ -119,6 +119,24 @@ class Connection:
                 self._server = await self._find_server(deadline)
             return self._server
 
+    async def tokenized(self, window: Window, deadline: Deadline) -> list[int] | None:
+        """An input's token ids as the server's own chat template makes them; None if it does not tell.
+
+        Raises:
+            RequestFailed: there is no answer before the deadline.
+        """
+        server = await self.server(deadline)
+        body = {"model": server.model, "messages": list(window.turns)}
+
+        async def ask(replica: Replica) -> list[int]:
+            url = f"{replica.url.removesuffix('/v1')}/tokenize"
+            return read_tokens(await self._request("POST", url, deadline, body))
+
+        try:
+            return await answer_of(self.replicas, b"tokenize", ask, deadline)
+        except Rejected:  # only vLLM has it
+            return None
+
     async def answer(self, window: Window, endpoint: Endpoint, deadline: Deadline) -> ServedAnswer:
         """The guard's answer to an input.
 
@@ -163,8 +181,9 @@ class Connection:
         """The endpoint that the user chose, or the best one that the servers understand."""
         needs, wish = self.needs, self.settings.endpoint
         assert needs is not None
+        generate = GenerateEndpoint(needs.max_tokens, needs.label_ids)
         if wish == "generate" or (wish == "auto" and owner == "sglang" and needs.sends_ids):
-            return GenerateEndpoint(needs.max_tokens, needs.label_ids)
+            return generate
 
         def completions(top: int | None) -> Endpoint:
             return CompletionsEndpoint(name, needs.max_tokens, needs.label_ids, top, is_vllm=owner == "vllm")
@@ -180,12 +199,22 @@ class Connection:
             except Rejected as refusal:
                 if refusal.status in (401, 403):
                     raise
+                if await self._understands(generate, deadline):  # SGLang behind its router
+                    return generate
                 logger.warning(
                     "the server takes no token ids (%s): it renders and tokenises messages itself, with blanks in what "
                     "looks like a control token",
                     refusal.reason,
                 )
         return await self._first_understood(chat, deadline)
+
+    async def _understands(self, endpoint: Endpoint, deadline: Deadline) -> bool:
+        assert self.needs is not None
+        try:
+            await self.answer(self.needs.probe, endpoint, deadline)
+        except Rejected:
+            return False
+        return True
 
     async def _first_understood(self, make: Callable[[int | None], Endpoint], deadline: Deadline) -> Endpoint:
         """The endpoint that asks for as many log-probabilities as the servers give."""

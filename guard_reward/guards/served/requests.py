@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ANSWER_BYTES", "request_json"]
 
 MAX_ANSWER_BYTES = 2**24
+MAX_RETRY_AFTER = 600.0  # seconds; a server that asks for more is tried again all the same
 _SHOWN = 200  # characters of a server's message that a reason quotes
 _BUSY, _TIMED_OUT = 429, 408
 _TOO_LONG_WORDS = ("context length", "context window", "max_model_len", "maximum input length", "too long")
@@ -95,9 +96,9 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
     try:
         if retry_after.strip().isdigit():
-            return float(retry_after)
+            return min(float(retry_after), MAX_RETRY_AFTER)
         date = parsedate_to_datetime(retry_after)
-        return max((date - type(date).now(date.tzinfo)).total_seconds(), 0.0)
+        return min(max((date - type(date).now(date.tzinfo)).total_seconds(), 0.0), MAX_RETRY_AFTER)
     except (ValueError, TypeError, OverflowError):
         return None
 

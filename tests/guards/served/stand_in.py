@@ -129,6 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.completions(body)
         elif self.path == "/v1/chat/completions":
             self.chat(body)
+        elif self.path == "/tokenize" and self.server.owner == "vllm":
+            self.send(200, {"tokens": self.rendered(body)})
         elif self.path == "/generate" and self.server.owner == "sglang":
             self.generate(body)
         else:
@@ -154,8 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(200, {"object": "text_completion", "model": self.server.model, "choices": [choice]})
 
     def chat(self, body: dict[str, Any]) -> None:
-        ids = self.server.guard.tokenizer.apply_chat_template(body["messages"], tokenize=True)["input_ids"]
-        tokens, places = self.server.answer(ids)
+        tokens, places = self.server.answer(self.rendered(body))
         choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": self.decode(tokens)}}
         if body.get("logprobs"):
             choice["logprobs"] = {
@@ -176,6 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
         listed = [[[place.get(token, -math.log(1e9)), token, None] for token in asked] for place in places]
         meta = {"output_token_ids_logprobs": listed, "finish_reason": {"type": "stop"}}
         self.send(200, {"text": self.decode(tokens), "output_ids": tokens, "meta_info": meta})
+
+    def rendered(self, body: dict[str, Any]) -> list[int]:
+        return self.server.guard.tokenizer.apply_chat_template(body["messages"], tokenize=True)["input_ids"]
 
     def decode(self, tokens: list[int]) -> str:
         return self.server.guard.tokenizer.decode(tokens, skip_special_tokens=True)
