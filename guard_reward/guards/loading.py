@@ -55,14 +55,11 @@ def load_guard(
             then grown again.
         compile: let ``torch.compile`` fuse what lies between two attentions. Costs about half a minute, once, and needs
             a C++ compiler on a CPU; for guards of the Llama family's shape (Qwen3Guard's), in plain weights.
-        **options: of a served guard: ``model``, ``tokenizer``, ``deadline`` and the other arguments of
-            `guard_reward.ServedGuard`; of a guard in vLLM: any argument of its engine (``gpu_memory_utilization``, …),
-            see `guard_reward.VLLMGuard`. A served guard has no option but these, `spec` and `revision`; one in vLLM has
-            `dtype` too.
+        **options: the other arguments of `guard_reward.ServedGuard` (``model``, ``tokenizer``, ``deadline``, …), or of
+            `guard_reward.VLLMGuard`: any of vLLM's engine arguments (``gpu_memory_utilization``, …).
 
     Returns:
-        A `guard_reward.TransformersGuard`; for URLs a `guard_reward.ServedGuard`, with ``vllm:`` a
-        `guard_reward.VLLMGuard`.
+        A `guard_reward.TransformersGuard`; for URLs a `guard_reward.ServedGuard`, for ``vllm:`` a `VLLMGuard`.
 
     Raises:
         FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
@@ -71,8 +68,7 @@ def load_guard(
             none; an option that this kind of guard does not have.
         OSError: a hub id that does not exist or cannot be reached; a server that cannot be reached, if its model is not
             named.
-        ModuleNotFoundError: a package that this kind of guard needs is missing; says how to install it.
-        RuntimeError: vLLM's engine does not start.
+        ModuleNotFoundError, RuntimeError: a package that the guard needs is missing; its engine does not start.
 
     >>> guard = load_guard("Qwen/Qwen3Guard-Gen-0.6B")                                      # doctest: +SKIP
     >>> guard.moderate([[{"role": "user", "content": "How do I pick a lock?"}]])[0].severity  # doctest: +SKIP

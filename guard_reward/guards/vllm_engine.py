@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import os
+import threading
 import weakref
 from collections.abc import Hashable, Iterable, Mapping
 from types import TracebackType
@@ -14,6 +15,7 @@ from guard_reward.guards.codec import Codec
 from guard_reward.guards.inputs import Window
 from guard_reward.guards.served.label_log_probs import decision_log_probs
 from guard_reward.guards.vllm_start import start_engine
+from guard_reward.guards.vllm_watch import watched
 from guard_reward.scoring import Generation
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class VLLMEngine:
 
     def __init__(self, arguments: Mapping[str, Any], codec: Codec):
         self._llm = start_engine(arguments)
+        self._ended = watched(self._llm)
         self.pid = os.getpid()
         self.is_asleep = False
         self._can_sleep = bool(arguments.get("enable_sleep_mode"))
@@ -59,20 +62,27 @@ class VLLMEngine:
 
     def requests(self) -> Requests:
         """For the inputs of one call."""
-        return Requests(self._llm, self._params, self._codec)
+        return Requests(self._llm, self._params, self._codec, self._ended)
 
     def sleep(self) -> None:
-        """Give the accelerator's memory back, if the engine can."""
-        if self._can_sleep and not self.is_asleep:
+        """Give the accelerator's memory back, if the engine can; one that has died has none."""
+        if self._can_sleep and not self.is_asleep and not self._ended.is_set():
             # The cached keys and values will be lost, and not every vLLM forgets by itself that it had them.
             self._llm.reset_prefix_cache()
             self._llm.sleep(level=1)
             self.is_asleep = True
 
     def wake(self) -> None:
-        """Undo `sleep`."""
+        """Undo `sleep`.
+
+        Raises:
+            RuntimeError: the engine has died.
+        """
         if self.is_asleep:
-            self._llm.wake_up()
+            try:
+                self._llm.wake_up()
+            except Exception as error:
+                raise _named(error, self._ended) from error
             self.is_asleep = False
 
     def close(self) -> None:
@@ -106,12 +116,14 @@ class Requests:
         llm: the engine.
         params: how prompts (False) and responses (True) are answered.
         codec: of the guard.
+        ended: set when the engine's process has ended.
     """
 
-    def __init__(self, llm: LLMEngine, params: Mapping[bool, SamplingParams], codec: Codec):
+    def __init__(self, llm: LLMEngine, params: Mapping[bool, SamplingParams], codec: Codec, ended: threading.Event):
         self._llm = llm
         self._params = params
         self._codec = codec
+        self._ended = ended
         self._waiting: dict[str, Window] = {}  # by the request's name
         self._answers: dict[Hashable, Generation | Exception] = {}
 
@@ -129,9 +141,10 @@ class Requests:
             name = f"guard-reward-{next(_numbers)}"
             prompt = {"type": "token", "prompt_token_ids": window.ids.tolist()}
             try:
+                _check(self._ended)
                 self._llm.add_request(name, prompt, self._params[window.is_response])
             except Exception as error:
-                self._answers[window.key] = _named(error)
+                self._answers[window.key] = _named(error, self._ended)
             else:
                 self._waiting[name] = window
 
@@ -139,11 +152,12 @@ class Requests:
         """Wait until at most so many inputs are not answered; if the engine fails, its error answers them all."""
         while len(self._waiting) > at_most:
             try:
+                _check(self._ended)
                 outputs = self._llm.step()
             except Exception as error:
                 lost = list(self._waiting.values())
                 self._take_back()
-                self._answers.update((window.key, _named(error)) for window in lost)
+                self._answers.update((window.key, _named(error, self._ended)) for window in lost)
                 return
             for output in outputs:
                 if output.finished and (window := self._waiting.pop(output.request_id, None)) is not None:
@@ -166,16 +180,21 @@ class Requests:
     def _take_back(self) -> None:
         names = list(self._waiting)
         self._waiting.clear()
-        if names:
+        if names and not self._ended.is_set():
             try:
                 self._llm.abort_request(names)
             except Exception:  # an engine that has died has nothing to take back
                 return
 
 
-def _named(error: Exception) -> Exception:
+def _check(ended: threading.Event) -> None:
+    if ended.is_set():
+        raise RuntimeError("its process has ended")
+
+
+def _named(error: Exception, ended: threading.Event) -> Exception:
     """The error of an engine; of a dead one, what that means."""
-    if type(error).__name__ != "EngineDeadError":
+    if type(error).__name__ != "EngineDeadError" and not ended.is_set():
         return error
     return RuntimeError(f"the guard's vLLM engine has died; close() the guard to start a new one ({error})")
 

@@ -23,6 +23,7 @@ from guard_reward.guards.inputs import (
     Window,
     checked_rows,
     chunks,
+    guard_error,
     merged_verdict,
     new_windows,
 )
@@ -93,7 +94,7 @@ class VLLMGuard:
     ):
         self._settings = _Settings(checked_name(name), spec, dtype, revision, engine_arguments)
         self._start_empty()
-        self._awake()  # now: what is wrong should fail on the user's own line
+        self._running()  # now: what is wrong should fail on the user's own line
 
     def _start_empty(self) -> None:
         self._lock = ForkSafeLock()
@@ -191,17 +192,25 @@ class VLLMGuard:
         rows = checked_rows(conversations)
         if not rows:
             return []
+        with self._lock:
+            engine = self._running()
+            try:
+                engine.wake()
+            except Exception as error:  # an engine that has died asleep
+                return [guard_error(error) for _ in rows]
+            return self._judge(rows, engine)
+
+    def _judge(self, rows: Sequence[Any], engine: VLLMEngine) -> list[Verdict | Unjudged]:
+        codec = self._loaded().codec
         readings: dict[int, list[Reading]] = {}
         windows: list[Window] = []
-        codec = self._loaded().codec
-        with self._lock, self._awake().requests() as requests:
-            made = _encoded(rows, codec.encoder(self._running().context_length))
-            with closing(ahead(made)) as encoded:
-                for chunk, new in encoded:
-                    readings.update(chunk)
-                    windows.extend(new)
-                    requests.add(new)
-                    requests.wait(at_most=_MAX_WAITING)
+        made = _encoded(rows, codec.encoder(engine.context_length))
+        with engine.requests() as requests, closing(ahead(made)) as encoded:
+            for chunk, new in encoded:
+                readings.update(chunk)
+                windows.extend(new)
+                requests.add(new)
+                requests.wait(at_most=_MAX_WAITING)
             requests.wait()
         judged = AnswerReader(codec).read(windows, [requests.answer(window) for window in windows])
         return [merged_verdict(readings[number], judged) for number in range(len(rows))]
@@ -221,11 +230,6 @@ class VLLMGuard:
                 checkpoint = self._loaded()
                 self._engine = VLLMEngine(checkpoint.arguments, checkpoint.codec)
             return self._engine
-
-    def _awake(self) -> VLLMEngine:
-        engine = self._running()
-        engine.wake()
-        return engine
 
     def _forget_inherited(self) -> None:
         """In a fork, leave the engine to the process that it belongs to."""
