@@ -15,7 +15,7 @@ from guard_reward.guards.codec import Codec
 from guard_reward.guards.inputs import Window
 from guard_reward.guards.served.label_log_probs import decision_log_probs
 from guard_reward.guards.vllm_start import start_engine
-from guard_reward.guards.vllm_watch import watched
+from guard_reward.guards.vllm_watch import EngineWatch
 from guard_reward.scoring import Generation
 
 if TYPE_CHECKING:
@@ -42,13 +42,14 @@ class VLLMEngine:
 
     def __init__(self, arguments: Mapping[str, Any], codec: Codec):
         self._llm = start_engine(arguments)
-        self._ended = watched(self._llm)
+        watch = EngineWatch(self._llm)
+        self._ended = watch.ended
         self.pid = os.getpid()
         self.is_asleep = False
         self._can_sleep = bool(arguments.get("enable_sleep_mode"))
         self._codec = codec
         self._params = {kind: self._sampling_params(is_response=kind) for kind in (False, True)}
-        self._stop = weakref.finalize(self, _shut_down, self._llm, self.pid)  # at exit too
+        self._stop = weakref.finalize(self, _shut_down, self._llm, watch, self.pid)  # at exit too
 
     @property
     def context_length(self) -> int:
@@ -199,6 +200,7 @@ def _named(error: Exception, ended: threading.Event) -> Exception:
     return RuntimeError(f"the guard's vLLM engine has died; close() the guard to start a new one ({error})")
 
 
-def _shut_down(llm: LLMEngine, pid: int) -> None:
+def _shut_down(llm: LLMEngine, watch: EngineWatch, pid: int) -> None:
     if pid == os.getpid():  # not in a fork: the engine is the parent's
         llm.engine_core.shutdown()
+        watch.stop()

@@ -53,8 +53,9 @@ class VLLMGuard:
 
     Inputs are rendered and tokenised here, as for a guard in this process, and its verdicts and probabilities are those
     of the same checkpoint in `guard_reward.TransformersGuard`. The engine has a process of its own, which ends with the
-    guard, at exit, or at `close`; it joins no process group. Under ``torchrun`` or ``accelerate launch`` each rank has
-    an engine on its own device. Beside a policy, say how much memory it may take: ``gpu_memory_utilization=0.3``.
+    guard, with this process (a killed one too), or at `close`; it joins no process group. Under ``torchrun`` or
+    ``accelerate launch`` each rank has an engine on its own device. Beside a policy, say how much memory it may take:
+    ``gpu_memory_utilization=0.3``.
 
     It pickles as its settings and starts an engine at first use where it arrives; a forked process also starts its own.
     Several threads may call it, one at a time is answered.

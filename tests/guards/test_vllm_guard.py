@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -199,6 +201,13 @@ def finished(process: subprocess.Popen[str], *, status: int = 0) -> str:
     return output
 
 
+def _is_alive(number: int) -> bool:
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _session(process: psutil.Process) -> int | None:
     try:
         return os.getsid(process.pid)
@@ -295,6 +304,22 @@ def test_ranks_have_engines_of_their_own(tmp_path, rows, expected):
         assert found["ranks"] == 2
         assert found["changed"] == []
         assert "tensor_parallel_size: each of the trainer's processes has a guard of its own" in found["refused"]
+
+
+@pytest.mark.served
+@served
+def test_an_engine_ends_with_a_process_that_is_killed(tmp_path, rows):
+    process = start_scenario(tmp_path, "killed", rows[:3])
+    process.wait(500)
+    left = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    end = time.monotonic() + 40
+    while (alive := [one for one in left if _is_alive(one)]) and time.monotonic() < end:
+        time.sleep(0.5)
+    for one in alive:
+        os.kill(one, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert len(left) > 0
+    assert alive == []
 
 
 @pytest.mark.served

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import sys
 import threading
 import traceback
@@ -149,7 +150,16 @@ def mistakes() -> dict[str, Any]:
     }
 
 
-scenario = {one.__name__: one for one in (whole_life, in_this_process, rank, mistakes)}[sys.argv[1]]
+def killed() -> dict[str, Any]:
+    """A process that is killed with its engine running, and says before which processes that are."""
+    guard = load_guard(f"vllm:{CHECKPOINT}", max_model_len=CONTEXT, **EAGER)
+    guard.moderate(ROWS)
+    Path(sys.argv[4]).write_text(json.dumps([one.pid for one in psutil.Process().children(recursive=True)]))
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+scenario = {one.__name__: one for one in (whole_life, in_this_process, rank, mistakes, killed)}[sys.argv[1]]
 try:
     Path(sys.argv[4]).write_text(json.dumps(scenario()), encoding="utf-8")
 except Exception:
