@@ -6,6 +6,7 @@ from .guards.spec import GuardSpec as GuardSpec
 from .guards.specs.qwen3guard import Category as Category
 from .guards.specs.qwen3guard import parse_verdict as parse_verdict
 from .guards.transformers_guard import TransformersGuard as TransformersGuard
+from .guards.vllm_guard import VLLMGuard as VLLMGuard
 from .log_lines import exact_rates as exact_rates
 from .rewards.async_reward import AsyncGuardReward as AsyncGuardReward
 from .rewards.circuit_breaker import CircuitBreaker as CircuitBreaker

@@ -29,6 +29,7 @@ _EXTRA_OF = {
     "pydantic": "served",
     "tenacity": "served",
     "trl": "trl",
+    "vllm": "vllm",
 }
 
 

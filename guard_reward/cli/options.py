@@ -53,7 +53,8 @@ GuardName = Annotated[
     typer.Option(
         metavar="MODEL",
         envvar="GUARD_REWARD_MODEL",
-        help="The guard: a hub id, a folder, or its server's URL (several with commas: replicas).",
+        help="The guard: a hub id or a folder, with vllm: in front to run it in vLLM; or its server's URL (several "
+        "with commas: replicas).",
     ),
 ]
 ServedModel = Annotated[

@@ -41,10 +41,10 @@ def speed(
     with one_line_errors():
         from rich.console import Console
 
-        from guard_reward.guards.loading import is_served
+        from guard_reward.guards.loading import is_in_vllm, is_served
         from guard_reward.speed.check import check_speed
 
-        if is_served(guard):
+        if is_served(guard) or is_in_vllm(guard):
             raise UserError("--guard: speed measures a guard in this process; name a hub id or a folder")
         loaded: Any = load_guard(guard, device=device, dtype=dtype, revision=revision, compile=compile)
         with Console(stderr=True).status("") as status:

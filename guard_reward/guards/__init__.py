@@ -6,6 +6,7 @@
 - `guard_reward.guards.transformers_guard`: `TransformersGuard`, a checkpoint in this process.
 - `guard_reward.guards.served_guard`: `ServedGuard`, a guard behind servers; `guard_reward.guards.served`: how they are
   asked.
+- `guard_reward.guards.vllm_guard`: `VLLMGuard`, a guard that vLLM runs for this process.
 - `guard_reward.guards.windows`: judging more text than the guard's context holds.
 
 Knows text, tokenizers and models; does not know rewards or trainers. Importing it loads no torch.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from guard_reward.guards.codec import Codec
-from guard_reward.guards.inputs import Window
+from guard_reward.guards.inputs import Window, guard_error
 from guard_reward.scoring import Generation
-from guard_reward.verdict import Outcome, Unjudged, Verdict
+from guard_reward.verdict import Unjudged, Verdict
 
 __all__ = ["AnswerReader"]
 
@@ -39,7 +39,7 @@ class AnswerReader:
 
     def _verdict(self, generation: Generation | Exception, *, is_response: bool) -> Verdict | Unjudged:
         if isinstance(generation, Exception):
-            return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(generation).__name__}: {generation}")
+            return guard_error(generation)
         key = is_response, tuple(generation.token_ids)
         if key not in self._parsed:
             self._parsed[key] = self._codec.parsed(key[1], is_response=is_response)

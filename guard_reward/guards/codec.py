@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from guard_reward.guards.grammar import AnswerGrammar
 from guard_reward.guards.inputs import InputEncoder
+from guard_reward.guards.readings import readings
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.models.chat_template import Prompter
-from guard_reward.verdict import Unjudged, Verdict
+from guard_reward.verdict import Conversation, Unjudged, Verdict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -62,6 +63,15 @@ class Codec:
     def encoder(self, context_length: int) -> InputEncoder:
         """Makes the guard's inputs, each with space for an answer in a context of so many tokens."""
         return InputEncoder(self.prompter, self.spec, context_length - self.spec.max_new_tokens)
+
+    def encode(self, messages: Conversation) -> list[int]:
+        """The token ids of the guard's whole input for a conversation: of its first reading.
+
+        Raises:
+            ValueError: a conversation that cannot be shown to the guard; names the message and the fault.
+        """
+        turns = self.prompter.normalize(messages)
+        return self.prompter.encode_turns(readings(turns, self.spec.typed_marks)[0])
 
     def grammar(self, *, is_response: bool) -> AnswerGrammar:
         """What answers about a response, or about a prompt, look like."""

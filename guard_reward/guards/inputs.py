@@ -17,7 +17,16 @@ from guard_reward.verdict import Conversation, Outcome, Unjudged, Verdict
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["InputEncoder", "Reading", "Window", "checked_rows", "chunks", "merged_verdict"]
+__all__ = [
+    "InputEncoder",
+    "Reading",
+    "Window",
+    "checked_rows",
+    "chunks",
+    "guard_error",
+    "merged_verdict",
+    "new_windows",
+]
 
 _NO_LIST = (str, bytes, Mapping)  # can be iterated over, but are not lists of conversations or of messages
 FIRST_CHUNK, MAX_CHUNK = 64, 1024
@@ -81,14 +90,14 @@ class InputEncoder:
             turns = self.prompter.normalize(conversation)
             return readings(turns, self.spec.typed_marks, self.prompter.special_tokens, quote)
         except Exception as error:  # a conversation may be anything, and one bad row must not stop the others
-            return _guard_error(error)
+            return guard_error(error)
 
     def _shown(self, row: Sequence[tuple[Turns, Ids | Exception]]) -> list[Reading]:
         """The readings of a conversation, as far as each fits into the context."""
         try:
             return [self._windows(turns, ids) for turns, ids in row]
         except Exception as error:  # of the template or the tokenizer
-            return [_guard_error(error)]
+            return [guard_error(error)]
 
     def _windows(self, turns: Turns, ids: Ids | Exception) -> Reading:
         """One window, or several if the conversation exceeds the context."""
@@ -146,6 +155,21 @@ def checked_rows(conversations: Any) -> list[Any]:
     )
 
 
+def new_windows(rows: Iterable[Sequence[Reading]], seen: set[Hashable]) -> Iterator[Window]:
+    """The windows of these rows that no window before them equals.
+
+    Args:
+        rows: the readings of each conversation.
+        seen: keys of the windows so far; those that are given are added.
+    """
+    for row in rows:
+        for reading in row:
+            for window in [] if isinstance(reading, Unjudged) else reading:
+                if window.key not in seen:
+                    seen.add(window.key)
+                    yield window
+
+
 def merged_verdict(row: Sequence[Reading], judged: Mapping[Hashable, Verdict | Unjudged]) -> Verdict | Unjudged:
     """The verdict on a conversation.
 
@@ -195,5 +219,6 @@ def _context(conversation: Any, number: int) -> Hashable:
     return key if all(type(part) is str for message in key for part in message) else number
 
 
-def _guard_error(error: Exception) -> Unjudged:
+def guard_error(error: Exception) -> Unjudged:
+    """What a row ends as whose input or answer raised this."""
     return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""`load_guard`: a guard from a hub id, a folder or a server's URL. Importing it loads no torch."""
+"""`load_guard`: a guard from a hub id or a folder, here or in vLLM, or from URLs. Importing it loads no torch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from guard_reward.guards.served_guard import ServedGuard
     from guard_reward.guards.spec import GuardSpec
     from guard_reward.guards.transformers_guard import TransformersGuard
+    from guard_reward.guards.vllm_guard import VLLMGuard
 
-__all__ = ["is_served", "load_guard"]
+__all__ = ["is_in_vllm", "is_served", "load_guard"]
+
+_IN_VLLM = "vllm:"
 
 
 def load_guard(
@@ -32,12 +35,13 @@ def load_guard(
     compile: bool = False,
     **options: Any,
 ) -> Any:
-    """Load a generative guard from the hub or a folder, or connect to one that is served.
+    """Load a generative guard from the hub or a folder, in this process or in vLLM, or connect to one that is served.
 
     Args:
         source: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format;
-            ``modelscope:`` and an id for one from ModelScope (extra ``modelscope``); or the URL of a server
-            (``"http://127.0.0.1:8000/v1"``), or several, as a list or separated by commas: replicas (extra ``served``).
+            ``modelscope:`` and an id for one from ModelScope (extra ``modelscope``); ``vllm:`` in front of any of these
+            to run it in vLLM (extra ``vllm``); or the URL of a server (``"http://127.0.0.1:8000/v1"``), or several, as
+            a list or separated by commas: replicas (extra ``served``).
         device: by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own, but float32 on a CPU without
             instructions for it (quantized weights stay as they are). ``"auto"`` is always the checkpoint's own.
@@ -51,11 +55,11 @@ def load_guard(
             then grown again.
         compile: let ``torch.compile`` fuse what lies between two attentions. Costs about half a minute, once, and needs
             a C++ compiler on a CPU; for guards of the Llama family's shape (Qwen3Guard's), in plain weights.
-        **options: of a served guard only: ``model``, ``tokenizer``, ``deadline`` and the other arguments of
-            `guard_reward.ServedGuard`.
+        **options: the other arguments of `guard_reward.ServedGuard` (``model``, ``tokenizer``, ``deadline``, …), or of
+            `guard_reward.VLLMGuard`: any of vLLM's engine arguments (``gpu_memory_utilization``, …).
 
     Returns:
-        A `guard_reward.TransformersGuard`; for URLs a `guard_reward.ServedGuard`.
+        A `guard_reward.TransformersGuard`; for URLs a `guard_reward.ServedGuard`, for ``vllm:`` a `VLLMGuard`.
 
     Raises:
         FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
@@ -64,11 +68,13 @@ def load_guard(
             none; an option that this kind of guard does not have.
         OSError: a hub id that does not exist or cannot be reached; a server that cannot be reached, if its model is not
             named.
+        ModuleNotFoundError, RuntimeError: a package that the guard needs is missing; its engine does not start.
 
     >>> guard = load_guard("Qwen/Qwen3Guard-Gen-0.6B")                                      # doctest: +SKIP
     >>> guard.moderate([[{"role": "user", "content": "How do I pick a lock?"}]])[0].severity  # doctest: +SKIP
     <Severity.CONTROVERSIAL: 'Controversial'>
     >>> served = load_guard("http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B")     # doctest: +SKIP
+    >>> in_vllm = load_guard("vllm:Qwen/Qwen3Guard-Gen-4B", gpu_memory_utilization=0.3)     # doctest: +SKIP
     """
     local: dict[str, Any] = {"dtype": dtype, "token_budget": token_budget, "attn_implementation": attn_implementation}
     local |= {"quantization_config": quantization_config, "compile": compile or None, "device": device and str(device)}
@@ -87,6 +93,15 @@ def is_served(source: object) -> bool:
     return isinstance(source, Sequence) and bool(source) and all(map(is_served, source))
 
 
+def is_in_vllm(source: object) -> bool:
+    """Whether a guard's name asks for vLLM.
+
+    >>> is_in_vllm("vllm:Qwen/Qwen3Guard-Gen-0.6B"), is_in_vllm("Qwen/Qwen3Guard-Gen-0.6B")
+    (True, False)
+    """
+    return isinstance(source, str) and source.startswith(_IN_VLLM)
+
+
 def _loaded(source: Any, local: dict[str, Any], others: dict[str, Any], **common: Any) -> Any:
     """The guard, of the kind that its source says.
 
@@ -101,7 +116,11 @@ def _loaded(source: Any, local: dict[str, Any], others: dict[str, Any], **common
         return _served_guard(source, **common, **others)
     if not isinstance(source, str | Path):
         raise ValueError(f"a guard is a hub id, a folder, a URL or a list of URLs, found {source!r}")
-    _refuse("a guard in this process", others, "they are for served guards")
+    if is_in_vllm(source):
+        engine = {name: local.pop(name) for name in ("dtype",) if name in local}
+        _refuse("a guard in vLLM", local, "its engine decides that")
+        return _vllm_guard(str(source), **common, **engine, **others)
+    _refuse("a guard in this process", others, "they are for served guards and guards in vLLM")
     return _local_guard(source, **common, **local)
 
 
@@ -123,6 +142,15 @@ def _served_guard(source: Any, **options: Any) -> ServedGuard:
     known = list(inspect.signature(ServedGuard).parameters)[1:]
     _refuse("a served guard", (name for name in options if name not in known), f"it has {', '.join(known)}")
     return ServedGuard(source, **options)
+
+
+def _vllm_guard(source: str, **options: Any) -> VLLMGuard:
+    from guard_reward.guards.vllm_guard import VLLMGuard
+
+    name = source.removeprefix(_IN_VLLM)
+    if not name:
+        raise ValueError(f"{source!r} names no guard: write a hub id or a folder behind it")
+    return VLLMGuard(name, **options)
 
 
 def _local_guard(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from guard_reward.guards.assembly import Parts
-from guard_reward.guards.inputs import Reading, Window
+from guard_reward.guards.inputs import Reading, Window, new_windows
 from guard_reward.models.chat_template import Ids
 from guard_reward.scoring import Generation, Grammar, PlannedBatch, ScoringEngine, plan_batches
 from guard_reward.verdict import Conversation
@@ -68,9 +68,7 @@ class Preparation:
     def __call__(self, numbers: list[int]) -> PreparedChunk:
         """The conversations with these numbers."""
         readings = self._encoder.encode([self._conversations[number] for number in numbers])
-        windows = self._new(
-            window for row in readings for reading in row if isinstance(reading, list) for window in reading
-        )
+        windows = list(new_windows(readings, self._seen))
         grammars: list[Grammar] = [self._parts.codec.grammar(is_response=window.is_response) for window in windows]
         budget = self._parts.batches.limited(self._token_budget)
         batches = plan_batches([window.ids for window in windows], budget)
@@ -91,12 +89,3 @@ class Preparation:
             planned_bytes += planned.nbytes
             if planned_bytes > MAX_PLANNED_BYTES:
                 break
-
-    def _new(self, windows: Iterable[Window]) -> list[Window]:
-        """Those that no window before them equals."""
-        found = []
-        for window in windows:
-            if window.key not in self._seen:
-                self._seen.add(window.key)
-                found.append(window)
-        return found

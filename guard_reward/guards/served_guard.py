@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from guard_reward.guards.inputs import Reading, Window, checked_rows, chunks, merged_verdict
+from guard_reward.guards.inputs import Reading, Window, checked_rows, chunks, guard_error, merged_verdict, new_windows
 from guard_reward.guards.served import event_loop
 from guard_reward.guards.served.connection import Connection, Server
 from guard_reward.guards.served.failures import RequestFailed
@@ -218,7 +218,7 @@ class ServedGuard:
                     break
                 for number, row in zip(numbers, encoded, strict=True):
                     readings[number] = row
-                    for window in self._format.new_windows(row, seen):
+                    for window in new_windows([row], seen):
                         await windows.put(window)
             await windows.put(None)
 
@@ -242,7 +242,7 @@ class ServedGuard:
         except RequestFailed as failure:
             return failure.unjudged()
         except Exception as error:  # one row must not cost the others theirs
-            return Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")
+            return guard_error(error)
 
 
 def _first_listed_model(settings: ServerSettings) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Hashable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,9 +18,8 @@ from guard_reward.guards.assembly import Parts, Settings, assemble, context_leng
 from guard_reward.guards.grammar import AnswerGrammar
 from guard_reward.guards.inputs import checked_rows, chunks, merged_verdict
 from guard_reward.guards.preparation import Preparation, PreparedChunk
-from guard_reward.guards.readings import readings
 from guard_reward.guards.spec import GuardSpec
-from guard_reward.models.checkpoint import Checkpoint
+from guard_reward.models.checkpoint import Checkpoint, weights_revision
 from guard_reward.models.lazy import LazyModel
 from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.scoring import Generation, ScoringEngine, Usage
@@ -134,8 +131,7 @@ class TransformersGuard:
         Raises:
             ValueError: a conversation that cannot be shown to the guard; names the message and the fault.
         """
-        prompter = self._parts.codec.prompter
-        return prompter.encode_turns(readings(prompter.normalize(messages), self.spec.typed_marks)[0])
+        return self._parts.codec.encode(messages)
 
     def warm_up(self) -> TransformersGuard:
         """Judge one short conversation, so that kernels are compiled and memory is allocated before training starts."""
@@ -170,13 +166,8 @@ class TransformersGuard:
 
     @property
     def _revision(self) -> str:
-        """Which weights: the hub's commit, else the state of the folder's files."""
-        commit, checkpoint = getattr(self.model.config, "_commit_hash", None), self._lazy.checkpoint
-        if commit or checkpoint is None:
-            return commit or "unknown"
-        files = sorted(path for path in Path(checkpoint.name).glob("*") if path.is_file())
-        state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        return f"files {hashlib.sha256(repr(state).encode()).hexdigest()[:12]}"
+        checkpoint = self._lazy.checkpoint
+        return weights_revision(self.model.config, None if checkpoint is None else checkpoint.name)
 
     def moderate(self, conversations: Sequence[Conversation]) -> list[Verdict | Unjudged]:
         """Judge each conversation's last message: a user's (or a late system's) as a prompt, else as a response.

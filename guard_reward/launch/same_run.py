@@ -56,6 +56,7 @@ _NOT_OF_THE_GUARD = frozenset(
             "device",
             "torch",
             "transformers",
+            "vllm",
             "guard_reward",
             "guard",
             "scheme",

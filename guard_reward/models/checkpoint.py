@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from guard_reward.models.precision import is_slow, warn_if_slow
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Checkpoint", "checked_name", "default_device", "outside_deepspeed"]
+__all__ = ["Checkpoint", "checked_name", "default_device", "outside_deepspeed", "weights_revision"]
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,21 @@ class Checkpoint:
             return model
         logger.info("%s: float32 instead of %s, for which this CPU has no instructions", self.name, model.dtype)
         return model.float()
+
+
+def weights_revision(config: Any, folder: str | None) -> str:
+    """Which weights a model has, for the run's record: the hub's commit, else the state of the folder's files.
+
+    Args:
+        config: of the model.
+        folder: where it was loaded from; None if it was built in memory.
+    """
+    commit: str | None = getattr(config, "_commit_hash", None)
+    if commit or folder is None:
+        return commit or "unknown"
+    files = sorted(path for path in Path(folder).glob("*") if path.is_file())
+    state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return f"files {hashlib.sha256(repr(state).encode()).hexdigest()[:12]}"
 
 
 def default_device() -> torch.device:

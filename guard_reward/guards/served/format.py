@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from guard_reward.conversation import Turns, normalize
 from guard_reward.guards.codec import Codec
-from guard_reward.guards.inputs import InputEncoder, Reading, Window
+from guard_reward.guards.inputs import InputEncoder, Reading, Window, guard_error
 from guard_reward.guards.readings import readings
 from guard_reward.guards.served.answers import ServedAnswer
 from guard_reward.guards.served.connection import Needs, Server
@@ -22,7 +22,7 @@ from guard_reward.guards.served.plain_text import without_control_tokens
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs import find_spec
 from guard_reward.models.chat_template import own_template
-from guard_reward.verdict import Conversation, Outcome, Unjudged, Verdict
+from guard_reward.verdict import Conversation, Unjudged, Verdict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -86,8 +86,7 @@ class ServedFormat:
         """
         if self.codec is None:
             raise ValueError("without its tokenizer it is not known what the guard sees: name it, tokenizer=")
-        prompter = self.codec.prompter
-        return prompter.encode_turns(readings(prompter.normalize(messages), self.spec.typed_marks)[0])
+        return self.codec.encode(messages)
 
     def describe(self) -> dict[str, str]:
         """For the run's record."""
@@ -118,15 +117,6 @@ class ServedFormat:
         rows = encoder.encode(conversations)
         return [[self._as_text(reading) for reading in row] for row in rows] if as_text else rows
 
-    @staticmethod
-    def new_windows(row: Sequence[Reading], seen: set[Hashable]) -> Iterator[Window]:
-        """The windows of a row that were not seen yet."""
-        for reading in row:
-            for window in [] if isinstance(reading, Unjudged) else reading:
-                if window.key not in seen:
-                    seen.add(window.key)
-                    yield window
-
     def verdict(self, answer: ServedAnswer, *, is_response: bool) -> Verdict | Unjudged:
         """What an answer says."""
         codec = self.codec
@@ -150,7 +140,7 @@ class ServedFormat:
             quote = cache(self.spec.typed_marks.quote)
             found = readings(turns, self.spec.typed_marks, quote=quote)
         except Exception as error:  # a conversation may be anything, and one bad row must not stop the others
-            return [Unjudged(Outcome.GUARD_ERROR, reason=f"{type(error).__name__}: {error}")]
+            return [guard_error(error)]
         return [[_text_window(reading)] for reading in found]
 
     def _as_text(self, reading: Reading) -> Reading:
