@@ -28,15 +28,25 @@ class StandIn(ThreadingHTTPServer):
         top: how many log-probabilities it gives at most; 0 for none.
         takes_ids: whether completions take token ids.
         api_key: that requests must have.
+        lists_models: whether it can.
     """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, guard: Any, *, owner: str = "vllm", top: int = 20, takes_ids: bool = True, api_key: str = ""):
+    def __init__(
+        self,
+        guard: Any,
+        *,
+        owner: str = "vllm",
+        top: int = 20,
+        takes_ids: bool = True,
+        api_key: str = "",
+        lists_models: bool = True,
+    ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.guard, self.owner, self.top, self.takes_ids, self.api_key = guard, owner, top, takes_ids, api_key
-        self.model = "tiny/guard"
+        self.model, self.lists_models = "tiny/guard", lists_models
         self.seen: list[tuple[str, Any]] = []  # path and body of every request
         self.connections = 0
         self._waiting: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
@@ -109,6 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.seen.append((self.path, None))
         if self.path != "/v1/models":
             self.send(404, {"detail": "Not Found"})
+            return
+        if not self.server.lists_models:
+            self.send(500, {"detail": "Internal Server Error"})
             return
         listed = {"id": self.server.model, "object": "model", "owned_by": self.server.owner}
         if self.server.owner in ("vllm", "sglang"):

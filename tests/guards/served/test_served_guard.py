@@ -264,3 +264,12 @@ def test_the_record_says_who_judged(server, connect):
 def test_importing_it_loads_no_torch():
     loaded, _ = imported_by("from guard_reward import load_guard; load_guard", ["torch", "transformers", "httpx"])
     assert loaded == []
+
+
+def test_a_server_that_cannot_list_its_models(serve, connect, local):
+    """As `transformers serve` without a cache of the hub: all else works."""
+    server = serve(owner="somebody", lists_models=False)
+    rows = varied(4)
+    assert_same(connect(server.url, deadline=10).moderate(rows), local.moderate(rows))
+    with pytest.raises(OSError, match="HTTP 500"):
+        ServedGuard(server.url, connect_timeout=0.3)
