@@ -120,9 +120,7 @@ def _texts(engine: VllmProcess, guard: Any, rows: Rows) -> list[str]:
     return [guard.tokenizer.decode(answer, skip_special_tokens=True) for answer in answers]
 
 
-def _round(
-    number: int, variants: Variants, seconds: dict[str, list[float]], options: argparse.Namespace
-) -> str | None:
+def _round(number: int, variants: Variants, seconds: dict[str, list[float]], options: argparse.Namespace) -> str | None:
     """Each variant once, in turns; what differs, if something does. Round -1 is not timed."""
     rows = conversations(number, options.rows, options.group_size, options.completion_tokens)
     expected: list[str] | None = None

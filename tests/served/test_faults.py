@@ -15,6 +15,7 @@ from tests.served.comparison import outcomes
 pytestmark = pytest.mark.served
 ROWS = [conversation(f"How do I use a blue gravok {number // 4}?", f"Sure. Take {number}.") for number in range(16)]
 DEADLINE = 5.0
+SLOW_DEADLINE = 15.0  # where the server answers first, before its answer is broken
 
 
 def status(code, body='{"error": {"message": "broken"}}', **headers):
@@ -55,28 +56,28 @@ def test_what_passes_is_tried_again(proxy, connect, texts, fault):
 
 
 @pytest.mark.parametrize(
-    ("fault", "outcome", "reason"),
+    ("fault", "outcome", "reason", "deadline"),
     [
-        ("reset", "guard_error", "tried until"),
-        ("reset_mid_body", "guard_error", "tried until"),
-        ("truncated", "guard_error", "not JSON"),
-        (status(500), "guard_error", "HTTP 500"),
-        (status(200, "garbage"), "guard_error", "not JSON: 'garbage'"),
-        (status(429, Retry_After="1"), "guard_error", "HTTP 429"),
-        (("hang", 60), "timeout", "in time"),
-        (("drip", 0.5), "timeout", "in time"),
+        ("reset", "guard_error", "tried until", DEADLINE),
+        ("reset_mid_body", "guard_error", "tried until", SLOW_DEADLINE),
+        ("truncated", "guard_error", "not JSON", SLOW_DEADLINE),
+        (status(500), "guard_error", "HTTP 500", DEADLINE),
+        (status(200, "garbage"), "guard_error", "not JSON: 'garbage'", DEADLINE),
+        (status(429, Retry_After="1"), "guard_error", "HTTP 429", DEADLINE),
+        (("hang", 60), "timeout", "in time", DEADLINE),
+        (("drip", 0.5), "timeout", "in time", DEADLINE),
     ],
     ids=str,
 )
-def test_what_does_not_pass_ends_at_the_deadline(proxy, connect, fault, outcome, reason):
+def test_what_does_not_pass_ends_at_the_deadline(proxy, connect, fault, outcome, reason, deadline):
     broken = proxy()
-    guard = connect(broken.url, deadline=DEADLINE, request_timeout=1)
+    guard = connect(broken.url, deadline=deadline, request_timeout=1 if outcome == "timeout" else 60)
     assert outcomes(guard.moderate(ROWS[:1])) == {"scored": 1}
     broken.fault = lambda number: fault
     found, seconds = timed(guard)
     assert outcomes(found) == {outcome: len(ROWS)}
     assert reason in found[0].reason
-    assert seconds < DEADLINE + 1
+    assert seconds < deadline + 1
 
 
 def test_a_refused_connection(connect):
@@ -136,7 +137,7 @@ def test_all_replicas_die_and_come_back(proxy, connect, texts):
 def test_rows_of_an_outage_get_no_reward(proxy, connect):
     """None, which takes no part in training; never 0."""
     hanging = proxy()
-    guard = connect(hanging.url, deadline=3, request_timeout=1)
+    guard = connect(hanging.url, deadline=12, request_timeout=10)
     guard.moderate(ROWS[:1])
     seen = hanging.requests
     hanging.fault = lambda number: ("hang", 60) if number > seen + 3 else None
