@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import json
 import logging
 import sys
@@ -108,7 +109,8 @@ def _recorded(reward: Any, name: str, steps: list[Spans]) -> Callable[..., Any]:
         note(started)
         return rewards
 
-    return awaited if asyncio.iscoroutinefunction(getattr(reward, "__call__", reward)) else called  # noqa: B004
+    is_async = inspect.iscoroutinefunction(reward) or inspect.iscoroutinefunction(type(reward).__call__)
+    return awaited if is_async else called
 
 
 def _seconds(spans: Spans) -> float:
@@ -122,7 +124,7 @@ def draw(measured: dict[str, Spans], judge_seconds: float, rows: int, path: Path
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    labels = {GUARD: "guard behind vLLM", JUDGE: f"stand-in for a slow judge (sleeps {judge_seconds:g} s)"}
+    labels = {GUARD: "guard behind\nvLLM's server", JUDGE: f"stand-in for a slow\njudge (sleeps {judge_seconds:g} s)"}
     figure, axes = pyplot.subplots(2, 1, figsize=(7.2, 3.0), sharex=True, layout="constrained")
     longest = max(map(_seconds, measured.values()))
     for axis, (title, spans) in zip(axes, measured.items(), strict=True):
@@ -133,10 +135,10 @@ def draw(measured: dict[str, Spans], judge_seconds: float, rows: int, path: Path
             axis.text((start + end) / 2, height, f"{end - start:.2f} s", **inside)
         total = _seconds(spans)
         axis.axvline(total, color="#444444", linewidth=1, linestyle=":")
-        axis.text(total + longest * 0.01, 0.5, f"{total:.2f} s", va="center", fontsize=9, fontweight="bold")
+        axis.text(total + longest * 0.01, 0.5, f"both: {total:.2f} s", va="center", fontsize=9, fontweight="bold")
         axis.set_title(title, fontsize=10, loc="left", family="monospace")
         axis.set_yticks([1, 0], [labels[GUARD], labels[JUDGE]], fontsize=8)
-        axis.set_xlim(0, longest * 1.1)
+        axis.set_xlim(0, longest * 1.15)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(axis="x", labelsize=8)
     axes[1].set_xlabel(f"seconds since the rewards of the step began ({rows} completions)", fontsize=8)

@@ -54,7 +54,9 @@ def _rollout_loop(trl_worker: Any, reward: Any) -> Any:
 
 def _group(trl_worker: Any, prompt: str, completions: list[str]) -> Any:
     count = len(completions)
-    sequence = trl_worker.TrainingSequence(input_ids=[1, 2], completion_mask=[0, 1], old_log_probs=[0.0, -1.0])
+    sequence = trl_worker.TrainingSequence(
+        input_ids=[1, 2], completion_mask=[0, 1], old_log_probs=[0.0, -1.0], rollout_id=0
+    )
     return trl_worker.RolloutGroup(
         prompts=[[{"role": "user", "content": prompt}]] * count,
         reward_kwargs={"kind": ["benign"] * count},

@@ -201,13 +201,13 @@ class Connection:
         for top in _TOPS:
             endpoint = make(top)
             try:
-                await self.answer(self.needs.probe, endpoint, deadline)
+                answer = await self.answer(self.needs.probe, endpoint, deadline)
             except Rejected as refusal:
                 refusals.append(refusal)
                 if refusal.status in (401, 403):
                     break
             else:
-                if top is None:
+                if not answer.has_log_probs:  # not asked for, or left out without a word
                     logger.warning("the server gives no log-probabilities: verdicts have no probabilities")
                 return endpoint
         raise refusals[0]

@@ -29,6 +29,7 @@ class StandIn(ThreadingHTTPServer):
         takes_ids: whether completions take token ids.
         api_key: that requests must have.
         lists_models: whether it can.
+        ignores_log_probs: whether it leaves them out without a word.
     """
 
     daemon_threads = True
@@ -43,10 +44,11 @@ class StandIn(ThreadingHTTPServer):
         takes_ids: bool = True,
         api_key: str = "",
         lists_models: bool = True,
+        ignores_log_probs: bool = False,
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.guard, self.owner, self.top, self.takes_ids, self.api_key = guard, owner, top, takes_ids, api_key
-        self.model, self.lists_models = "tiny/guard", lists_models
+        self.model, self.lists_models, self.ignores_log_probs = "tiny/guard", lists_models, ignores_log_probs
         self.seen: list[tuple[str, Any]] = []  # path and body of every request
         self.connections = 0
         self._waiting: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
@@ -131,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((self.path, body))
+        if self.server.ignores_log_probs:
+            body = {name: value for name, value in body.items() if "logprobs" not in name}
         key = self.server.api_key
         if key and self.headers.get("Authorization") != f"Bearer {key}":
             self.send(401, {"error": {"message": f"no such key: {self.headers.get('Authorization')}"}})
