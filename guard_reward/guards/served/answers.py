@@ -33,6 +33,11 @@ class ServedAnswer:
     by_id: Sequence[Mapping[int, float]] = ()
     by_text: Sequence[tuple[str, Mapping[str, float]]] = ()
 
+    @property
+    def has_log_probs(self) -> bool:
+        """Whether the server gives any."""
+        return any(self.by_id) or any(known for _, known in self.by_text)
+
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:

@@ -8,24 +8,22 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from guard_reward.guards.inputs import Window
 from guard_reward.guards.served.answers import ListedModel, ServedAnswer, read_models, read_tokens
 from guard_reward.guards.served.endpoints import ChatEndpoint, CompletionsEndpoint, Endpoint, GenerateEndpoint
-from guard_reward.guards.served.failures import Garbled, Rejected
+from guard_reward.guards.served.failures import Garbled, Rejected, Retriable
 from guard_reward.guards.served.replicas import Replica, Replicas
 from guard_reward.guards.served.requests import request_json
 from guard_reward.guards.served.retries import Deadline, answer_of
 from guard_reward.guards.served.settings import ServerSettings
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Connection", "Needs", "Server"]
 
 logger = logging.getLogger(__name__)
 _KEEP_ALIVE = 4.0  # seconds; uvicorn, which vLLM and SGLang use, closes an idle connection after 5
+_BROKEN, _TRIES_OF_A_BROKEN_LIST = 500, 3  # `transformers serve` fails so, while it answers all else
 _TOPS = (20, 5, None)  # how many of the likeliest tokens are asked for: vLLM's limit, OpenAI's, none
 
 
@@ -103,13 +101,21 @@ class Connection:
             RequestFailed: no server answers before the deadline, or they refuse.
         """
 
+        broken = 0
+
         async def ask(replica: Replica) -> list[ListedModel]:
+            nonlocal broken
             try:
                 return read_models(await self._request("GET", f"{replica.url}/models", deadline))
             except Garbled:
                 if self.settings.model is None:
                     raise
                 return []  # a server that lists none; its answers will tell what it is
+            except Retriable as failure:
+                broken += failure.status == _BROKEN
+                if broken < _TRIES_OF_A_BROKEN_LIST or not self.settings.model:
+                    raise
+                raise Rejected(failure.reason, status=failure.status) from failure
 
         return await answer_of(self.replicas, b"models", ask, deadline)
 
@@ -178,7 +184,7 @@ class Connection:
         try:
             return await self.models(deadline)
         except Rejected as refusal:
-            if refusal.status in (404, 405, 501) and self.settings.model:
+            if refusal.status in (404, 405, 501, _BROKEN) and self.settings.model:
                 return []
             raise
 
@@ -228,13 +234,13 @@ class Connection:
         refusals: list[Rejected] = []
         for endpoint in endpoints:
             try:
-                await self.answer(self.needs.probe, endpoint, deadline)
+                answer = await self.answer(self.needs.probe, endpoint, deadline)
             except Rejected as refusal:
                 refusals.append(refusal)
                 if refusal.status in (401, 403):
                     break
             else:
-                if endpoint.top is None:
+                if not answer.has_log_probs:  # not asked for, or left out without a word
                     logger.warning("the server gives no log-probabilities: verdicts have no probabilities")
                 return endpoint
         raise refusals[0]

@@ -31,11 +31,20 @@ class Retriable(RequestFailed):
     Args:
         reason, outcome: see `RequestFailed`.
         retry_after: seconds that the server asks to wait.
+        status: of HTTP; 0 without an answer.
     """
 
-    def __init__(self, reason: str, outcome: Outcome = Outcome.GUARD_ERROR, *, retry_after: float | None = None):
+    def __init__(
+        self,
+        reason: str,
+        outcome: Outcome = Outcome.GUARD_ERROR,
+        *,
+        retry_after: float | None = None,
+        status: int = 0,
+    ):
         super().__init__(reason, outcome)
         self.retry_after = retry_after
+        self.status = status
 
 
 class Garbled(Retriable):

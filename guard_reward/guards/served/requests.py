@@ -83,7 +83,7 @@ def _failure(url: str, response: httpx.Response, message: str) -> Retriable | Re
     reason = f"{url}: HTTP {status} {response.reason_phrase}".rstrip()
     reason = f"{reason}: {message}" if message else reason
     if status in (_BUSY, _TIMED_OUT) or status >= 500:
-        return Retriable(reason, retry_after=_seconds(response.headers.get("Retry-After")))
+        return Retriable(reason, retry_after=_seconds(response.headers.get("Retry-After")), status=status)
     if status in (400, 413, 422) and any(words in message.lower() for words in _TOO_LONG_WORDS):
         return Rejected(reason, Outcome.TOO_LONG, status=status)
     hint = _HINTS.get(status)

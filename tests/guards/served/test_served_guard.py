@@ -277,3 +277,24 @@ def test_the_record_says_who_judged(server, connect):
 def test_importing_it_loads_no_torch():
     loaded, _ = imported_by("from guard_reward import load_guard; load_guard", ["torch", "transformers", "httpx"])
     assert loaded == []
+
+
+def test_a_server_that_cannot_list_its_models(serve, connect, local):
+    """As `transformers serve` without a cache of the hub: all else works."""
+    server = serve(owner="somebody", listing=500)
+    rows = varied(4)
+    assert_same(connect(server.url, deadline=10).moderate(rows), local.moderate(rows))
+    with pytest.raises(OSError, match="HTTP 500"):
+        ServedGuard(server.url, connect_timeout=0.3)
+
+
+@pytest.mark.parametrize("options", [{"top": 0}, {"ignores_log_probs": True}], ids=["refuses", "leaves out"])
+def test_a_server_without_log_probabilities_is_named(serve, connect, caplog, options):
+    (verdict,) = connect(serve(owner="somebody", **options).url).moderate([HELLO])
+    assert verdict.probabilities is None
+    assert "the server gives no log-probabilities" in caplog.text
+
+
+def test_log_probabilities_are_not_missed(server, connect, caplog):
+    connect(server.url).moderate([HELLO])
+    assert "no log-probabilities" not in caplog.text
