@@ -213,9 +213,11 @@ def _literal(text: str) -> str:
 
 def _value_before(following: str, answer: str, start: int) -> str:
     """The text from `start` up to the literal text `following`, or to the end of the line."""
-    ends = [r"[^\S\n]*(?:\n|\Z)", *([_literal(following)] if following else [])]
-    match = re.compile(rf"[^\n]*?(?={'|'.join(ends)})").match(answer, start)
-    return match[0] if match else ""
+    end = answer.find("\n", start)
+    end = len(answer) if end < 0 else end
+    value = answer[start:end].rstrip()
+    match = re.compile(_literal(following)).search(answer, start, end) if following else None
+    return answer[start : match.start()] if match and match.start() < start + len(value) else value
 
 
 def _expected(label: str, rest: str) -> str:

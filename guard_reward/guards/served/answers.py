@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from guard_reward.errors import one_line
 from guard_reward.guards.served.failures import Garbled
@@ -14,6 +14,8 @@ from guard_reward.guards.served.failures import Garbled
 __all__ = ["ListedModel", "ServedAnswer", "read_chat", "read_completion", "read_generate", "read_models", "read_tokens"]
 
 Model = TypeVar("Model", bound=BaseModel)
+LogProb = Annotated[float, Field(le=1e-3, allow_inf_nan=False)]  # 0 but for rounding
+_MOST_CHARACTERS = 64  # of a token, on average
 _TOKEN_ID = "token_id:"  # vLLM's way to write a token as its id
 
 
@@ -32,6 +34,11 @@ class ServedAnswer:
     token_ids: tuple[int, ...] | None = None
     by_id: Sequence[Mapping[int, float]] = ()
     by_text: Sequence[tuple[str, Mapping[str, float]]] = ()
+
+    def is_longer_than(self, tokens: int) -> bool:
+        """Whether it cannot have been written with so many tokens, and an end token."""
+        lengths = (len(self.token_ids or ()), len(self.by_id), len(self.by_text), len(self.text) // _MOST_CHARACTERS)
+        return max(lengths) > tokens + 1
 
     @property
     def has_log_probs(self) -> bool:
@@ -60,7 +67,7 @@ class _Answer(BaseModel):
 
 class _CompletionLogProbs(_Answer):
     tokens: list[str] = Field(default_factory=list)
-    top_logprobs: list[dict[str, FiniteFloat] | None] | None = None
+    top_logprobs: list[dict[str, LogProb] | None] | None = None
 
 
 class _CompletionChoice(_Answer):
@@ -75,7 +82,7 @@ class _Completion(_Answer):
 
 class _TextLogProb(_Answer):
     token: str
-    logprob: FiniteFloat
+    logprob: LogProb
     top_logprobs: list[_TextLogProb] = Field(default_factory=list)
 
 
@@ -98,7 +105,7 @@ class _Chat(_Answer):
 
 class _GenerateMeta(_Answer):
     # At each place: (log-probability, token id, text or null) per token that was asked for.
-    output_token_ids_logprobs: list[list[tuple[FiniteFloat, int, Any]] | None] | None = None
+    output_token_ids_logprobs: list[list[tuple[LogProb, int, Any]] | None] | None = None
 
 
 class _Generate(_Answer):

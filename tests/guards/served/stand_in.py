@@ -29,6 +29,7 @@ class StandIn(ThreadingHTTPServer):
         takes_ids: whether completions take token ids.
         api_key: that requests must have.
         listing: what it answers at ``/v1/models`` instead of a list of models; None for 404, 500 for that.
+        model: its name.
         ignores_log_probs: whether it leaves them out without a word.
     """
 
@@ -44,11 +45,12 @@ class StandIn(ThreadingHTTPServer):
         takes_ids: bool = True,
         api_key: str = "",
         listing: Any = "models",
+        model: str = "tiny/guard",
         ignores_log_probs: bool = False,
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.guard, self.owner, self.top, self.takes_ids, self.api_key = guard, owner, top, takes_ids, api_key
-        self.model, self.listing, self.ignores_log_probs = "tiny/guard", listing, ignores_log_probs
+        self.model, self.listing, self.ignores_log_probs = model, listing, ignores_log_probs
         self.seen: list[tuple[str, Any]] = []  # path and body of every request
         self.connections = 0
         self._waiting: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
