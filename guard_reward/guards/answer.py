@@ -216,8 +216,11 @@ def _value_before(following: str, answer: str, start: int) -> str:
     end = answer.find("\n", start)
     end = len(answer) if end < 0 else end
     value = answer[start:end].rstrip()
-    match = re.compile(_literal(following)).search(answer, start, end) if following else None
-    return answer[start : match.start()] if match and match.start() < start + len(value) else value
+    literal = following.lstrip()
+    if not literal or "\n" in following[: -len(literal)]:  # in this line there is nothing behind it
+        return value
+    match = re.compile(_literal(literal)).search(answer, start, start + len(value))
+    return answer[start : match.start()].rstrip() if match else value
 
 
 def _expected(label: str, rest: str) -> str:

@@ -76,8 +76,9 @@ async def answer_of(
         nonlocal last
         replica = replicas.choose(key)
         if replica.rest:
+            last = last or RequestFailed(replica.fault)
             if replica.rest >= deadline.left:
-                raise deadline.missed(last or RequestFailed(replica.fault))
+                raise deadline.missed(last)
             await asyncio.sleep(replica.rest)
         try:
             return await _asked(replicas, replica, ask, is_probe=is_probe)
