@@ -10,7 +10,7 @@ from tests.guards.served.conversations import varied
 from tests.served.comparison import differing_texts, has_control_tokens
 
 pytestmark = pytest.mark.served
-ROWS = 300  # 160 s on two cores; 7 minutes beside other work
+ROWS = 300
 
 
 def test_verdicts(transformers_url, connect, local):
