@@ -125,11 +125,12 @@ def _round(number: int, variants: Variants, seconds: dict[str, list[float]], opt
     rows = conversations(number, options.rows, options.group_size, options.completion_tokens)
     expected: list[str] | None = None
     for name, answer in variants.items():
-        _say(f"{'warm-up' if number < 0 else f'round {number + 1} of {options.rounds}'}: {name}")
         begun = time.perf_counter()
         texts = answer(rows)
+        took = time.perf_counter() - begun
+        _say(f"{'warm-up' if number < 0 else f'round {number + 1} of {options.rounds}'}: {name}, {took:.1f} s")
         if number >= 0:
-            seconds[name].append(time.perf_counter() - begun)
+            seconds[name].append(took)
         expected = expected or texts
         for place, (one, other) in enumerate(zip(texts, expected, strict=True)):
             if one != other:

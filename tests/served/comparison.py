@@ -22,13 +22,14 @@ def has_control_tokens(guard: TransformersGuard, conversation: Sequence[dict[str
 def differing_texts(found: Sequence[Result], expected: Sequence[Result]) -> list[tuple[int, str, str, float]]:
     """The rows whose verdicts have different texts, with the local verdict's lead over the second likeliest severity.
 
-    A small lead says that the two were near each other, so that another order of adding numbers turns them.
+    A small lead says that the two were near each other, so that another order of adding numbers turns them. Blanks at
+    the end do not count: `transformers serve` drops the one at which an answer is cut off.
     """
     assert len(found) == len(expected)
     return [
         (number, repr(one), repr(other), _lead(other))
         for number, (one, other) in enumerate(zip(found, expected, strict=True))
-        if (type(one), one.text) != (type(other), other.text)
+        if (type(one), one.text.rstrip()) != (type(other), other.text.rstrip())
     ]
 
 
