@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from guard_reward.guards.served.failures import RequestFailed
+
 __all__ = ["Replica", "Replicas"]
 
 logger = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ class Replica:
     failures: int = 0
     left_out_at: float = 0.0
     rests_until: float = 0.0
-    fault: str = ""
+    fault: RequestFailed | None = None
     requests: int = 0
     failed: int = 0
 
@@ -46,11 +48,11 @@ class Replica:
             logger.warning("%s answers again", self.url)
         self.failures, self.rests_until = 0, 0.0
 
-    def has_failed(self, reason: str, started: float) -> None:
+    def has_failed(self, failure: RequestFailed, started: float) -> None:
         """It has not answered. After a few times in a row it is left out, each time longer, then tried again.
 
         Args:
-            reason: for the log.
+            failure: of a request.
             started: when the request was sent. Of many that were under way when it was left out, none counts again.
         """
         self.failed += 1
@@ -60,13 +62,13 @@ class Replica:
         if self.failures < FAILURES_BEFORE_REST:
             return
         if self.failures == FAILURES_BEFORE_REST:
-            logger.warning("%s is left out until it answers again: %s", self.url, reason)
+            logger.warning("%s is left out until it answers again: %s", self.url, failure)
         doublings = min(self.failures - FAILURES_BEFORE_REST, 16)
-        self.leave_out(min(FIRST_REST * 2**doublings, LONGEST_REST), reason)
+        self.leave_out(min(FIRST_REST * 2**doublings, LONGEST_REST), failure)
 
-    def leave_out(self, seconds: float, reason: str) -> None:
+    def leave_out(self, seconds: float, failure: RequestFailed) -> None:
         """Ask it nothing for so long."""
-        self.fault = reason
+        self.fault = failure
         self.left_out_at = time.monotonic()
         self.rests_until = max(self.rests_until, time.monotonic() + seconds)
 

@@ -76,7 +76,7 @@ async def answer_of(
         nonlocal last
         replica = replicas.choose(key)
         if replica.rest:
-            last = last or RequestFailed(replica.fault)
+            last = last or replica.fault
             if replica.rest >= deadline.left:
                 raise deadline.missed(last)
             await asyncio.sleep(replica.rest)
@@ -118,9 +118,9 @@ async def _asked(
         answer = await ask(replica)
     except Retriable as failure:
         if failure.is_busy:
-            replica.leave_out(min(failure.retry_after or 0.0, LONGEST_REST), failure.reason)
+            replica.leave_out(min(failure.retry_after or 0.0, LONGEST_REST), failure)
         else:
-            replica.has_failed(failure.reason, started)
+            replica.has_failed(failure, started)
         if replicas.has_another(replica):
             failure.retry_after = None  # which need not be waited for
         raise
@@ -130,7 +130,7 @@ async def _asked(
             raise
         replica.failed += 1
         if replicas.has_another(replica):  # with the right key and model, perhaps
-            replica.leave_out(REFUSED_REST, failure.reason)
+            replica.leave_out(REFUSED_REST, failure)
             raise Retriable(failure.reason) from failure
         raise
     replica.succeeded()
