@@ -7,6 +7,7 @@ This script has no ``if __name__ == "__main__"``, as many training scripts: an e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -20,20 +21,27 @@ from typing import Any
 import psutil
 
 from guard_reward import GuardReward, load_guard
-from tests.guards.verdict_facts import verdict_facts
+from tests.guards.verdict_facts import ROLLOUTS, verdict_facts
 
 CHECKPOINT, EAGER = sys.argv[2], {"enforce_eager": True}
 ROWS: list[Any] = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
 BAD: list[Any] = [5, [], None]
-CONTEXT = 1024
+CONTEXT = 256
 
 
 def facts(guard: Any, rows: list[Any]) -> list[Any]:
     return verdict_facts(guard.moderate(rows))
 
 
-def children() -> int:
-    return len(psutil.Process().children(recursive=True))
+def children() -> list[str]:
+    """The processes below this one, without those that have ended and Python's own, which ends at exit."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line = " ".join(process.cmdline())
+            if process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in line:
+                found.append(line)
+    return found
 
 
 def kill_children() -> None:
@@ -66,11 +74,7 @@ def whole_life() -> dict[str, Any]:
     guard.sleep()
     found["after sleep"] = facts(guard, ROWS[:5])
     guard.wake()
-    reward = GuardReward(guard, sleep=True)
-    found["reward"] = reward(
-        prompts=[[{"role": "user", "content": "How do I use a blue gravok?"}]] * 2,
-        completions=[[{"role": "assistant", "content": text}] for text in ("No. I cannot help with that.", "Sure.")],
-    )
+    found["reward"] = GuardReward(guard, "soft", sleep=True)(**ROLLOUTS)
     found["children"] = [children()]
     guard.close()
     found["children"].append(children())
