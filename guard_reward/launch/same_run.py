@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from guard_reward.errors import shortened
+from guard_reward.guards.loading import is_served
 from guard_reward.launch.record import recorded
 from guard_reward.launch.redaction import redacted
 from guard_reward.prompts import PromptSet
@@ -97,7 +98,7 @@ def setting_changes(before: Mapping[str, Any], configs: Sequence[Any], trainer: 
         if isinstance(found, Mapping):
             old, new = {**_defaults(type(config)), **_normalized(found)}, _normalized(recorded(config))
             for name in new:
-                if name in old and not _may_change(name):
+                if name in old and not _may_change(name) and not _has_moved(name, old[name], new[name]):
                     changes |= _differences(name, _or_none(old[name]), _or_none(new[name]))
     return changes
 
@@ -125,6 +126,11 @@ def listed(changes: _Changes) -> str:
     return "; ".join(
         f"{name} was {shortened(old, 200)}, now {shortened(new, 200)}" for name, (old, new) in changes.items()
     )
+
+
+def _has_moved(name: str, old: Any, new: Any) -> bool:
+    """Whether it is the address of a served guard, which may move: its name and template are compared."""
+    return name == "guard" and is_served(old) and is_served(new)
 
 
 def _may_change(name: str) -> bool:

@@ -230,7 +230,8 @@ def _is_commit(revision: str) -> bool:
 def _wanted(files: _Files) -> _Files:
     """The files of a checkpoint: pickled weights only if there are no others."""
     paths = [PurePosixPath(path) for path in files]
-    kept = [path for path in paths if str(path.parent) in _FOLDERS and not path.name.startswith(".")]
+    # The client takes names as patterns, and would match other files of a hostile listing.
+    kept = [path for path in paths if str(path.parent) in _FOLDERS and re.fullmatch(r"\w[\w.-]*", path.name)]
     weights = [path for path in kept if fnmatch(path.name, _WEIGHTS) and not fnmatch(path.name, _OTHER_WEIGHTS)]
     weights = weights or [path for path in kept if fnmatch(path.name, _PICKLED_WEIGHTS)]
     others = [path for path in kept if any(fnmatch(path.name, pattern) for pattern in _PATTERNS)]

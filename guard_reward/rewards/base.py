@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from guard_reward._version import __version__
+from guard_reward.guards.loading import load_guard
 from guard_reward.rewards.batch import Batch, Call, FinishedBatch, Rules, ThinkingMode, finish, prepare
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.dual_ascent import DualAscent
@@ -44,7 +45,7 @@ class BaseGuardReward(ReadOnlySettings):
 
     def __init__(
         self,
-        guard: str | Path | Guard,
+        guard: str | Path | Sequence[str] | Guard,
         scheme: str | Scheme | SchemeFunction = "guard_only",
         *,
         name: str = "guard",
@@ -307,14 +308,12 @@ def answers(batch: Batch) -> list[Any]:
     return [row.answer_conversation() if isinstance(row, Rollout) else None for row in batch.rollouts]
 
 
-def _load_guard(guard: str | Path | Guard) -> Guard:
-    if isinstance(guard, str | Path):
-        from guard_reward.guards import load_guard
-
-        return load_guard(guard)
+def _load_guard(guard: str | Path | Sequence[str] | Guard) -> Guard:
+    if isinstance(guard, str | Path | list | tuple):
+        return cast("Guard", load_guard(guard))
     if not callable(getattr(guard, "moderate", None)):
-        raise ValueError(f"guard should be a hub id, a folder or an object with moderate(), found {guard!r}")
-    return guard
+        raise ValueError(f"guard should be a hub id, a folder, a URL or an object with moderate(), found {guard!r}")
+    return cast("Guard", guard)
 
 
 def _load_helpfulness(source: str | Path | Helpfulness | None, thinking_prefilled: bool | None) -> Helpfulness | None:

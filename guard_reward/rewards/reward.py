@@ -30,7 +30,8 @@ class GuardReward(BaseGuardReward):
     at a time. It pickles with its guard as a checkpoint name, so trainers can send it to another process.
 
     Args:
-        guard: hub id or folder of a guard checkpoint, or a guard (`load_guard`, or anything with ``moderate``).
+        guard: hub id or folder of a guard checkpoint, URL or URLs of its servers, or a guard (`load_guard`, or anything
+            with ``moderate``).
         scheme: plain name (``"guard_only"``, ``"hybrid"``, …: `guard_reward.schemes.SCHEMES`), an instance from
             `guard_reward.schemes`, or any picklable callable from `Assessment` to float. A `Lagrangian`'s multiplier
             is learned while a trainer trains (`guard_reward.rewards.dual_ascent`).

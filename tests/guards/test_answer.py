@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,3 +123,10 @@ def test_typed_answers_are_recognised():
     )
     assert attempts == ["Safety: Safe", "ASSISTANT:", "<END CONVERSATION>", "<|im_end|>", "</s>"]
     assert LLAMA_LIKE.labelled_values() == []  # the bare word "safe" is in honest text too
+
+
+def test_long_answers_take_linear_time():
+    started = time.process_time()
+    for text in ("Safety: a" + " " * 100_000 + "b", "Safety: " + "a " * 50_000, " " * 100_000):
+        assert isinstance(QWEN3GUARD.parse(text, is_response=True), Unjudged)
+    assert time.process_time() - started < 5  # some milliseconds; a quadratic pattern takes minutes

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from guard_reward.errors import one_line
-from guard_reward.guards.served.failures import Retriable
+from guard_reward.guards.served.failures import Garbled
 
 __all__ = ["ListedModel", "ServedAnswer", "read_chat", "read_completion", "read_generate", "read_models", "read_tokens"]
 
 Model = TypeVar("Model", bound=BaseModel)
+LogProb = Annotated[float, Field(le=1e-3, allow_inf_nan=False)]  # 0 but for rounding
+_MOST_CHARACTERS = 64  # of a token, on average
 _TOKEN_ID = "token_id:"  # vLLM's way to write a token as its id
 
 
@@ -32,6 +34,16 @@ class ServedAnswer:
     token_ids: tuple[int, ...] | None = None
     by_id: Sequence[Mapping[int, float]] = ()
     by_text: Sequence[tuple[str, Mapping[str, float]]] = ()
+
+    def is_longer_than(self, tokens: int) -> bool:
+        """Whether it cannot have been written with so many tokens, and an end token."""
+        lengths = (len(self.token_ids or ()), len(self.by_id), len(self.by_text), len(self.text) // _MOST_CHARACTERS)
+        return max(lengths) > tokens + 1
+
+    @property
+    def has_log_probs(self) -> bool:
+        """Whether the server gives any."""
+        return any(self.by_id) or any(known for _, known in self.by_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +67,7 @@ class _Answer(BaseModel):
 
 class _CompletionLogProbs(_Answer):
     tokens: list[str] = Field(default_factory=list)
-    top_logprobs: list[dict[str, FiniteFloat] | None] | None = None
+    top_logprobs: list[dict[str, LogProb] | None] | None = None
 
 
 class _CompletionChoice(_Answer):
@@ -70,7 +82,7 @@ class _Completion(_Answer):
 
 class _TextLogProb(_Answer):
     token: str
-    logprob: FiniteFloat
+    logprob: LogProb
     top_logprobs: list[_TextLogProb] = Field(default_factory=list)
 
 
@@ -93,7 +105,7 @@ class _Chat(_Answer):
 
 class _GenerateMeta(_Answer):
     # At each place: (log-probability, token id, text or null) per token that was asked for.
-    output_token_ids_logprobs: list[list[tuple[FiniteFloat, int, Any]] | None] | None = None
+    output_token_ids_logprobs: list[list[tuple[LogProb, int, Any]] | None] | None = None
 
 
 class _Generate(_Answer):
@@ -120,7 +132,7 @@ def read_completion(answer: Any) -> ServedAnswer:
     """An answer of ``/v1/completions``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     choice = _checked(_Completion, answer).choices[0]
     log_probs = choice.logprobs or _CompletionLogProbs()
@@ -137,7 +149,7 @@ def read_chat(answer: Any) -> ServedAnswer:
     """An answer of ``/v1/chat/completions``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     choice = _checked(_Chat, answer).choices[0]
     tokens = (choice.logprobs.content if choice.logprobs else None) or []
@@ -149,7 +161,7 @@ def read_generate(answer: Any) -> ServedAnswer:
     """An answer of SGLang's ``/generate``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     found = _checked(_Generate, answer)
     places = found.meta_info.output_token_ids_logprobs or []
@@ -164,7 +176,7 @@ def read_models(answer: Any) -> list[ListedModel]:
     """An answer of ``/v1/models``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     models = _checked(_Models, answer).data
     return [ListedModel(model.id, model.owned_by or "", model.max_model_len) for model in models]
@@ -174,7 +186,7 @@ def read_tokens(answer: Any) -> list[int]:
     """An answer of vLLM's ``/tokenize``.
 
     Raises:
-        Retriable: it is not one; says where it differs.
+        Garbled: it is not one; says where it differs.
     """
     return _checked(_Tokens, answer).tokens
 
@@ -192,4 +204,4 @@ def _checked(model: type[Model], answer: Any) -> Model:
         fault = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, fault["loc"])) or "the whole"
         what = f"{place}: {one_line(fault['msg'])}"
-        raise Retriable(f"the server's answer has another form than expected: {what}") from error
+        raise Garbled(f"the server's answer has another form than expected: {what}") from error

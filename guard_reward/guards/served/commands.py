@@ -247,9 +247,10 @@ def _check_server_arguments(arguments: Sequence[str]) -> None:
     """Refuse what would undo the checks of the address and the key."""
     for argument in arguments:
         name = argument.split("=")[0].replace("_", "-")
-        if name in ("--host", "--port"):
+        # Engines may take the beginning of an option for the option.
+        if len(name) > 3 and ("--host".startswith(name) or "--port".startswith(name)):
             raise UserError(f"{name} belongs before the '--'")
-        if name in ("--api-key", "--admin-api-key"):
+        if len(name) > 4 and ("--api-key".startswith(name) or "--admin-api-key".startswith(name)):
             raise UserError(
                 f"{name}: every user of this machine sees the options of a process; put the key into the environment "
                 f"variable {API_KEY_VARIABLE}"
@@ -355,7 +356,9 @@ def _client_host(host: str) -> str:
 
 def _notes(settings: ServeSettings, url: str, with_key: bool) -> list[str]:
     is_sglang_router = settings.router and settings.engine is Engine.SGLANG
-    endpoint = ', endpoint="generate"' if is_sglang_router else ""
+    is_renamed = any(argument.startswith("--served-model-name") for argument in settings.server_arguments)
+    tokenizer = f', tokenizer="{settings.model}"' if is_renamed else ""
+    endpoint = f', endpoint="generate"{tokenizer}' if is_sglang_router else tokenizer
     notes = [
         f"check it:    guard-reward ping {url}",
         f"in Python:   load_guard({url!r}{endpoint})".replace("'", '"'),
@@ -364,9 +367,7 @@ def _notes(settings: ServeSettings, url: str, with_key: bool) -> list[str]:
     if settings.replicas > 1 and not settings.router:
         notes.append("the client sends all requests of one prompt to one replica, whose cache then has it")
     if is_sglang_router:
-        notes.append(
-            'SGLang\'s router takes token ids at /generate only; without endpoint="generate", clients send text'
-        )
+        notes.append("SGLang's router takes token ids at /generate only, which clients find out by trying")
     if not settings.is_local:
         tokenizer = ", and name the guard's tokenizer" if Path(settings.model).is_dir() else ""
         notes.append(f"clients on other machines put this machine's name into the URL{tokenizer}")

@@ -6,26 +6,25 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 from guard_reward.guards.inputs import Window
 from guard_reward.guards.served.answers import ListedModel, ServedAnswer, read_models, read_tokens
 from guard_reward.guards.served.endpoints import ChatEndpoint, CompletionsEndpoint, Endpoint, GenerateEndpoint
-from guard_reward.guards.served.failures import Rejected
+from guard_reward.guards.served.failures import Garbled, Rejected, Retriable
 from guard_reward.guards.served.replicas import Replica, Replicas
 from guard_reward.guards.served.requests import request_json
 from guard_reward.guards.served.retries import Deadline, answer_of
 from guard_reward.guards.served.settings import ServerSettings
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Connection", "Needs", "Server"]
 
 logger = logging.getLogger(__name__)
 _KEEP_ALIVE = 4.0  # seconds; uvicorn, which vLLM and SGLang use, closes an idle connection after 5
+_BROKEN, _TRIES = 500, 3  # `transformers serve` fails so, while it answers all else
 _TOPS = (20, 5, None)  # how many of the likeliest tokens are asked for: vLLM's limit, OpenAI's, none
 
 
@@ -38,12 +37,14 @@ class Needs:
         label_ids: tokens whose log-probabilities it needs; empty without a tokenizer.
         probe: a short input, by which it is found out what a server understands.
         sends_ids: whether inputs have token ids.
+        has_own_template: whether its chat template is not the checkpoint's, so that no server can render it.
     """
 
     max_tokens: int
     label_ids: tuple[int, ...]
     probe: Window
     sends_ids: bool
+    has_own_template: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Connection:
         self._slots = asyncio.Semaphore(settings.max_concurrency)
         self._finding = asyncio.Lock()
         self._server: Server | None = None
+        self._users, self._is_closing = 0, False
         self._client = httpx.AsyncClient(
             # Reading has no timeout of its own: the whole request has one.
             timeout=httpx.Timeout(None, connect=settings.connect_timeout),
@@ -92,9 +94,24 @@ class Connection:
             ),
         )
 
+    async def __aenter__(self) -> Connection:
+        self._users += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._users -= 1
+        await self._close_if_unused()
+
     async def close(self) -> None:
-        """Close all connections."""
-        await self._client.aclose()
+        """Close all connections, as soon as no call needs them any more."""
+        self._is_closing = True
+        await self._close_if_unused()
+
+    async def _close_if_unused(self) -> None:
+        if self._is_closing and not self._users:
+            await self._client.aclose()
 
     async def models(self, deadline: Deadline) -> list[ListedModel]:
         """What the first server lists that answers.
@@ -103,10 +120,23 @@ class Connection:
             RequestFailed: no server answers before the deadline, or they refuse.
         """
 
-        async def ask(replica: Replica) -> list[ListedModel]:
-            return read_models(await self._request("GET", f"{replica.url}/models", deadline))
+        broken = 0
 
-        return await answer_of(self.replicas, b"models", ask, deadline)
+        async def ask(replica: Replica) -> list[ListedModel]:
+            nonlocal broken
+            try:
+                return read_models(await self._request("GET", f"{replica.url}/models", deadline))
+            except Garbled:
+                if self.settings.model is None:
+                    raise
+                return []  # a server that lists none; its answers will tell what it is
+            except Retriable as failure:
+                broken += failure.status == _BROKEN
+                if broken < _TRIES or not self.settings.model:
+                    raise
+                raise Rejected(failure.reason, status=failure.status) from failure
+
+        return await answer_of(self.replicas, b"models", ask, deadline, is_probe=True)
 
     async def server(self, deadline: Deadline) -> Server:
         """What the servers are; found out once.
@@ -114,10 +144,13 @@ class Connection:
         Raises:
             RequestFailed: no server answers before the deadline, or they refuse.
         """
-        async with self._finding:
-            if self._server is None:
-                self._server = await self._find_server(deadline)
-            return self._server
+        try:
+            async with asyncio.timeout(deadline.left), self._finding:  # another call may be finding out
+                if self._server is None:
+                    self._server = await self._find_server(deadline)
+                return self._server
+        except TimeoutError as error:
+            raise deadline.missed(None) from error
 
     async def tokenized(self, window: Window, deadline: Deadline) -> list[int] | None:
         """An input's token ids as the server's own chat template makes them; None if it does not tell.
@@ -133,7 +166,7 @@ class Connection:
             return read_tokens(await self._request("POST", url, deadline, body))
 
         try:
-            return await answer_of(self.replicas, b"tokenize", ask, deadline)
+            return await answer_of(self.replicas, b"tokenize", ask, deadline, is_probe=True)
         except Rejected:  # only vLLM has it
             return None
 
@@ -146,16 +179,24 @@ class Connection:
         body = endpoint.body(window)
 
         async def ask(replica: Replica) -> ServedAnswer:
-            async with self._slots:
-                return endpoint.read(await self._request("POST", endpoint.url(replica.url), deadline, body))
+            return await self._answer(replica, endpoint, deadline, body)
 
         return await answer_of(self.replicas, _prompt_key(window), ask, deadline)
 
+    async def _answer(self, replica: Replica, endpoint: Endpoint, deadline: Deadline, body: Any) -> ServedAnswer:
+        async with self._slots:
+            answer = endpoint.read(await self._request("POST", endpoint.url(replica.url), deadline, body))
+        if self.needs is not None and answer.is_longer_than(self.needs.max_tokens):
+            raise Garbled(f"{replica.url}: the answer is longer than the {self.needs.max_tokens} tokens asked for")
+        return answer
+
     async def _request(self, method: str, url: str, deadline: Deadline, body: Any = None) -> Any:
         seconds = min(self.settings.request_timeout, deadline.left)
-        return await request_json(
-            self._client, method, url, body=body, seconds=seconds, api_key=self.settings.api_key()
-        )
+        try:
+            key = self.settings.api_key()
+        except ValueError as error:
+            raise Rejected(str(error)) from error
+        return await request_json(self._client, method, url, body=body, seconds=seconds, api_key=key)
 
     async def _find_server(self, deadline: Deadline) -> Server:
         listed = await self._listed_models(deadline)
@@ -164,6 +205,9 @@ class Connection:
             raise Rejected(f"{self.settings.urls[0]} lists no models: name one with model=")
         found = next((model for model in listed if model.name == name), ListedModel(name))
         owner = found.owner or (listed[0].owner if listed else "")
+        if owner in ("vllm", "sglang") and found not in listed:
+            names = ", ".join(model.name for model in listed)
+            raise Rejected(f"{self.settings.urls[0]} serves {names}, not {name!r}: check model=")
         endpoint = await self._find_endpoint(name, owner, deadline)
         logger.info("the guard %s at %s is asked at %s", name, ", ".join(self.settings.urls), endpoint.name)
         return Server(name, owner, found.context_length, endpoint)
@@ -173,7 +217,7 @@ class Connection:
         try:
             return await self.models(deadline)
         except Rejected as refusal:
-            if refusal.status in (404, 405, 501) and self.settings.model:
+            if refusal.status in (404, 405, 501, _BROKEN) and self.settings.model:
                 return []
             raise
 
@@ -185,11 +229,12 @@ class Connection:
         if wish == "generate" or (wish == "auto" and owner == "sglang" and needs.sends_ids):
             return generate
 
-        def completions(top: int | None) -> Endpoint:
-            return CompletionsEndpoint(name, needs.max_tokens, needs.label_ids, top, is_vllm=owner == "vllm")
-
-        def chat(top: int | None) -> Endpoint:
-            return ChatEndpoint(name, needs.max_tokens, top)
+        # vLLM's extensions first: behind a proxy it may call itself otherwise, and others ignore or refuse them.
+        completions = [
+            CompletionsEndpoint(name, needs.max_tokens, needs.label_ids, top, is_vllm=is_vllm)
+            for is_vllm, top in ((True, _TOPS[0]), *((False, top) for top in _TOPS))
+        ]
+        chat = [ChatEndpoint(name, needs.max_tokens, top) for top in _TOPS]
 
         if wish == "completions":
             return await self._first_understood(completions, deadline)
@@ -201,6 +246,8 @@ class Connection:
                     raise
                 if await self._understands(generate, deadline):  # SGLang behind its router
                     return generate
+                if needs.has_own_template:
+                    raise
                 logger.warning(
                     "the server takes no token ids (%s): it renders and tokenises messages itself, with blanks in what "
                     "looks like a control token",
@@ -208,28 +255,46 @@ class Connection:
                 )
         return await self._first_understood(chat, deadline)
 
-    async def _understands(self, endpoint: Endpoint, deadline: Deadline) -> bool:
+    async def _probe(self, endpoint: Endpoint, deadline: Deadline) -> ServedAnswer:
+        """The answer to a short input.
+
+        Raises:
+            RequestFailed: as `answer`; a server that gives no answer of this endpoint's form a few times refuses it.
+        """
         assert self.needs is not None
+        body, garbled = endpoint.body(self.needs.probe), 0
+
+        async def ask(replica: Replica) -> ServedAnswer:
+            nonlocal garbled
+            try:
+                return await self._answer(replica, endpoint, deadline, body)
+            except Garbled as failure:
+                garbled += 1
+                if garbled < _TRIES:
+                    raise
+                raise Rejected(failure.reason) from failure
+
+        return await answer_of(self.replicas, b"probe", ask, deadline, is_probe=True)
+
+    async def _understands(self, endpoint: Endpoint, deadline: Deadline) -> bool:
         try:
-            await self.answer(self.needs.probe, endpoint, deadline)
+            await self._probe(endpoint, deadline)
         except Rejected:
             return False
         return True
 
-    async def _first_understood(self, make: Callable[[int | None], Endpoint], deadline: Deadline) -> Endpoint:
-        """The endpoint that asks for as many log-probabilities as the servers give."""
-        assert self.needs is not None
+    async def _first_understood(self, endpoints: Sequence[Endpoint], deadline: Deadline) -> Endpoint:
+        """The first endpoint that the servers understand; the later ones ask for less."""
         refusals: list[Rejected] = []
-        for top in _TOPS:
-            endpoint = make(top)
+        for endpoint in endpoints:
             try:
-                await self.answer(self.needs.probe, endpoint, deadline)
+                answer = await self._probe(endpoint, deadline)
             except Rejected as refusal:
                 refusals.append(refusal)
                 if refusal.status in (401, 403):
                     break
             else:
-                if top is None:
+                if not answer.has_log_probs:  # not asked for, or left out without a word
                     logger.warning("the server gives no log-probabilities: verdicts have no probabilities")
                 return endpoint
         raise refusals[0]

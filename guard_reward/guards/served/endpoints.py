@@ -20,6 +20,11 @@ class Endpoint(Protocol):
         """What the user calls it."""
         ...
 
+    @property
+    def top(self) -> int | None:
+        """How many of the likeliest tokens it asks for; None if it asks for no log-probabilities."""
+        ...
+
     def url(self, base: str) -> str:
         """Where requests go; `base` is the server's URL, which usually ends in ``/v1``."""
         ...
@@ -84,11 +89,13 @@ class GenerateEndpoint:
 
     Attributes:
         max_tokens, label_ids: as in `CompletionsEndpoint`.
+        top: none, as it asks for those of the labels only.
     """
 
     max_tokens: int
     label_ids: Sequence[int]
     name: str = "generate"
+    top: int = 0
 
     def url(self, base: str) -> str:
         return f"{base.removesuffix('/v1')}/generate"

@@ -10,8 +10,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from guard_reward.conversation import Turns, normalize
+from guard_reward.errors import first_paragraph
 from guard_reward.guards.codec import Codec
 from guard_reward.guards.inputs import InputEncoder, Reading, Window, guard_error
 from guard_reward.guards.readings import readings
@@ -70,6 +72,11 @@ class ServedFormat:
         if found is None and endpoint in ("completions", "generate"):
             raise ValueError(f"endpoint={endpoint!r} sends token ids, so tokenizer= must name the guard's tokenizer")
         spec = spec or find_spec(model, own_template(found) if found else None)
+        if spec.chat_template is not None and (found is None or endpoint == "chat"):
+            raise ValueError(
+                f"the chat template of {spec.name} is not the checkpoint's, so no server can render it: name the "
+                "guard's tokenizer with tokenizer=, and leave endpoint= out"
+            )
         codec = None if found is None else Codec.of(spec, found)
         return cls(spec, codec, context_length or context, endpoint)
 
@@ -103,6 +110,7 @@ class ServedFormat:
             label_ids=tuple(dict.fromkeys((*labels, *prompts))),
             probe=Window.of(ids, _PROBE),
             sends_ids=self.codec is not None,
+            has_own_template=self.spec.chat_template is not None,
         )
 
     def readings(self, conversations: Sequence[Conversation], server: Server) -> list[list[Reading]]:
@@ -175,15 +183,30 @@ def _load(
     name: str = tokenizer if isinstance(tokenizer, str) else model
     try:
         found: Any = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        if tokenizer is not None:
-            raise
+        # Only where there is none: a hub that cannot be reached must not change what the guard is shown.
+        if tokenizer is not None or not _is_unknown(name, error):
+            raise OSError(
+                f"the tokenizer of {name!r} could not be loaded: {first_paragraph(error)}; name another one with "
+                "tokenizer=, or send text, with tokenizer=False"
+            ) from error
         logger.warning(
-            "no tokenizer is found under the served model's name %r: messages are sent as text, and what looks like a "
-            "control token gets a blank; name the tokenizer with tokenizer= (%s)",
+            "there is no tokenizer under the served model's name %r: messages are sent as text, and what looks like a "
+            "control token gets a blank; name the tokenizer with tokenizer=",
             name,
-            str(error).strip().split("\n")[0],
         )
         return None, None
-    return found, getattr(config.get_text_config(), "max_position_embeddings", None)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).get_text_config()
+    except (OSError, ValueError):  # a folder with a tokenizer only; the server says how much it takes
+        return found, None
+    return found, getattr(config, "max_position_embeddings", None)
+
+
+def _is_unknown(name: str, error: BaseException | None) -> bool:
+    """Whether a name that could not be loaded is no hub id, or one that the hub does not have."""
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        return True
+    while error is not None and not isinstance(error, RepositoryNotFoundError | HFValidationError):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -23,6 +23,7 @@ class Replica:
         url: such as ``http://127.0.0.1:8000/v1``.
         failures: how many requests failed since the last one that did not.
         left_out_at, rests_until: since when and until when it is left out, by ``time.monotonic()``.
+        fault: why it is left out.
         requests, failed: counts since the beginning.
     """
 
@@ -30,6 +31,7 @@ class Replica:
     failures: int = 0
     left_out_at: float = 0.0
     rests_until: float = 0.0
+    fault: str = ""
     requests: int = 0
     failed: int = 0
 
@@ -60,10 +62,11 @@ class Replica:
         if self.failures == FAILURES_BEFORE_REST:
             logger.warning("%s is left out until it answers again: %s", self.url, reason)
         doublings = min(self.failures - FAILURES_BEFORE_REST, 16)
-        self.leave_out(min(FIRST_REST * 2**doublings, LONGEST_REST))
+        self.leave_out(min(FIRST_REST * 2**doublings, LONGEST_REST), reason)
 
-    def leave_out(self, seconds: float) -> None:
+    def leave_out(self, seconds: float, reason: str) -> None:
         """Ask it nothing for so long."""
+        self.fault = reason
         self.left_out_at = time.monotonic()
         self.rests_until = max(self.rests_until, time.monotonic() + seconds)
 

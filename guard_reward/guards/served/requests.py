@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.errors import one_line
-from guard_reward.guards.served.failures import Rejected, Retriable
+from guard_reward.guards.served.failures import Garbled, Rejected, Retriable
 from guard_reward.guards.served.settings import API_KEY_VARIABLE
 from guard_reward.verdict import Outcome
 
@@ -20,7 +20,7 @@ __all__ = ["MAX_ANSWER_BYTES", "request_json"]
 MAX_ANSWER_BYTES = 2**24
 MAX_RETRY_AFTER = 600.0  # seconds; a server that asks for more is tried again all the same
 _SHOWN = 200  # characters of a server's message that a reason quotes
-_BUSY, _TIMED_OUT = 429, 408
+_BUSY, _TIMED_OUT, _NOT_IMPLEMENTED = 429, 408, 501
 _TOO_LONG_WORDS = ("context length", "context window", "max_model_len", "maximum input length", "too long")
 _HINTS = {
     401: f"the API key is missing or wrong: put it into the environment variable {API_KEY_VARIABLE}",
@@ -39,7 +39,7 @@ async def request_json(
         client: whose connect timeout is set; it does not follow redirects.
         method, url, body: of the request; the body is sent as JSON.
         seconds: until the last byte of the answer must have come.
-        api_key: sent with the request, and hidden in every message.
+        api_key: sent with the request.
 
     Raises:
         Retriable: nothing or nothing whole came in time, or the server is busy, broken or answers without JSON.
@@ -47,7 +47,8 @@ async def request_json(
     """
     import httpx
 
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    # A compressed answer could be many times as long as what is read of it.
+    headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
     try:
         async with asyncio.timeout(seconds), client.stream(method, url, json=body, headers=headers) as response:
             content = await _read(response)
@@ -55,16 +56,18 @@ async def request_json(
         what = "connection" if isinstance(error, httpx.ConnectTimeout) else "whole answer"
         raise Retriable(f"{url}: no {what} in time", Outcome.TIMEOUT) from error
     except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-        raise Retriable(_hidden(f"{url}: {_description(error)}", api_key)) from error
+        raise Retriable(f"{url}: {_description(error)}") from error
     if response.is_success:
         return _as_json(url, content)
-    raise _failure(url, response, _hidden(_message(content), api_key))
+    raise _failure(url, response, _message(content))
 
 
 async def _read(response: httpx.Response) -> bytes:
     """The whole answer; more than any verdict needs is a fault of the server."""
     content = bytearray()
-    async for part in response.aiter_bytes():
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise Garbled(f"{response.url}: the answer is compressed, although that was refused")
+    async for part in response.aiter_raw():
         content += part
         if len(content) > MAX_ANSWER_BYTES:
             raise Retriable(f"{response.url}: the answer is longer than {MAX_ANSWER_BYTES:,} bytes")
@@ -75,15 +78,15 @@ def _as_json(url: str, content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Retriable(f"{url}: the answer is not JSON: {_shown(content)!r}") from error
+        raise Garbled(f"{url}: the answer is not JSON: {_shown(content)!r}") from error
 
 
 def _failure(url: str, response: httpx.Response, message: str) -> Retriable | Rejected:
     status = response.status_code
     reason = f"{url}: HTTP {status} {response.reason_phrase}".rstrip()
     reason = f"{reason}: {message}" if message else reason
-    if status in (_BUSY, _TIMED_OUT) or status >= 500:
-        return Retriable(reason, retry_after=_seconds(response.headers.get("Retry-After")))
+    if status in (_BUSY, _TIMED_OUT) or (status >= 500 and status != _NOT_IMPLEMENTED):
+        return Retriable(reason, retry_after=_seconds(response.headers.get("Retry-After")), status=status)
     if status in (400, 413, 422) and any(words in message.lower() for words in _TOO_LONG_WORDS):
         return Rejected(reason, Outcome.TOO_LONG, status=status)
     hint = _HINTS.get(status)
@@ -122,8 +125,3 @@ def _shown(content: bytes) -> str:
 
 def _description(error: Exception) -> str:
     return f"{type(error).__name__}: {one_line(error)}" if str(error) else type(error).__name__
-
-
-def _hidden(text: str, api_key: str | None) -> str:
-    """A server may quote the key that it refuses."""
-    return text.replace(api_key, "HIDDEN") if api_key else text

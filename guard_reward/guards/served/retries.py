@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from guard_reward.guards.served.failures import Rejected, RequestFailed, Retriable
-from guard_reward.guards.served.replicas import Replica, Replicas
+from guard_reward.guards.served.replicas import LONGEST_REST, Replica, Replicas
 from guard_reward.verdict import Outcome
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 __all__ = ["Deadline", "answer_of"]
 
@@ -46,7 +49,12 @@ class Deadline:
 
 
 async def answer_of(
-    replicas: Replicas, key: bytes, ask: Callable[[Replica], Awaitable[Value]], deadline: Deadline
+    replicas: Replicas,
+    key: bytes,
+    ask: Callable[[Replica], Awaitable[Value]],
+    deadline: Deadline,
+    *,
+    is_probe: bool = False,
 ) -> Value:
     """What the first replica answers that does.
 
@@ -55,6 +63,7 @@ async def answer_of(
         key: of the prompt; see `Replicas.choose`.
         ask: sends the request to one of them.
         deadline: of the call.
+        is_probe: whether it is asked what the servers understand: an unknown path is then no fault of one of them.
 
     Raises:
         RequestFailed: no replica has answered before the deadline, or it was rejected.
@@ -67,18 +76,20 @@ async def answer_of(
         nonlocal last
         replica = replicas.choose(key)
         if replica.rest:
+            last = last or RequestFailed(replica.fault)
             if replica.rest >= deadline.left:
                 raise deadline.missed(last)
             await asyncio.sleep(replica.rest)
         try:
-            return await _asked(replicas, replica, ask)
+            return await _asked(replicas, replica, ask, is_probe=is_probe)
         except RequestFailed as failure:
             last = failure
             raise
 
+    random_wait = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Retriable),
-        wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+        wait=lambda state: max(random_wait(state), _wish(state)),
         stop=stop_before_delay(deadline.left),
         reraise=True,
     )
@@ -91,25 +102,35 @@ async def answer_of(
         raise deadline.missed(failure) from failure
 
 
-async def _asked(replicas: Replicas, replica: Replica, ask: Callable[[Replica], Awaitable[Value]]) -> Value:
+def _wish(state: RetryCallState) -> float:
+    """Seconds that the server asked the last request to wait; 0 if it did not, or if another replica may be asked."""
+    failure = state.outcome.exception() if state.outcome is not None else None
+    return failure.retry_after or 0.0 if isinstance(failure, Retriable) else 0.0
+
+
+async def _asked(
+    replicas: Replicas, replica: Replica, ask: Callable[[Replica], Awaitable[Value]], *, is_probe: bool
+) -> Value:
     """One try; remembers how it went."""
     replica.requests += 1
     started = time.monotonic()
     try:
         answer = await ask(replica)
     except Retriable as failure:
-        if failure.retry_after is None:
+        if failure.is_busy:
+            replica.leave_out(min(failure.retry_after or 0.0, LONGEST_REST), failure.reason)
+        else:
             replica.has_failed(failure.reason, started)
-        else:  # busy, not broken
-            replica.leave_out(failure.retry_after)
+        if replicas.has_another(replica):
+            failure.retry_after = None  # which need not be waited for
         raise
     except Rejected as failure:
-        if not failure.concerns_server:
+        if not failure.concerns_server or (is_probe and failure.status in (404, 405)):
             replica.succeeded()
             raise
         replica.failed += 1
         if replicas.has_another(replica):  # with the right key and model, perhaps
-            replica.leave_out(REFUSED_REST)
+            replica.leave_out(REFUSED_REST, failure.reason)
             raise Retriable(failure.reason) from failure
         raise
     replica.succeeded()

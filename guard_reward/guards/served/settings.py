@@ -66,8 +66,15 @@ class ServerSettings:
 
     @staticmethod
     def api_key() -> str | None:
-        """The servers' key, as the environment has it now."""
-        return os.environ.get(API_KEY_VARIABLE) or None
+        """The servers' key, as the environment has it now.
+
+        Raises:
+            ValueError: one that cannot stand in a header; it is not shown.
+        """
+        key = os.environ.get(API_KEY_VARIABLE, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError(f"the environment variable {API_KEY_VARIABLE} should be one line of printable ASCII")
+        return key or None
 
 
 def checked_urls(urls: str | Sequence[str]) -> tuple[str, ...]:

@@ -28,15 +28,29 @@ class StandIn(ThreadingHTTPServer):
         top: how many log-probabilities it gives at most; 0 for none.
         takes_ids: whether completions take token ids.
         api_key: that requests must have.
+        listing: what it answers at ``/v1/models`` instead of a list of models; None for 404, 500 for that.
+        model: its name.
+        ignores_log_probs: whether it leaves them out without a word.
     """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, guard: Any, *, owner: str = "vllm", top: int = 20, takes_ids: bool = True, api_key: str = ""):
+    def __init__(
+        self,
+        guard: Any,
+        *,
+        owner: str = "vllm",
+        top: int = 20,
+        takes_ids: bool = True,
+        api_key: str = "",
+        listing: Any = "models",
+        model: str = "tiny/guard",
+        ignores_log_probs: bool = False,
+    ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.guard, self.owner, self.top, self.takes_ids, self.api_key = guard, owner, top, takes_ids, api_key
-        self.model = "tiny/guard"
+        self.model, self.listing, self.ignores_log_probs = model, listing, ignores_log_probs
         self.seen: list[tuple[str, Any]] = []  # path and body of every request
         self.connections = 0
         self._waiting: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
@@ -107,7 +121,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.seen.append((self.path, None))
-        if self.path != "/v1/models":
+        if self.server.listing not in ("models", None):
+            broken = self.server.listing == 500
+            self.send(500 if broken else 200, {"detail": "broken"} if broken else self.server.listing)
+            return
+        if self.path != "/v1/models" or self.server.listing is None:
             self.send(404, {"detail": "Not Found"})
             return
         listed = {"id": self.server.model, "object": "model", "owned_by": self.server.owner}
@@ -118,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((self.path, body))
+        if self.server.ignores_log_probs:
+            body = {name: value for name, value in body.items() if "logprobs" not in name}
         key = self.server.api_key
         if key and self.headers.get("Authorization") != f"Bearer {key}":
             self.send(401, {"error": {"message": f"no such key: {self.headers.get('Authorization')}"}})

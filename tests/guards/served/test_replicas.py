@@ -29,7 +29,7 @@ def test_a_key_has_its_replica_and_all_have_keys():
 def test_only_the_keys_of_a_missing_replica_move(clock):
     servers = Replicas(URLS)
     before = {key: servers.choose(key).url for key in KEYS}
-    servers.all[0].leave_out(5)
+    servers.all[0].leave_out(5, "")
     after = {key: servers.choose(key).url for key in KEYS}
     assert all(after[key] == before[key] for key in KEYS if before[key] != URLS[0])
     assert {after[key] for key in KEYS if before[key] == URLS[0]} == set(URLS[1:])  # spread over the others
@@ -63,7 +63,7 @@ def test_many_requests_that_fail_together_are_one_failure(clock):
 def test_if_all_rest_the_first_to_wake_is_asked(clock):
     servers = Replicas(URLS)
     for replica, seconds in zip(servers.all, (9, 3, 6), strict=True):
-        replica.leave_out(seconds)
+        replica.leave_out(seconds, "")
     assert {servers.choose(key).url for key in KEYS} == {URLS[1]}
     assert not servers.has_another(servers.all[1])
     clock[0] += 4

@@ -105,7 +105,8 @@ def test_too_long_has_its_outcome(answer):
     assert caught.value.outcome is Outcome.TOO_LONG
 
 
-def test_a_key_that_the_server_quotes_is_hidden(answer):
+def test_a_key_that_the_server_quotes_is_hidden(answer, monkeypatch):
+    monkeypatch.setenv("GUARD_REWARD_API_KEY", "abc123")
     with pytest.raises(Rejected) as caught:
         ask(answer(response("401 Unauthorized", '{"error": "wrong key: abc123"}')), api_key="abc123")
     assert "abc123" not in str(caught.value)
@@ -117,7 +118,7 @@ def test_a_key_that_the_server_quotes_is_hidden(answer):
     [
         ("3", 3),
         ("0", 0),
-        (format_datetime(datetime.now(UTC) + timedelta(seconds=100)), 100),
+        ("in 100 seconds", 100),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
         ("soon", None),
         ("-1", None),
@@ -125,6 +126,7 @@ def test_a_key_that_the_server_quotes_is_hidden(answer):
     ],
 )
 def test_retry_after(answer, header, seconds):
+    header = header.replace("in 100 seconds", format_datetime(datetime.now(UTC) + timedelta(seconds=100)))
     with pytest.raises(Retriable) as caught:
         ask(answer(response("429 Too Many Requests", "", f"Retry-After: {header}")))
     assert caught.value.retry_after == (None if seconds is None else pytest.approx(seconds, abs=10))
