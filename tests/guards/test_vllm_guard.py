@@ -254,7 +254,7 @@ def test_a_whole_life(tmp_path, rows, expected, small_context):
     found = run_scenario(tmp_path, "whole_life", rows)
     assert_same(found["verdicts"], expected)
     assert any(row.get("windows", 1) > 1 for row in expected)
-    assert {row.get("outcome") for row in expected} == {None, "too_long"}
+    assert {"too_long", "no_verdict"} <= {row.get("outcome") for row in expected}
     assert_same(found["among bad rows"], verdict_facts(local.moderate([5, [], None, rows[0], 5, [], None])))
     assert found["refused"][::2] == ["answered", "answered"]
     assert "ValueError" in found["refused"][1] or "vocab" in found["refused"][1]
@@ -337,11 +337,10 @@ def test_mistakes_are_named(tmp_path):
 
 @pytest.mark.served
 @served
-def test_the_command_line(tmp_path, rows, expected):
+def test_the_command_line(tmp_path, rows, tiny_guard):
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
-    answered = [
-        number for number, row in enumerate(rows[:40]) if [turn["role"] for turn in row] == ["user", "assistant"]
-    ]
+    roles = [[turn["role"] for turn in row] for row in rows[:40]]
+    answered = [number for number, found in enumerate(roles) if found == ["user", "assistant"]]
     pairs = [[turn["content"] for turn in rows[number]] for number in answered]
     source.write_text("".join(json.dumps({"prompt": p, "response": r}) + "\n" for p, r in pairs), encoding="utf-8")
     moderate = ["-m", "guard_reward.cli", "moderate", str(source), str(target), "--guard", f"vllm:{CHECKPOINT}"]
@@ -350,4 +349,5 @@ def test_the_command_line(tmp_path, rows, expected):
     finished(started([*moderate, "--dtype", "float32", "--quiet"]))
     judged = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
     found = [row["guard_verdict_text"] for row in judged]
-    assert found == [expected[number]["text"] for number in answered]
+    verdicts = tiny_guard.moderate([rows[number] for number in answered])
+    assert found == [verdict.text for verdict in verdicts]
