@@ -237,9 +237,9 @@ def assert_same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> 
 
 @pytest.fixture(scope="module")
 def rows() -> list[Any]:
-    """Varied ones; text for several windows; equal ones; what cannot be shown in the context at all."""
+    """Varied ones; text for many windows, of an answer and of a prompt; equal ones."""
     long = [conversation("How?", " ".join(["First fold it."] * 500)), conversation("blue gravok " * 700)]
-    return [*varied(300), *long, *varied(20), conversation("fold " * 900, "Sure.")]
+    return [*varied(300), *long, *varied(20)]
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_a_whole_life(tmp_path, rows, expected, small_context):
     found = run_scenario(tmp_path, "whole_life", rows)
     assert_same(found["verdicts"], expected)
     assert any(row.get("windows", 1) > 1 for row in expected)
-    assert {"too_long", "no_verdict"} <= {row.get("outcome") for row in expected}
+    assert "no_verdict" in {row.get("outcome") for row in expected}
     assert_same(found["among bad rows"], verdict_facts(local.moderate([5, [], None, rows[0], 5, [], None])))
     assert found["refused"][::2] == ["answered", "answered"]
     assert "ValueError" in found["refused"][1] or "vocab" in found["refused"][1]
