@@ -46,7 +46,7 @@ def children() -> list[str]:
 
 
 def left() -> list[str]:
-    """What is below this process some seconds after an engine was closed: the kernel needs a moment to end processes."""
+    """What is below this process once an engine was closed; the kernel needs a moment to end processes."""
     end = time.monotonic() + 10
     while (found := children()) and time.monotonic() < end:
         time.sleep(0.2)
