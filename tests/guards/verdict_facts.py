@@ -7,6 +7,11 @@ from typing import Any
 
 from guard_reward.verdict import Unjudged, Verdict
 
+ROLLOUTS = {
+    "prompts": [[{"role": "user", "content": "How do I use a blue gravok?"}]] * 3,
+    "completions": [[{"role": "assistant", "content": text}] for text in ("I cannot help with that.", "Sure.", "")],
+}
+
 
 def verdict_facts(verdicts: Iterable[Verdict | Unjudged]) -> list[dict[str, Any]]:
     """Everything that a verdict says."""

@@ -7,12 +7,14 @@ This script has no ``if __name__ == "__main__"``, as many training scripts: an e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -20,20 +22,35 @@ from typing import Any
 import psutil
 
 from guard_reward import GuardReward, load_guard
-from tests.guards.verdict_facts import verdict_facts
+from tests.guards.verdict_facts import ROLLOUTS, verdict_facts
 
 CHECKPOINT, EAGER = sys.argv[2], {"enforce_eager": True}
 ROWS: list[Any] = json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))
 BAD: list[Any] = [5, [], None]
-CONTEXT = 1024
+CONTEXT = 256
 
 
 def facts(guard: Any, rows: list[Any]) -> list[Any]:
     return verdict_facts(guard.moderate(rows))
 
 
-def children() -> int:
-    return len(psutil.Process().children(recursive=True))
+def children() -> list[str]:
+    """The processes below this one, without those that have ended and Python's own, which ends at exit."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            line = " ".join(process.cmdline())
+            if process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in line:
+                found.append(line)
+    return found
+
+
+def left() -> list[str]:
+    """What is below this process once an engine was closed; the kernel needs a moment to end processes."""
+    end = time.monotonic() + 10
+    while (found := children()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
 
 
 def kill_children() -> None:
@@ -66,16 +83,12 @@ def whole_life() -> dict[str, Any]:
     guard.sleep()
     found["after sleep"] = facts(guard, ROWS[:5])
     guard.wake()
-    reward = GuardReward(guard, sleep=True)
-    found["reward"] = reward(
-        prompts=[[{"role": "user", "content": "How do I use a blue gravok?"}]] * 2,
-        completions=[[{"role": "assistant", "content": text}] for text in ("No. I cannot help with that.", "Sure.")],
-    )
+    found["reward"] = GuardReward(guard, "soft", sleep=True)(**ROLLOUTS)
     found["children"] = [children()]
     guard.close()
-    found["children"].append(children())
+    found["children"].append(left())
     arrived = pickle.loads(pickle.dumps(guard))
-    found["children"].append(children())
+    found["children"].append(left())
     found["after pickling"] = facts(arrived, ROWS[:5])
     # In the middle of a call, as the kernel does it if memory runs out: vLLM's client alone would wait for ever.
     threading.Timer(0.3, kill_children).start()
@@ -83,7 +96,7 @@ def whole_life() -> dict[str, Any]:
     found["killed again"] = facts(arrived, ROWS[:5])
     arrived.sleep()
     arrived.close()
-    found["children"].append(children())
+    found["children"].append(left())
     return found
 
 
@@ -146,7 +159,7 @@ def mistakes() -> dict[str, Any]:
         "tokenizer": error_of(lambda: load_guard(name, tokenizer="other")),
         "launcher": error_of(lambda: load_guard(name, distributed_executor_backend="external_launcher")),
         "context": error_of(lambda: load_guard(name, max_model_len=10**6, **EAGER)),
-        "children": children(),
+        "children": left(),
     }
 
 
