@@ -206,7 +206,7 @@ def engines(guard):
 
 
 def grammars(guard, is_response):
-    return [guard.response_grammar if response else guard._parts.prompt_grammar for response in is_response]
+    return [guard.response_grammar if response else guard._parts.codec.prompt_grammar for response in is_response]
 
 
 @pytest.mark.parametrize("runner", ["fast", "generic", "no preamble"])

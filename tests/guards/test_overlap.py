@@ -65,7 +65,7 @@ def test_timing_changes_nothing(guard, small_chunks, monkeypatch):
     """To the last bit: what shares a batch is decided by the conversations alone."""
     batch = rows(60)
     first = guard.moderate(batch)
-    encode, generate = guard._parts.prompter.encode_batch, guard.engine.generate
+    encode, generate = guard._parts.codec.prompter.encode_batch, guard.engine.generate
     for slow in ("host", "model"):
 
         def wait(name, function, slow=slow):
@@ -76,13 +76,13 @@ def test_timing_changes_nothing(guard, small_chunks, monkeypatch):
 
             return call
 
-        monkeypatch.setattr(guard._parts.prompter, "encode_batch", wait("host", encode))
+        monkeypatch.setattr(guard._parts.codec.prompter, "encode_batch", wait("host", encode))
         monkeypatch.setattr(guard.engine, "generate", wait("model", generate))
         assert guard.moderate(batch) == first
 
 
 def test_the_next_chunk_is_encoded_while_the_model_runs(guard, small_chunks, monkeypatch):
-    encoded, encode, generate = [], guard._parts.prompter.encode_batch, guard.engine.generate
+    encoded, encode, generate = [], guard._parts.codec.prompter.encode_batch, guard.engine.generate
     two_encoded, waits = threading.Event(), []
 
     def encode_batch(conversations):
@@ -95,7 +95,7 @@ def test_the_next_chunk_is_encoded_while_the_model_runs(guard, small_chunks, mon
         waits.append(two_encoded.wait(10))  # the model's first batch goes on only after the second chunk is encoded
         return generate(*arguments, **options)
 
-    monkeypatch.setattr(guard._parts.prompter, "encode_batch", encode_batch)
+    monkeypatch.setattr(guard._parts.codec.prompter, "encode_batch", encode_batch)
     monkeypatch.setattr(guard.engine, "generate", run)
     guard.moderate(rows(30))
     assert all(waits)

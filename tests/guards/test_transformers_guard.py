@@ -232,7 +232,7 @@ def test_what_is_written_down(tiny_guard):
     assert facts["dtype"] == "float32"
     assert facts["device"] == "cpu"
     assert facts["guard"] == tiny_guard.name
-    assert facts["template_hash"] == tiny_guard._parts.prompter.template_hash
+    assert facts["template_hash"] == tiny_guard._parts.codec.prompter.template_hash
     assert all(isinstance(value, str) and value for value in facts.values())
 
 
