@@ -200,9 +200,8 @@ class Connection:
 
     async def _find_server(self, deadline: Deadline) -> Server:
         listed = await self._listed_models(deadline)
-        name = self.settings.model or (listed[0].name if listed else "")
-        if not name:
-            raise Rejected(f"{self.settings.urls[0]} lists no models: name one with model=")
+        name = self.settings.model
+        assert name is not None
         found = next((model for model in listed if model.name == name), ListedModel(name))
         owner = found.owner or (listed[0].owner if listed else "")
         if owner in ("vllm", "sglang") and found not in listed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -117,7 +117,8 @@ class ServedFormat:
         """The readings of each conversation, as the server is sent them."""
         as_text = server.endpoint.name == "chat"
         if self.codec is None:
-            return [self._text_readings(conversation) for conversation in conversations]
+            quote = cache(self.spec.typed_marks.quote)  # the completions of a prompt have its turns in common
+            return [self._text_readings(conversation, quote) for conversation in conversations]
         limit = self.context_length or server.context_length or _UNLIMITED
         if server.context_length:
             limit = min(limit, server.context_length)
@@ -141,11 +142,10 @@ class ServedFormat:
         found = decision_log_probs(codec.grammar(is_response=is_response), answer.token_ids, answer.by_id)
         return codec.with_probabilities(verdict, found, is_response=is_response)
 
-    def _text_readings(self, conversation: Conversation) -> list[Reading]:
+    def _text_readings(self, conversation: Conversation, quote: Callable[[str], str]) -> list[Reading]:
         """The readings of a conversation whose tokens are not known: each in one piece."""
         try:
             turns = normalize(conversation, shows_system="system" in self.spec.roles)
-            quote = cache(self.spec.typed_marks.quote)
             found = readings(turns, self.spec.typed_marks, quote=quote)
         except Exception as error:  # a conversation may be anything, and one bad row must not stop the others
             return [guard_error(error)]
