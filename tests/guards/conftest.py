@@ -14,6 +14,8 @@ from guard_reward.guards import TransformersGuard
 from guard_reward.scoring import Generation
 from tests.scoring.conftest import toy  # noqa: F401  the toy language, for the grammar's tests
 
+collect_ignore = ["vllm_scenarios.py"]  # a script: it reads its arguments as soon as it is imported
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:

@@ -35,7 +35,7 @@ def test_keeps_every_row_and_column_and_adds_the_verdict(tmp_path: Path) -> None
         "guard_reason": None,
     }
     assert [row["guard_outcome"] for row in results] == ["scored", "scored", "scored", "no_verdict", "empty"]
-    assert summary.outcomes == {"scored": 3, "empty": 1, "no_verdict": 1, "guard_error": 0, "too_long": 0}
+    assert summary.outcomes == {"scored": 3, "empty": 1, "no_verdict": 1, "guard_error": 0, "timeout": 0, "too_long": 0}
     assert summary.severities == {"Safe": 2, "Controversial": 0, "Unsafe": 1}
     assert (summary.rows, summary.judged_rows, summary.resumed_rows, summary.failed_rows) == (5, 5, 0, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]  # no journal, no part

@@ -67,6 +67,7 @@ def test_exactly_these_metrics_and_values():
         "guard/outcome/empty": [0, 0, 0, 0, 1, 0, 0],
         "guard/outcome/no_verdict": [0, 0, 0, 0, 0, 1, 0],
         "guard/outcome/guard_error": [0] * N,
+        "guard/outcome/timeout": [0] * N,
         "guard/outcome/too_long": [0] * N,
         "guard/outcome/injection": [0] * N,
         "guard/injection_attempt_rate": [0] * N,

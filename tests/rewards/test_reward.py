@@ -204,7 +204,7 @@ def test_describe_says_what_decides_the_rewards():
         "scheme": "Hybrid(unsafe=-10.0, refusal=-5.0, controversial='unsafe')",
         "thinking": "joint",
         "system_prompt": "omit",
-        "on_outcome": "empty: -1, too_long: windows, no_verdict: None, guard_error: None",
+        "on_outcome": "empty: -1, too_long: windows, no_verdict: None, guard_error: None, timeout: None",
         "helpfulness": "by_length",
     }
 
