@@ -189,11 +189,11 @@ def started(arguments: list[str], **more: str) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str], *, status: int = 0) -> str:
-    """Its output. It must leave no process behind."""
+    """Its output. It must leave no process behind; Python's own resource tracker ends a moment later."""
     try:
         output, _ = process.communicate(timeout=500)
     finally:
-        left = [one for one in psutil.process_iter() if _session(one.pid) == process.pid and _is_alive(one.pid)]
+        _, left = psutil.wait_procs([one for one in psutil.process_iter() if _session(one.pid) == process.pid], 10)
         for one in left:
             one.kill()
     assert process.returncode == status, output

@@ -78,7 +78,7 @@ def whole_life() -> dict[str, Any]:
     }
     found["verdicts"] = facts(guard, ROWS)
     found["among bad rows"] = facts(guard, [*BAD, ROWS[0], *BAD])
-    found["refused"] = refused_among(guard, ROWS[:3])
+    found["refused"] = refused_among(guard)
     found["threads"] = in_threads(guard)
     guard.sleep()
     found["after sleep"] = facts(guard, ROWS[:5])
@@ -100,10 +100,11 @@ def whole_life() -> dict[str, Any]:
     return found
 
 
-def refused_among(guard: Any, rows: list[Any]) -> list[Any]:
+def refused_among(guard: Any) -> list[Any]:
     """One input that the engine does not take, in the middle."""
     codec, engine = guard._loaded().codec, guard._engine
-    (first,), (second,), (third,) = (readings[0] for readings in codec.encoder(CONTEXT).encode(rows))
+    rows = [[{"role": "user", "content": word}] for word in ("How?", "Why?", "Who?")]
+    first, second, third = (reading[0] for [reading] in codec.encoder(CONTEXT).encode(rows))
     second.ids[5] = 10**6  # no token
     with engine.requests() as requests:
         requests.add([first, second, third])
@@ -144,8 +145,7 @@ def rank() -> dict[str, Any]:
     global left_open
     left_open = load_guard(f"vllm:{CHECKPOINT}", max_model_len=CONTEXT, **EAGER)
     found = {"verdicts": facts(left_open, ROWS), "refused": refused, "ranks": dist.get_world_size()}
-    changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
-    found["changed"] = sorted(name for name in changed if not name.startswith(("VLLM_", "TORCHINDUCTOR_")))
+    found["changed"] = [name for name, value in before.items() if os.environ.get(name) != value]
     dist.barrier()
     return found
 

@@ -19,6 +19,12 @@ def has_control_tokens(guard: TransformersGuard, conversation: Sequence[dict[str
     return any(one["content"] != other["content"] for one, other in zip(conversation, broken, strict=True))
 
 
+def has_typed_labels(guard: TransformersGuard, conversation: Sequence[dict[str, Any]]) -> bool:
+    """Whether a message looks like several turns: it is judged in several readings, and the worst one counts."""
+    [found] = guard._parts.codec.encoder(2048).encode([conversation])
+    return len(found) > 1
+
+
 def differing_texts(found: Sequence[Result], expected: Sequence[Result]) -> list[tuple[int, str, str, float]]:
     """The rows whose verdicts have different texts, with the local verdict's lead over the second likeliest severity.
 
@@ -27,7 +33,7 @@ def differing_texts(found: Sequence[Result], expected: Sequence[Result]) -> list
     """
     assert len(found) == len(expected)
     return [
-        (number, repr(one), repr(other), _lead(other))
+        (number, one.text, other.text, _lead(other))
         for number, (one, other) in enumerate(zip(found, expected, strict=True))
         if (type(one), one.text.rstrip()) != (type(other), other.text.rstrip())
     ]

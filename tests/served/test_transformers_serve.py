@@ -7,7 +7,7 @@ import pytest
 from guard_reward import GuardReward
 from guard_reward.verdict import Unjudged
 from tests.guards.served.conversations import varied
-from tests.served.comparison import differing_texts, has_control_tokens
+from tests.served.comparison import differing_texts, has_control_tokens, has_typed_labels
 
 pytestmark = pytest.mark.served
 ROWS = 300
@@ -18,8 +18,15 @@ def test_verdicts(transformers_url, connect, local):
     rows = [row for row in varied(400, seed=3) if not has_control_tokens(local, row)][:ROWS]
     assert len(rows) == ROWS
     found = connect(transformers_url, tokenizer=False, deadline=1200).moderate(rows)
-    assert differing_texts(found, local.moderate(rows)) == []
+    expected = local.moderate(rows)
+    # Of equally severe readings, the likelier unsafe one gives the text: this server does not say which that is.
+    assert all(has_typed_labels(local, rows[number]) for number, *_ in differing_texts(found, expected))
+    assert [decisions(one) for one in found] == [decisions(one) for one in expected]
     assert all(isinstance(one, Unjudged) or one.probabilities is None for one in found)
+
+
+def decisions(result):
+    return result.outcome if isinstance(result, Unjudged) else (result.severity, result.categories, result.refusal)
 
 
 def test_with_a_tokenizer_messages_are_text_all_the_same(transformers_url, connect, local, caplog):
