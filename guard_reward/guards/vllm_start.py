@@ -126,7 +126,9 @@ def _no_launcher(*, has_process: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        _set_environment(before)
+        # Those of vLLM go too: on a CPU it sets LOCAL_WORLD_SIZE.
+        new = {name: None for name in os.environ if name.startswith(_LAUNCHER_PREFIXES)}
+        _set_environment({**new, **before})
 
 
 def _set_environment(values: Mapping[str, str | None]) -> None:

@@ -93,6 +93,7 @@ def test_an_engine_starts_without_the_launchers_environment(monkeypatch):
         assert not {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE"} & {*os.environ}
         assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
         assert sys.modules["__main__"].__spec__ is None
+        os.environ["LOCAL_WORLD_SIZE"] = "1"  # vLLM does so on a CPU
     assert dict(os.environ) == before
     assert vars(sys.modules["__main__"]) == main
 
@@ -193,12 +194,20 @@ def finished(process: subprocess.Popen[str], *, status: int = 0) -> str:
     try:
         output, _ = process.communicate(timeout=500)
     finally:
-        _, left = psutil.wait_procs([one for one in psutil.process_iter() if _session(one.pid) == process.pid], 10)
+        left = _alive_after(10, [one.pid for one in psutil.process_iter() if _session(one.pid) == process.pid])
         for one in left:
-            one.kill()
+            os.kill(one, signal.SIGKILL)
     assert process.returncode == status, output
     assert left == []
     return output
+
+
+def _alive_after(seconds: float, numbers: list[int]) -> list[int]:
+    """Those of the processes that have not ended by then."""
+    end = time.monotonic() + seconds
+    while (alive := [one for one in numbers if _is_alive(one)]) and time.monotonic() < end:
+        time.sleep(0.2)
+    return alive
 
 
 def _is_alive(number: int) -> bool:
@@ -312,9 +321,7 @@ def test_an_engine_ends_with_a_process_that_is_killed(tmp_path, rows):
     process = start_scenario(tmp_path, "killed", rows[:3])
     process.wait(500)
     left = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    end = time.monotonic() + 40
-    while (alive := [one for one in left if _is_alive(one)]) and time.monotonic() < end:
-        time.sleep(0.5)
+    alive = _alive_after(40, left)
     for one in alive:
         os.kill(one, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL

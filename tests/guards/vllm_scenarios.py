@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from guard_reward import GuardReward, load_guard
+from guard_reward.guards.vllm_start import _LAUNCHER_PREFIXES
 from tests.guards.verdict_facts import ROLLOUTS, verdict_facts
 
 CHECKPOINT, EAGER = sys.argv[2], {"enforce_eager": True}
@@ -145,7 +146,9 @@ def rank() -> dict[str, Any]:
     global left_open
     left_open = load_guard(f"vllm:{CHECKPOINT}", max_model_len=CONTEXT, **EAGER)
     found = {"verdicts": facts(left_open, ROWS), "refused": refused, "ranks": dist.get_world_size()}
-    found["changed"] = [name for name, value in before.items() if os.environ.get(name) != value]
+    changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
+    # New ones that are no launcher's are set by what vLLM imports.
+    found["changed"] = sorted(name for name in changed if name in before or name.startswith(_LAUNCHER_PREFIXES))
     dist.barrier()
     return found
 

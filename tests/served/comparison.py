@@ -19,12 +19,6 @@ def has_control_tokens(guard: TransformersGuard, conversation: Sequence[dict[str
     return any(one["content"] != other["content"] for one, other in zip(conversation, broken, strict=True))
 
 
-def has_typed_labels(guard: TransformersGuard, conversation: Sequence[dict[str, Any]]) -> bool:
-    """Whether a message looks like several turns: it is judged in several readings, and the worst one counts."""
-    [found] = guard._parts.codec.encoder(2048).encode([conversation])
-    return len(found) > 1
-
-
 def differing_texts(found: Sequence[Result], expected: Sequence[Result]) -> list[tuple[int, str, str, float]]:
     """The rows whose verdicts have different texts, with the local verdict's lead over the second likeliest severity.
 

@@ -7,7 +7,7 @@ import pytest
 from guard_reward import GuardReward
 from guard_reward.verdict import Unjudged
 from tests.guards.served.conversations import varied
-from tests.served.comparison import differing_texts, has_control_tokens, has_typed_labels
+from tests.served.comparison import differing_texts, has_control_tokens
 
 pytestmark = pytest.mark.served
 ROWS = 300
@@ -19,10 +19,17 @@ def test_verdicts(transformers_url, connect, local):
     assert len(rows) == ROWS
     found = connect(transformers_url, tokenizer=False, deadline=1200).moderate(rows)
     expected = local.moderate(rows)
-    # Of equally severe readings, the likelier unsafe one gives the text: this server does not say which that is.
-    assert all(has_typed_labels(local, rows[number]) for number, *_ in differing_texts(found, expected))
+    assert [texts(one) for one in found] == [texts(one) for one in expected]
     assert [decisions(one) for one in found] == [decisions(one) for one in expected]
     assert all(isinstance(one, Unjudged) or one.probabilities is None for one in found)
+
+
+def texts(result):
+    """Of all readings, without blanks at the end, which the server drops.
+
+    Of equally severe readings, the likelier unsafe one gives the verdict's text: this server does not say which it is.
+    """
+    return [one.text.rstrip() for one in getattr(result, "readings", ()) or [result]]
 
 
 def decisions(result):
