@@ -77,6 +77,13 @@ class GuardRewardConfig:
             "and one more per row."
         },
     )
+    guard_kwargs: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Other arguments of load_guard, such as vLLM's: a mapping in YAML, JSON here: "
+            """'{"gpu_memory_utilization": 0.3}'."""
+        },
+    )
     scheme: str = field(
         default="guard_only", metadata={"help": f"How verdicts become rewards, by plain name: {', '.join(SCHEMES)}."}
     )
@@ -128,6 +135,7 @@ class GuardRewardConfig:
         if not self.guard:
             raise UserError("guard: name one, such as Qwen/Qwen3Guard-Gen-4B, or a folder")
         self._take_old_name()
+        self.guard_kwargs = _mapping(self.guard_kwargs, "guard_kwargs")
         self.scheme_kwargs = _mapping(self.scheme_kwargs, "scheme_kwargs")
         self.on_outcome = _mapping(self.on_outcome, "on_outcome")
 
@@ -168,21 +176,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             f"helpfulness: the scheme {config.scheme!r} needs it; give a reward model's hub id or folder, or the "
             "dotted path of a callable"
         )
-    served: dict[str, Any] = {
-        name: value
-        for name, value in (
-            ("model", config.guard_model),
-            ("tokenizer", config.guard_tokenizer),
-            ("deadline", config.guard_deadline),
-        )
-        if value is not None
-    }
-    try:
-        guard = load_guard(
-            config.guard, device=config.guard_device, dtype=config.guard_dtype, revision=config.guard_revision, **served
-        )
-    except LOADING_ERRORS as error:
-        raise UserError(f"guard: {config.guard!r} could not be loaded: {first_paragraph(error)}") from error
+    guard = _load_guard(config)
     helpfulness = _load_reward_model(config, policy) if isinstance(found, str) else found
     try:
         return GuardReward(
@@ -200,6 +194,21 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
         )
     except (OSError, ValueError) as error:
         raise UserError(first_paragraph(error)) from error
+
+
+def _load_guard(config: GuardRewardConfig) -> Any:
+    own: dict[str, Any] = {
+        **{"device": config.guard_device, "dtype": config.guard_dtype, "revision": config.guard_revision},
+        **{"model": config.guard_model, "tokenizer": config.guard_tokenizer, "deadline": config.guard_deadline},
+    }
+    others = _mapping(config.guard_kwargs, "guard_kwargs") or {}
+    if twice := [name for name in others if name in own]:
+        raise UserError("guard_kwargs: " + ", ".join(f"write {name} as guard_{name}" for name in twice))
+    given = {name: value for name, value in own.items() if value is not None}
+    try:
+        return load_guard(config.guard, **given, **others)
+    except (*LOADING_ERRORS, TypeError) as error:  # a TypeError: a value in guard_kwargs of a wrong type
+        raise UserError(f"guard: {config.guard!r} could not be loaded: {first_paragraph(error)}") from error
 
 
 def _make_scheme(config: GuardRewardConfig) -> Scheme:

@@ -50,6 +50,14 @@ _MAY_CHANGE_PREFIXES = (
     *("logging_", "log_", "trackio_", "save_", "eval_", "hub_"),
     *("ddp_", "fsdp", "torch_compile", "gradient_checkpointing", "activation_checkpointing", "vllm_server_"),
 )
+# What guard_kwargs may say of speed and memory.
+_GUARD_MAY_CHANGE = frozenset(
+    [
+        *("token_budget", "compile", "max_concurrency", "connect_timeout", "request_timeout"),
+        *("gpu_memory_utilization", "kv_cache_memory_bytes", "cpu_offload_gb", "enforce_eager", "enable_sleep_mode"),
+        *("tensor_parallel_size", "max_num_seqs", "max_num_batched_tokens", "enable_prefix_caching"),
+    ]
+)
 # What a reward says of itself beside its guard's properties: the machine, versions, and what is compared as a setting.
 _NOT_OF_THE_GUARD = frozenset(
     [
@@ -173,6 +181,8 @@ def _normalized(settings: Mapping[str, Any]) -> dict[str, Any]:
         renamed["datasets"] = [_filled(_renamed(entry), known) if isinstance(entry, dict) else entry for entry in sets]
     if isinstance(loading := renamed.get("model_init_kwargs"), dict):
         renamed["model_init_kwargs"] = {name: value for name, value in loading.items() if not _may_change(name)}
+    if isinstance(options := renamed.get("guard_kwargs"), dict):
+        renamed["guard_kwargs"] = {name: value for name, value in options.items() if name not in _GUARD_MAY_CHANGE}
     return renamed
 
 

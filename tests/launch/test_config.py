@@ -59,6 +59,18 @@ def test_the_guard_is_loaded_as_asked(loaded: Any) -> None:
     assert loaded.options == {"device": "cpu", "dtype": "float32", "revision": "abc"}
 
 
+@pytest.mark.parametrize("kwargs", [{"gpu_memory_utilization": 0.3}, '{"gpu_memory_utilization": 0.3}'])
+def test_arguments_of_vllm(loaded: Any, kwargs: Any) -> None:
+    build(guard="vllm:some/guard", guard_kwargs=kwargs)
+    assert loaded.options == {"gpu_memory_utilization": 0.3}
+
+
+def test_a_served_guard_is_loaded_as_asked(loaded: Any) -> None:
+    served = {"guard_model": "big", "guard_tokenizer": "some/guard", "guard_deadline": 1800.0}
+    build(guard="http://node-b:8000/v1", guard_kwargs={"max_concurrency": 8}, **served)
+    assert loaded.options == {"model": "big", "tokenizer": "some/guard", "deadline": 1800.0, "max_concurrency": 8}
+
+
 @pytest.mark.parametrize(
     ("values", "scheme"),
     [
@@ -201,6 +213,9 @@ def test_sleep(loaded: Any) -> None:
         ({"scheme": "strict"}, "scheme: there is no 'strict'; there are guard_only, hybrid"),
         ({"scheme_kwargs": {"cap": 1}}, "scheme_kwargs: guard_only has no cap; it has controversial"),
         ({"scheme": "hybrid"}, "helpfulness: the scheme 'hybrid' needs it; give a reward model's hub id"),
+        ({"guard_kwargs": {"dtype": "float32"}}, "guard_kwargs: write dtype as guard_dtype"),
+        ({"guard_kwargs": "{a: 1}"}, "guard_kwargs: not JSON: "),
+        ({"guard_kwargs": [1]}, "guard_kwargs: should be a mapping, found [1]"),
         ({"scheme_kwargs": "{unsafe: 1}"}, "scheme_kwargs: not JSON: "),
         ({"scheme_kwargs": [1]}, "scheme_kwargs: should be a mapping, found [1]"),
         ({"scheme_kwargs": "[1]"}, "scheme_kwargs: should be a mapping, found [1]"),
@@ -250,6 +265,14 @@ def test_mistakes(loaded: Any, values: dict[str, Any], message: str) -> None:
         ({"guard": "./none"}, "guard: './none' could not be loaded: model folder './none' does not exist"),
         ({"guard": "no-such/guard"}, "guard: 'no-such/guard' could not be loaded: "),
         ({"guard": "https://host/v1"}, "guard: 'https://host/v1' could not be loaded: no server says which"),
+        (
+            {"guard": "http://127.0.0.1:9/v1", "guard_model": "m", "guard_kwargs": {"max_concurrent": 8}},
+            "could not be loaded: max_concurrent: a served guard has no such option; it has model, ",
+        ),
+        (
+            {"guard": "http://127.0.0.1:9/v1", "guard_model": "m", "guard_kwargs": {"max_concurrency": "many"}},
+            "could not be loaded: ",
+        ),
     ],
 )
 def test_guards_that_are_none(values: dict[str, Any], message: str) -> None:
