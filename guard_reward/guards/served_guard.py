@@ -281,7 +281,8 @@ def _first_listed_model(settings: ServerSettings) -> str:
     try:
         name = event_loop.start(ask()).result()
     except RequestFailed as failure:
-        raise OSError(f"no server says which model it serves: {failure.reason}; or name it with model=") from failure
+        reason = f"no server says which model it serves: {failure.reason}; start it, or name the model with model="
+        raise OSError(f"{reason} (--guard-model)") from failure
     if not name:
         raise OSError(f"{settings.urls[0]} lists no models: name the guard with model=")
     return name

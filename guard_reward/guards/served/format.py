@@ -192,7 +192,7 @@ def _load(
             ) from error
         logger.warning(
             "there is no tokenizer under the served model's name %r: messages are sent as text, and what looks like a "
-            "control token gets a blank; name the tokenizer with tokenizer=",
+            "control token gets a blank; name the tokenizer with tokenizer= (--guard-tokenizer)",
             name,
         )
         return None, None
