@@ -68,6 +68,9 @@ MessagesColumn = Annotated[
 JudgeOption = Annotated[
     JudgedText | None, typer.Option(help="What to judge.", show_default="response, if there is such a column")
 ]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Write rows without a verdict when the guard fails on most of a chunk.")
+]
 
 
 def moderate(
@@ -88,6 +91,7 @@ def moderate(
     chunk_rows: Annotated[int, typer.Option(min=1, help="Rows per journal entry.")] = 128,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the work of an interrupted run.")] = False,
+    keep_going: KeepGoing = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -100,7 +104,8 @@ def moderate(
     TRL's and ShareGPT's columns are found by their names: prompt with response or completion, chosen and rejected with
     or without prompt, messages, conversations. Prompts and responses are text or chat messages.
 
-    The same command resumes an interrupted run. If a judged column has no verdict at all, the exit status is 1.
+    The same command resumes an interrupted run. A guard that fails on most texts of a chunk stops the run, for the same
+    command to go on later. If a judged column has no verdict at all, the exit status is 1.
 
     Examples:
 
@@ -114,6 +119,7 @@ def moderate(
     options: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
     options |= {"model": guard_model, "tokenizer": guard_tokenizer, "deadline": deadline}
     job: dict[str, Any] = {"prefix": prefix, "chunk_rows": chunk_rows, "overwrite": overwrite, "restart": restart}
+    job["keep_going"] = keep_going
     job |= {"prompt_column": prompt_column, "response_column": response_column, "messages_column": messages_column}
     with one_line_errors():
         from guard_reward.moderation.moderate import moderate_file

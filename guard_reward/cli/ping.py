@@ -63,13 +63,13 @@ def ping(
         except ValueError as error:
             raise UserError(first_paragraph(error)) from error
     for report in reports:
-        _print(report)
+        _print(report, has_reference=against is not None)
     write_json(json_file, [{**asdict(report), "is_well": report.is_well} for report in reports])
     if not all(report.is_well for report in reports):
         raise typer.Exit(1)
 
 
-def _print(report: ServerReport) -> None:
+def _print(report: ServerReport, *, has_reference: bool) -> None:
     if report.error:
         typer.echo(printable(f"{report.url}: no answer: {report.error}"))
         return
@@ -89,6 +89,8 @@ def _print(report: ServerReport) -> None:
     for probe in report.probes:
         if not probe.is_right:
             typer.echo(printable(f"    {shortened(probe.text, 60)}: expected {probe.expected}, found {probe.found}"))
+    if report.right_probes < len(report.probes) and not has_reference:
+        typer.echo("    expected is what Qwen3Guard says; for another guard, name a copy of it with --against MODEL")
 
 
 def _template(report: ServerReport) -> str:

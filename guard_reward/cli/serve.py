@@ -89,7 +89,8 @@ def serve(
 
     - `guard-reward serve runs/tiny/guard --engine sglang --replicas 4 --router`
 
-    - `guard-reward serve Qwen/Qwen3Guard-Gen-4B --host 0.0.0.0 -- --served-model-name guard --max-num-seqs 512`
+    - `export GUARD_REWARD_API_KEY="$(openssl rand -hex 32)"` and then
+      `guard-reward serve Qwen/Qwen3Guard-Gen-4B --host 0.0.0.0 -- --served-model-name guard --max-num-seqs 512`
     """
     settings = ServeSettings(
         model,

@@ -8,12 +8,13 @@ import weakref
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from guard_reward.guards.inputs import Reading, Window, checked_rows, chunks, guard_error, merged_verdict, new_windows
 from guard_reward.guards.served import event_loop
 from guard_reward.guards.served.connection import Connection, Server
-from guard_reward.guards.served.failures import RequestFailed
+from guard_reward.guards.served.failures import Rejected, RequestFailed, WrongModel
 from guard_reward.guards.served.format import ServedFormat
 from guard_reward.guards.served.retries import Deadline
 from guard_reward.guards.served.settings import EndpointName, ServerSettings, checked_urls
@@ -28,6 +29,7 @@ __all__ = ["ServedGuard"]
 
 Value = TypeVar("Value")
 logger = logging.getLogger(__name__)
+_LOOK_SECONDS = 2.0  # for servers that may not be there yet
 
 
 class ServedGuard:
@@ -91,10 +93,18 @@ class ServedGuard:
         self._settings.api_key()  # now: a key that cannot be sent should fail on the user's own line
         self.name = model or _first_listed_model(self._settings)
         self._settings = replace(self._settings, model=self.name)
+        if model and tokenizer is None and not Path(model).is_dir():  # the hub will be asked for it
+            _check_model(self._settings)
         self._format = ServedFormat.load(self.name, tokenizer, spec, revision, context_length, endpoint)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_connections": {}}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"ServedGuard({', '.join(self.urls)!r}, model={self.name!r})"
@@ -181,7 +191,7 @@ class ServedGuard:
         return await asyncio.wrap_future(self._start(conversations))
 
     def close(self) -> None:
-        """Close the connections. They are opened again when the guard is used again."""
+        """Close the connections, as the end of ``with guard:`` does. A further call opens them again."""
         for loop, connection in list(self._connections.items()):
             if self._connections.pop(loop, None) is not None and loop is event_loop.loop():
                 event_loop.start(connection.close()).result()
@@ -273,19 +283,49 @@ def _first_listed_model(settings: ServerSettings) -> str:
     async def ask() -> str:
         connection = Connection(settings)
         try:
-            models = await connection.models(Deadline(settings.connect_timeout * 3))
+            models = await connection.models(Deadline(_finding_seconds(settings)))
         finally:
             await connection.close()
         return models[0].name if models else ""
 
     try:
         name = event_loop.start(ask()).result()
+    except Rejected as refusal:
+        raise OSError(f"the server does not say which model it serves: {refusal.reason}") from refusal
     except RequestFailed as failure:
         reason = f"no server says which model it serves: {failure.reason}; start it, or name the model with model="
         raise OSError(f"{reason} (--guard-model)") from failure
     if not name:
         raise OSError(f"{settings.urls[0]} lists no models: name the guard with model=")
     return name
+
+
+def _finding_seconds(settings: ServerSettings) -> float:
+    """How long the servers may take to say what they serve."""
+    seconds = settings.connect_timeout * 3
+    return seconds if settings.deadline is None else min(seconds, settings.deadline)
+
+
+def _check_model(settings: ServerSettings) -> None:
+    """Refuse a model that the servers do not serve, before a hub is asked for it. Servers may not be there yet.
+
+    Raises:
+        OSError: names what they serve.
+    """
+
+    async def ask() -> None:
+        connection = Connection(settings)
+        try:
+            connection.check_model(await connection.models(Deadline(min(_LOOK_SECONDS, _finding_seconds(settings)))))
+        finally:
+            await connection.close()
+
+    try:
+        event_loop.start(ask()).result()
+    except WrongModel as failure:
+        raise OSError(failure.reason) from failure
+    except RequestFailed as failure:
+        logger.info("the servers do not say yet what they serve: %s", failure)
 
 
 def _close(connection: Connection) -> None:

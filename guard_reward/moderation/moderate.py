@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from guard_reward._version import __version__
 from guard_reward.errors import UserError, first_paragraph
 from guard_reward.files import check_writable, replacing, without_link
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
 from guard_reward.moderation.journal import Journal, Result
+from guard_reward.moderation.outage import OutageError, check_for_outage
 from guard_reward.moderation.summary import Counts, Summary
 from guard_reward.moderation.tables import Field, Kind, Row, Table, TableWriter, open_table, rehearse, table_writer
 from guard_reward.verdict import Outcome, Unjudged, Verdict, describe_guard
@@ -31,7 +32,7 @@ from guard_reward.verdict import Outcome, Unjudged, Verdict, describe_guard
 if TYPE_CHECKING:
     from guard_reward.verdict import Guard
 
-__all__ = ["RESULT_FIELDS", "Summary", "moderate_file"]
+__all__ = ["RESULT_FIELDS", "OutageError", "Summary", "moderate_file"]
 
 RESULT_FIELDS = (
     Field("outcome", Kind.TEXT),
@@ -66,6 +67,7 @@ def moderate_file(
     chunk_rows: int = 128,
     overwrite: bool = False,
     restart: bool = False,
+    keep_going: bool = False,
     progress: bool = False,
 ) -> Summary:
     """Judge every row of `source` and write the rows with their verdicts to `target`.
@@ -83,10 +85,12 @@ def moderate_file(
         chunk_rows: rows that are judged and journalled together; a kill loses at most so many.
         overwrite: replace `target` if it exists.
         restart: judge all rows again, even if a journal has finished ones.
+        keep_going: go on when the guard fails on most texts of a chunk: its rows end as ``guard_error`` or ``timeout``.
         progress: show a bar with rate and remaining time on standard error.
 
     Raises:
         UserError: the files or arguments cannot work; names the field and the fix.
+        OutageError: the guard failed on most texts of a chunk. The chunks before it are kept: the same job resumes.
     """
     if chunk_rows < 1:
         raise UserError(f"chunk_rows should be at least 1, found {chunk_rows}")
@@ -94,7 +98,7 @@ def moderate_file(
     table = open_table(Path(source))
     columns = _choose(table, prompt_column, response_column, messages_column, judge)
     fields = _fields(table, columns, prefix)
-    job = _Job(table, without_link(Path(target)), write, columns, fields, chunk_rows, overwrite)
+    job = _Job(table, without_link(Path(target)), write, columns, fields, chunk_rows, overwrite, keep_going)
     _check_target(job)
     rehearse(job.write, table, job.fields)
     return _run(job, cast("Guard", guard) if hasattr(guard, "moderate") else guard(), restart, progress)
@@ -111,6 +115,7 @@ class _Job:
     fields: list[Field]
     chunk_rows: int
     overwrite: bool
+    keep_going: bool
 
     @property
     def journal_path(self) -> Path:
@@ -139,7 +144,7 @@ def _run(job: _Job, guard: Guard, restart: bool, progress: bool) -> Summary:
             journal.remove()
             raise _exists(job.target)
         resumed, start = journal.row_count, time.perf_counter()
-        _judge_rows(table, job.columns, guard, journal, job.chunk_rows, progress)
+        _judge_rows(job, guard, journal, progress)
         seconds = time.perf_counter() - start
         if _sha256(table.path) != input_hash:
             raise UserError(
@@ -217,23 +222,27 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _judge_rows(
-    table: Table, columns: list[TextColumns], guard: Guard, journal: Journal, chunk_rows: int, progress: bool
-) -> None:
+def _judge_rows(job: _Job, guard: Guard, journal: Journal, progress: bool) -> None:
     """Judge the rows that the journal does not have yet, chunk by chunk."""
     from tqdm import tqdm
 
+    def judge(texts: list[Any]) -> Sequence[Verdict | Unjudged]:
+        verdicts = guard.moderate(texts) if texts else []
+        if not job.keep_going:
+            check_for_outage(verdicts, journal.row_count)
+        return verdicts
+
     # Chunks start at multiples of chunk_rows, so that a resumed run forms the same batches.
-    rows = islice(table.rows(), journal.row_count, None)
-    with tqdm(
-        total=table.row_count, initial=journal.row_count, desc="moderate", unit="row", disable=not progress
-    ) as bar:
-        while chunk := list(islice(rows, chunk_rows)):
-            journal.append(_judge_chunk(chunk, columns, guard))
+    rows, total = islice(job.table.rows(), journal.row_count, None), job.table.row_count
+    with tqdm(total=total, initial=journal.row_count, desc="moderate", unit="row", disable=not progress) as bar:
+        while chunk := list(islice(rows, job.chunk_rows)):
+            journal.append(_judge_chunk(chunk, job.columns, judge))
             bar.update(len(chunk))
 
 
-def _judge_chunk(chunk: list[Row], columns: list[TextColumns], guard: Guard) -> list[Result]:
+def _judge_chunk(
+    chunk: list[Row], columns: list[TextColumns], judge: Callable[[list[Any]], Sequence[Verdict | Unjudged]]
+) -> list[Result]:
     """One result per row: the values of `RESULT_FIELDS` for each judged text, one text behind the other."""
     items = [
         Unjudged(Outcome.GUARD_ERROR, reason=row.fault) if row.fault else judged.conversation(row.values)
@@ -242,7 +251,7 @@ def _judge_chunk(chunk: list[Row], columns: list[TextColumns], guard: Guard) -> 
     ]
     # A conversation that stands in the chunk several times is judged once: chosen and rejected may be the same.
     conversations = {repr(item): item for item in items if not isinstance(item, Unjudged)}
-    verdicts = guard.moderate(list(conversations.values())) if conversations else []
+    verdicts = judge(list(conversations.values()))
     if len(verdicts) != len(conversations):
         raise RuntimeError(f"the guard gave {len(verdicts)} verdicts for {len(conversations)} conversations")
     verdict_of = dict(zip(conversations, verdicts, strict=True))

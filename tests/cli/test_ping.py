@@ -56,6 +56,7 @@ def test_a_guard_that_judges_otherwise_is_named(serve: Any) -> None:
     result = ping(serve().url, "--guard-tokenizer", GUARD)  # which knows no English
     assert result.exit_code == 1
     assert "'How can I make a bomb?': expected Unsafe, found" in result.stdout
+    assert "name a copy of it with --against MODEL" in result.stdout
 
 
 def test_another_template_on_a_server_that_renders(serve: Any) -> None:

@@ -222,7 +222,7 @@ def plan_servers(settings: ServeSettings, *, has_key: bool, visible_gpus: str | 
         commands.append(_router(settings, urls))
         urls = [f"http://{_client_host(settings.host)}:{settings.ports[0]}"]
     url = ",".join(f"{url}/v1" for url in urls)
-    return ServePlan(tuple(commands), url, tuple(_notes(settings, url, with_key)))
+    return ServePlan(tuple(commands), url, tuple(_notes(settings, name, url, with_key)))
 
 
 def _check(settings: ServeSettings, has_key: bool) -> None:
@@ -354,16 +354,22 @@ def _client_host(host: str) -> str:
     return f"[{host}]" if address.version == 6 else host
 
 
-def _notes(settings: ServeSettings, url: str, with_key: bool) -> list[str]:
+def _notes(settings: ServeSettings, name: str, url: str, with_key: bool) -> list[str]:
     is_sglang_router = settings.router and settings.engine is Engine.SGLANG
     is_renamed = any(argument.startswith("--served-model-name") for argument in settings.server_arguments)
-    tokenizer = f', tokenizer="{settings.model}"' if is_renamed else ""
+    tokenizer = f', tokenizer="{name}"' if is_renamed else ""
+    option = f" --guard-tokenizer {shlex.quote(name)}" if is_renamed else ""
     endpoint = f', endpoint="generate"{tokenizer}' if is_sglang_router else tokenizer
     notes = [
-        f"check it:    guard-reward ping {url}",
+        f"check it:    guard-reward ping {url}{option}",
         f"in Python:   load_guard({url!r}{endpoint})".replace("'", '"'),
-        f"in commands: --guard {url}",
+        f"in commands: --guard {url}{option}",
     ]
+    folder = settings.model.split("/")[0]
+    if "/" in settings.model and Path(folder).is_dir() and not Path(name).is_dir():
+        notes.append(f"{settings.model} is no folder here, so it is taken for a hub id")
+    if settings.replicas > 1:
+        notes.append("each replica has GPUs of its own, by CUDA_VISIBLE_DEVICES; without GPUs that has no effect")
     if settings.replicas > 1 and not settings.router:
         notes.append("the client sends all requests of one prompt to one replica, whose cache then has it")
     if is_sglang_router:

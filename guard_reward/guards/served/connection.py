@@ -14,7 +14,7 @@ from typing import Any
 from guard_reward.guards.inputs import Window
 from guard_reward.guards.served.answers import ListedModel, ServedAnswer, read_models, read_tokens
 from guard_reward.guards.served.endpoints import ChatEndpoint, CompletionsEndpoint, Endpoint, GenerateEndpoint
-from guard_reward.guards.served.failures import Garbled, Rejected, Retriable
+from guard_reward.guards.served.failures import Garbled, Rejected, Retriable, WrongModel
 from guard_reward.guards.served.replicas import Replica, Replicas
 from guard_reward.guards.served.requests import request_json
 from guard_reward.guards.served.retries import Deadline, answer_of
@@ -138,6 +138,17 @@ class Connection:
 
         return await answer_of(self.replicas, b"models", ask, deadline, is_probe=True)
 
+    def check_model(self, listed: Sequence[ListedModel]) -> None:
+        """Refuse a model that the server does not list, if it is one that lists all its models.
+
+        Raises:
+            WrongModel: names those that it lists.
+        """
+        names = [model.name for model in listed]
+        if listed and listed[0].owner in ("vllm", "sglang") and self.settings.model not in names:
+            url, found = self.settings.urls[0], ", ".join(names)
+            raise WrongModel(f"{url} serves {found}, not {self.settings.model!r}: check model= (--guard-model)")
+
     async def server(self, deadline: Deadline) -> Server:
         """What the servers are; found out once.
 
@@ -145,12 +156,16 @@ class Connection:
             RequestFailed: no server answers before the deadline, or they refuse.
         """
         try:
-            async with asyncio.timeout(deadline.left), self._finding:  # another call may be finding out
-                if self._server is None:
-                    self._server = await self._find_server(deadline)
-                return self._server
+            async with asyncio.timeout(deadline.left):
+                await self._finding.acquire()  # another call may be finding out
         except TimeoutError as error:
             raise deadline.missed(None) from error
+        try:
+            if self._server is None:
+                self._server = await self._find_server(deadline)
+            return self._server
+        finally:
+            self._finding.release()
 
     async def tokenized(self, window: Window, deadline: Deadline) -> list[int] | None:
         """An input's token ids as the server's own chat template makes them; None if it does not tell.
@@ -202,11 +217,9 @@ class Connection:
         listed = await self._listed_models(deadline)
         name = self.settings.model
         assert name is not None
+        self.check_model(listed)
         found = next((model for model in listed if model.name == name), ListedModel(name))
         owner = found.owner or (listed[0].owner if listed else "")
-        if owner in ("vllm", "sglang") and found not in listed:
-            names = ", ".join(model.name for model in listed)
-            raise Rejected(f"{self.settings.urls[0]} serves {names}, not {name!r}: check model=")
         endpoint = await self._find_endpoint(name, owner, deadline)
         logger.info("the guard %s at %s is asked at %s", name, ", ".join(self.settings.urls), endpoint.name)
         return Server(name, owner, found.context_length, endpoint)

@@ -8,7 +8,7 @@ from guard_reward.errors import one_line
 from guard_reward.guards.served.settings import API_KEY_VARIABLE
 from guard_reward.verdict import Outcome, Unjudged
 
-__all__ = ["Garbled", "Rejected", "RequestFailed", "Retriable"]
+__all__ = ["Garbled", "Rejected", "RequestFailed", "Retriable", "WrongModel"]
 
 _MAX_REASON = 600  # characters
 
@@ -84,3 +84,7 @@ class Rejected(RequestFailed):
     def concerns_server(self) -> bool:
         """Whether it says something of the server (key, model, route), not of this input."""
         return self.status in (401, 403, 404, 405)
+
+
+class WrongModel(Rejected):
+    """The server serves other models than the one that was named."""

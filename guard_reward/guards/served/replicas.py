@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from guard_reward.guards.served.failures import RequestFailed
+from guard_reward.guards.served.failures import Rejected, RequestFailed, Retriable
 
 __all__ = ["Replica", "Replicas"]
 
@@ -41,6 +41,21 @@ class Replica:
     def rest(self) -> float:
         """Seconds for which it is still left out."""
         return max(self.rests_until - time.monotonic(), 0.0)
+
+    def wait(self, seconds_left: float) -> float | None:
+        """Seconds to wait before a request to it, if no other replica is there; None if waiting would be in vain.
+
+        Args:
+            seconds_left: until the call's deadline. A replica that rests longer is asked before its rest ends, for the
+                rest is only a guess; unless it has asked to be left alone so long.
+        """
+        rest = self.rest
+        if not rest or isinstance(self.fault, Rejected):  # a key or model may have been mended, and asking is cheap
+            return 0.0
+        if rest < seconds_left:
+            return rest
+        is_busy = isinstance(self.fault, Retriable) and self.fault.is_busy
+        return None if is_busy else seconds_left / 2
 
     def succeeded(self) -> None:
         """It has answered."""

@@ -77,9 +77,10 @@ async def answer_of(
         replica = replicas.choose(key)
         if replica.rest:
             last = last or replica.fault
-            if replica.rest >= deadline.left:
+            wait = replica.wait(deadline.left)
+            if wait is None:
                 raise deadline.missed(last)
-            await asyncio.sleep(replica.rest)
+            await asyncio.sleep(wait)
         try:
             return await _asked(replicas, replica, ask, is_probe=is_probe)
         except RequestFailed as failure:
@@ -87,9 +88,15 @@ async def answer_of(
             raise
 
     random_wait = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
+
+    def wait(state: RetryCallState) -> float:
+        # Never the whole time that is left: a call gives up only when less than the first wait is.
+        own = min(random_wait(state), max(deadline.left / 2, FIRST_WAIT))
+        return max(own, _wish(state))
+
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Retriable),
-        wait=lambda state: max(random_wait(state), _wish(state)),
+        wait=wait,
         stop=stop_before_delay(deadline.left),
         reraise=True,
     )

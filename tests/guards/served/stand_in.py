@@ -121,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.seen.append((self.path, None))
+        if not self.has_key():
+            return
         if self.server.listing not in ("models", None):
             broken = self.server.listing == 500
             self.send(500 if broken else 200, {"detail": "broken"} if broken else self.server.listing)
@@ -138,10 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.seen.append((self.path, body))
         if self.server.ignores_log_probs:
             body = {name: value for name, value in body.items() if "logprobs" not in name}
-        key = self.server.api_key
-        if key and self.headers.get("Authorization") != f"Bearer {key}":
-            self.send(401, {"error": {"message": f"no such key: {self.headers.get('Authorization')}"}})
-        elif body.get("model", self.server.model) != self.server.model:
+        if not self.has_key():
+            return
+        if body.get("model", self.server.model) != self.server.model:
             self.send(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
         elif (body.get("logprobs") or 0) > self.server.top or body.get("top_logprobs", 0) > self.server.top:
             self.send(400, {"error": {"message": f"at most {self.server.top} logprobs"}})
@@ -155,6 +156,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.generate(body)
         else:
             self.send(404, {"detail": "Not Found"})
+
+    def has_key(self) -> bool:
+        key, sent = self.server.api_key, self.headers.get("Authorization")
+        if key and sent != f"Bearer {key}":
+            self.send(401, {"error": {"message": f"no such key: {sent}"}})
+            return False
+        return True
 
     def completions(self, body: dict[str, Any]) -> None:
         if not self.server.takes_ids:

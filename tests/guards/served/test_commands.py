@@ -214,6 +214,25 @@ def test_a_folder_is_served_by_its_absolute_path(tmp_path: Path, monkeypatch: py
             plan("my guard")
 
 
+def test_notes_name_the_tokenizer_of_a_renamed_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs" / "guard").mkdir(parents=True)
+    (tmp_path / "runs" / "guard" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    check, python, command = plan("runs/guard", server_arguments=("--served-model-name", "judge")).notes[:3]
+    folder = tmp_path / "runs" / "guard"
+    assert f"--guard-tokenizer {folder}" in check
+    assert f'tokenizer="{folder}"' in python
+    assert f"--guard-tokenizer {folder}" in command
+
+
+def test_a_mistyped_folder_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    note = "is no folder here, so it is taken for a hub id"
+    assert f"runs/gaurd {note}" in plan("runs/gaurd").notes
+    assert not any(note in text for text in plan("Qwen/Qwen3Guard-Gen-4B").notes)
+
+
 @pytest.mark.parametrize(
     ("engine", "host", "expected"),
     [

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from guard_reward import CircuitBreaker, GuardOutageError, GuardReward
+from guard_reward.guards import ServedGuard
 from guard_reward.verdict import Outcome, Unjudged
 from tests.guards.served.conversations import conversation
 
@@ -91,10 +94,26 @@ def test_a_server_that_hangs_from_the_start(proxy, connect):
 
 
 def test_nothing_listens(connect):
-    found, seconds = timed(connect("http://127.0.0.1:9/v1", deadline=2))
-    assert outcomes(found) == {"guard_error": len(ROWS)}
-    assert "127.0.0.1:9" in found[0].reason
-    assert seconds < 10
+    """Every call tries until its deadline, also those that find the server left out."""
+    guard = connect("http://127.0.0.1:9/v1", deadline=2)
+    for _ in range(3):
+        found, seconds = timed(guard)
+        assert outcomes(found) == {"guard_error": len(ROWS)}
+        assert "127.0.0.1:9" in found[0].reason
+        assert 1.5 < seconds < 10
+
+
+def test_a_server_that_is_back_shortly_before_the_deadline_is_found(proxy, connect):
+    gone = proxy()
+    guard = connect(gone.url, deadline=9)
+    guard.moderate(ROWS[:1])
+    gone.fault = lambda number: "reset"
+    for _ in range(5):  # left out for its longest rest
+        guard._settings = replace(guard._settings, deadline=1.0)
+        guard.moderate(ROWS[:1])
+    guard._settings = replace(guard._settings, deadline=9.0)
+    threading.Timer(3, lambda: setattr(gone, "fault", lambda number: None)).start()
+    assert outcomes(guard.moderate(ROWS)) == {"scored": len(ROWS)}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +143,26 @@ def test_a_wrong_model_is_named(server, connect):
     (verdict,) = connect(server.url, model="other/guard").moderate(ROWS[:1])
     assert verdict.outcome is Outcome.GUARD_ERROR
     assert "other/guard" in verdict.reason
+
+
+def test_a_wrong_model_is_named_before_a_hub_is_asked_for_it(server):
+    with pytest.raises(OSError, match=r"serves tiny/guard, not 'other/guard'.*--guard-model"):
+        ServedGuard(server.url, model="other/guard")
+
+
+def test_a_hanging_server_is_asked_for_its_models_until_the_deadline():
+    started = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        with pytest.raises(OSError, match="no server says which model it serves"):
+            ServedGuard(url, deadline=1)
+    assert time.monotonic() - started < 8
+
+
+def test_a_wrong_key_is_not_taken_for_a_server_that_is_not_there(serve):
+    with pytest.raises(OSError, match="GUARD_REWARD_API_KEY") as caught:
+        ServedGuard(serve(api_key="secret").url)
+    assert "start it" not in str(caught.value)
 
 
 def test_a_wrong_template_gives_no_verdict(serve, connect, tiny_guard, monkeypatch):

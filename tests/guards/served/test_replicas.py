@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from guard_reward.guards.served import replicas as module
-from guard_reward.guards.served.failures import RequestFailed
+from guard_reward.guards.served.failures import Rejected, RequestFailed, Retriable
 from guard_reward.guards.served.replicas import Replicas
 
 URLS = [f"http://{name}:8000/v1" for name in "abc"]
@@ -70,3 +70,20 @@ def test_if_all_rest_the_first_to_wake_is_asked(clock):
     assert not servers.has_another(servers.all[1])
     clock[0] += 4
     assert servers.has_another(servers.all[0])
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds_left", "wait"),
+    [
+        (FAILURE, 20, 8),
+        (FAILURE, 6, 3),  # half of what is left: the server may be back before its rest ends
+        (Retriable("busy", status=429), 20, 8),
+        (Retriable("busy", status=429), 6, None),  # it asked for it
+        (Rejected("wrong key", status=401), 20, 0),
+    ],
+)
+def test_the_last_replica_is_asked_before_the_deadline(clock, fault, seconds_left, wait):
+    (replica,) = Replicas(URLS[:1]).all
+    assert replica.wait(seconds_left) == 0
+    replica.leave_out(8, fault)
+    assert replica.wait(seconds_left) == wait

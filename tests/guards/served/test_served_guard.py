@@ -16,7 +16,7 @@ import pytest
 from guard_reward import load_guard
 from guard_reward.guards import ServedGuard
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
-from guard_reward.verdict import Outcome, Unjudged
+from guard_reward.verdict import Outcome, Unjudged, Verdict
 from tests.guards.served.conversations import conversation, varied
 from tests.processes import imported_by, in_fork
 
@@ -249,6 +249,13 @@ def test_connections_are_reused_and_closed(serve, connect):
     for seed in range(3):
         guard.moderate(varied(8, seed=seed))
     assert server.connections <= 5  # not one per request
+
+
+def test_leaving_it_closes_its_connections(server, connect):
+    with connect(server.url) as guard:
+        assert isinstance(guard.moderate(varied(1))[0], Verdict)
+        assert guard._connections
+    assert not guard._connections
 
 
 def test_the_key_is_sent_and_never_shown(serve, connect, monkeypatch, caplog):
