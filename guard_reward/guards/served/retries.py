@@ -84,7 +84,8 @@ async def answer_of(
         try:
             return await _asked(replicas, replica, ask, is_probe=is_probe)
         except RequestFailed as failure:
-            last = failure
+            if last is None or deadline.left:  # a try that the deadline has cut off does not say what is wrong
+                last = failure
             raise
 
     random_wait = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
@@ -106,7 +107,7 @@ async def answer_of(
     except TimeoutError as error:
         raise deadline.missed(last) from error
     except Retriable as failure:
-        raise deadline.missed(failure) from failure
+        raise deadline.missed(last) from failure
 
 
 def _wish(state: RetryCallState) -> float:
