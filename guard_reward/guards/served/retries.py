@@ -104,10 +104,8 @@ async def answer_of(
     try:
         async with asyncio.timeout(deadline.left):
             return await retrying(attempt)
-    except TimeoutError as error:
+    except (TimeoutError, Retriable) as error:
         raise deadline.missed(last) from error
-    except Retriable as failure:
-        raise deadline.missed(last) from failure
 
 
 def _wish(state: RetryCallState) -> float:
