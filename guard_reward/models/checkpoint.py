@@ -72,7 +72,7 @@ class Checkpoint:
 
         Raises:
             ValueError: the checkpoint needs Python code of its own, without ``trust_remote_code=True`` in the options;
-                or it lacks weights.
+                or it lacks weights, or has some of another shape.
             OSError, ModuleNotFoundError: as `guard_reward.models.modelscope.find_snapshot`.
         """
         from transformers import AutoTokenizer
@@ -87,23 +87,32 @@ class Checkpoint:
             model, loading = auto_class.from_pretrained(
                 source,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are named below
                 revision=self.revision,
                 dtype=self.dtype or "auto",
                 # Quantized weights cannot be moved later, so they are loaded onto the device.
                 **({"device_map": {"": device}} if "quantization_config" in self.options else {}),
                 **{**self.options, **trust},
             )
-        if loading["missing_keys"]:
-            missing = ", ".join(sorted(loading["missing_keys"])[:3])
-            raise ValueError(
-                f"{self.name} lacks weights that {type(model).__name__} needs ({missing}, …), which would be random"
-            )
+        _check_weights(self.name, model, loading)
         if snapshot:  # as transformers does it for a checkpoint from its own hub
             model.name_or_path, model.config._commit_hash = self.name, snapshot.revision
         if "quantization_config" not in self.options:
             model = self._fast(model.to(device))
         warn_if_slow(self.name, model.dtype, model.device)
         return model.eval().requires_grad_(False), tokenizer
+
+    def architectures(self) -> list[str]:
+        """The model classes that the checkpoint's config names, as far as it can be read; no weights are loaded."""
+        from transformers import PretrainedConfig
+
+        source = find_snapshot(self.name, self.revision).folder if is_modelscope(self.name) else self.name
+        try:
+            config, _ = PretrainedConfig.get_config_dict(source, revision=self.revision)
+        except OSError as error:  # loading says better what is wrong
+            logger.debug("%s has no config that can be read: %s", self.name, error)
+            return []
+        return list(config.get("architectures") or ())
 
     def _fast(self, model: PreTrainedModel) -> PreTrainedModel:
         """The model in float32, if nobody chose a number format and its own is slow here."""
@@ -112,6 +121,25 @@ class Checkpoint:
             return model
         logger.info("%s: float32 instead of %s, for which this CPU has no instructions", self.name, model.dtype)
         return model.float()
+
+
+def _check_weights(name: str, model: PreTrainedModel, loading: Any) -> None:
+    """Refuse weights that would be random.
+
+    Args:
+        loading: what ``from_pretrained`` says of the weights.
+    """
+    kind = type(model).__name__
+    if missing := sorted(loading["missing_keys"]):
+        more = ", …" if len(missing) > 3 else ""
+        raise ValueError(
+            f"{name} lacks weights that {kind} needs ({', '.join(missing[:3])}{more}), which would be random"
+        )
+    if mismatched := sorted(loading["mismatched_keys"]):
+        key, found, needed = mismatched[0]
+        raise ValueError(
+            f"{name} has {key} with the shape {tuple(found)}, and {kind} with its config needs {tuple(needed)}"
+        )
 
 
 def weights_revision(config: Any, folder: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import torch
@@ -36,7 +37,8 @@ class LazyModel(Generic[Parts]):
 
     Args:
         source: a checkpoint, or a model and its tokenizer.
-        auto_class: name of the transformers class that loads the checkpoint, such as ``"AutoModelForCausalLM"``.
+        auto_class: name of the class that loads the checkpoint: one of transformers, such as
+            ``"AutoModelForCausalLM"``, or one with its module, such as ``"package.module.Class"``.
         assemble: model, tokenizer → what is built around them; picklable.
         before_sleep: frees what can be computed again.
 
@@ -77,9 +79,8 @@ class LazyModel(Generic[Parts]):
         with MODEL_LOCK:
             if self.parts is None:
                 if isinstance(self.source, Checkpoint):
-                    import transformers
-
-                    model, tokenizer = self.source.load(getattr(transformers, self._auto_class))
+                    module, _, name = self._auto_class.rpartition(".")
+                    model, tokenizer = self.source.load(getattr(import_module(module or "transformers"), name))
                 else:
                     model, tokenizer = self.source
                 self.parts = self._assemble(model, tokenizer)

@@ -17,6 +17,9 @@ knows text, conversations or rewards. A batch runs through these modules in this
 - `guard_reward.scoring.bulk_decoding`: answers off the grammar, many rows at once, with
   `guard_reward.scoring.dense_batch`;
 - `guard_reward.scoring.choose_runner`: which of them a model gets.
+
+A stream guard, which answers at every token instead of writing an answer, uses the same parts through
+`guard_reward.scoring.token_logits`.
 """
 
 from guard_reward._renamed import renamed_names
@@ -27,6 +30,7 @@ from guard_reward.scoring.engine import PlannedBatch, ScoringEngine, Usage
 from guard_reward.scoring.memory import token_budget
 from guard_reward.scoring.model_runner import FastRunner, GenericRunner, ModelRunner
 from guard_reward.scoring.row import Generation
+from guard_reward.scoring.token_logits import GrowingRow, TokenLogitsEngine
 
 __all__ = [
     "BatchRunner",
@@ -36,9 +40,11 @@ __all__ = [
     "Generation",
     "GenericRunner",
     "Grammar",
+    "GrowingRow",
     "ModelRunner",
     "PlannedBatch",
     "ScoringEngine",
+    "TokenLogitsEngine",
     "Usage",
     "choose_runner",
     "plan_batches",

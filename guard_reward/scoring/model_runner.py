@@ -176,7 +176,7 @@ class FastRunner:
 
     def __init__(self, model: PreTrainedModel, *, compile: bool = False):
         self.decoder: Any = model.get_decoder()
-        self.head = model.get_output_embeddings()
+        self.head: Callable[[Tensor], Tensor] = _output_head(model)
         self._before: Callable[..., Any] = _before_attention
         self._after: Callable[..., Any] = _after_attention
         if compile:
@@ -245,12 +245,17 @@ def _after_attention(layer: Any, hidden: Tensor, context: Tensor) -> Tensor:
     return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
 
 
-def _head_behind_the_decoder(model: PreTrainedModel) -> nn.Module | None:
+def _output_head(model: PreTrainedModel) -> Any:
+    """What makes outputs of the decoder's hidden states: vocabulary logits, or a stream guard's verdicts on tokens."""
+    return getattr(model, "output_head", None) or model.get_output_embeddings()
+
+
+def _head_behind_the_decoder(model: PreTrainedModel) -> Callable[[Tensor], Tensor] | None:
     """The output head, if logits are nothing but the head applied to the decoder's hidden states.
 
     Some architectures scale or cap the logits behind the head; for them None.
     """
-    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    decoder, head = model.get_decoder(), _output_head(model)
     if decoder is None or head is None or decoder is model:
         return None
     probe = torch.arange(4, device=model.device)[None]

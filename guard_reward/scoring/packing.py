@@ -186,13 +186,16 @@ def pack(
     return plan_pass(segments, rounding, key_rounding).to(device)
 
 
-def plan_pass(segments: Sequence[Segment], rounding: int = 1, key_rounding: int | None = None) -> PlannedPass:
+def plan_pass(
+    segments: Sequence[Segment], rounding: int = 1, key_rounding: int | None = None, *, keeps_all: bool = False
+) -> PlannedPass:
     """Plan the pass over `segments`, without the device.
 
     Args:
         segments: the rows' parts, in any order.
         rounding: numbers of queries are padded up to multiples of this, so that more rows share a call.
         key_rounding: the same for keys, a multiple of `rounding`; by default `rounding` itself.
+        keeps_all: whether the logits of all tokens are kept, not only of those that decide a token of an answer.
 
     Raises:
         ValueError: `key_rounding` is no multiple, so that a row could have more queries than keys.
@@ -208,13 +211,15 @@ def plan_pass(segments: Sequence[Segment], rounding: int = 1, key_rounding: int 
     positions[is_guess] = np.repeat(rows.known - 1, rows.guesses) + np.concatenate(depths)
     tokens = [part for segment in segments for part in (segment.new_tokens, segment.draft.guess_tokens)]
     kept = 1 + rows.guesses  # the last known token, and the guesses
+    attention = list(_groups(rows, _blocks(rows), *rounded))
+    decisive = _within(kept) + np.repeat(rows.starts + rows.new - 1, kept)
     return PlannedPass(
         tokens=np.concatenate(tokens, dtype=np.int64),
         positions=positions,
         slots=rows.key_slots[place + np.repeat(rows.key_starts + rows.known - rows.new, rows.computed)],
-        attention=list(_groups(rows, _blocks(rows), *rounded)),
-        logits_to_keep=_within(kept) + np.repeat(rows.starts + rows.new - 1, kept),
-        kept_attention=list(_groups(rows, _kept_blocks(rows), *rounded)),
+        attention=attention,
+        logits_to_keep=np.arange(len(place)) if keeps_all else decisive,
+        kept_attention=attention if keeps_all else list(_groups(rows, _kept_blocks(rows), *rounded)),
     )
 
 

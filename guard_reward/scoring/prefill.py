@@ -14,12 +14,12 @@ from guard_reward.scoring.packing import Segment
 from guard_reward.scoring.prefixes import Ids
 from guard_reward.scoring.row import NO_DRAFT, Row
 
-__all__ = ["chunks", "cut_prefill"]
+__all__ = ["chunks", "cut_prefill", "segment_of"]
 
 
 def chunks(tokens: Ids, slots: Ids, most: int) -> list[Segment]:
     """Passes of at most `most` tokens that compute `tokens`, which have these `slots`, one after the other."""
-    return [_segment(tokens, slots, begin, min(begin + most, len(tokens))) for begin in range(0, len(tokens), most)]
+    return [segment_of(tokens, slots, begin, min(begin + most, len(tokens))) for begin in range(0, len(tokens), most)]
 
 
 def cut_prefill(rows: Sequence[Row], most: int) -> list[list[Segment]]:
@@ -44,7 +44,7 @@ def cut_prefill(rows: Sequence[Row], most: int) -> list[list[Segment]]:
     for begin in range(0, end, most):
         first, last = np.maximum(begin - starts, 0), np.minimum(begin + most - starts, lengths)
         taking_part = np.flatnonzero(first < last).tolist()
-        passes.append([_segment(rows[i].new_tokens, rows[i].slots, int(first[i]), int(last[i])) for i in taking_part])
+        passes.append([segment_of(rows[i].new_tokens, rows[i].slots, int(first[i]), int(last[i])) for i in taking_part])
         for index in taking_part:
             rows[index].generation.passes += 1
     for row, left in zip(rows, (starts + lengths - end).tolist(), strict=True):
@@ -52,6 +52,6 @@ def cut_prefill(rows: Sequence[Row], most: int) -> list[list[Segment]]:
     return passes
 
 
-def _segment(tokens: Ids, slots: Ids, begin: int, end: int) -> Segment:
+def segment_of(tokens: Ids, slots: Ids, begin: int, end: int) -> Segment:
     """New tokens `begin` to `end` of a row with these new tokens, and with the `slots` of all its tokens."""
     return Segment(tokens[begin:end], slots[: len(slots) - len(tokens) + end], NO_DRAFT, slots[:0])
