@@ -5,6 +5,7 @@ from .guards.served_guard import ServedGuard as ServedGuard
 from .guards.spec import GuardSpec as GuardSpec
 from .guards.specs.qwen3guard import Category as Category
 from .guards.specs.qwen3guard import parse_verdict as parse_verdict
+from .guards.stream_guard import StreamGuard as StreamGuard
 from .guards.transformers_guard import TransformersGuard as TransformersGuard
 from .guards.vllm_guard import VLLMGuard as VLLMGuard
 from .log_lines import exact_rates as exact_rates
@@ -14,11 +15,14 @@ from .rewards.circuit_breaker import GuardOutageError as GuardOutageError
 from .rewards.combine import combine as combine
 from .rewards.reward import GuardReward as GuardReward
 from .rewards.reward_model import RewardModel as RewardModel
+from .rewards.stream_reward import StreamReward as StreamReward
 from .rollout import Rollout as Rollout
 from .schemes import Assessment as Assessment
 from .verdict import Guard as Guard
 from .verdict import Outcome as Outcome
 from .verdict import Probabilities as Probabilities
 from .verdict import Severity as Severity
+from .verdict import TokenTrace as TokenTrace
+from .verdict import TokenVerdict as TokenVerdict
 from .verdict import Unjudged as Unjudged
 from .verdict import Verdict as Verdict

@@ -12,9 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from guard_reward._renamed import renamed_names
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "AsyncGuard",
@@ -23,6 +27,9 @@ __all__ = [
     "Outcome",
     "Probabilities",
     "Severity",
+    "TokenScores",
+    "TokenTrace",
+    "TokenVerdict",
     "Unjudged",
     "Verdict",
     "describe_guard",
@@ -93,6 +100,27 @@ class Probabilities(NamedTuple):
     unsafe: float
 
 
+class TokenScores(NamedTuple):
+    """A stream guard's verdicts on the tokens of one message, in short.
+
+    Attributes:
+        tokens: how many there are.
+        min_safe: the lowest P(Safe) of two tokens in a row, the higher of the two counting.
+        mean_safe: the mean P(Safe).
+        flagged: the first token from which the message is flagged; None if it is safe.
+    """
+
+    tokens: int
+    min_safe: float
+    mean_safe: float
+    flagged: int | None
+
+    @property
+    def position(self) -> float:
+        """The share of the tokens before the first flagged one; 1 if none is flagged."""
+        return 1.0 if self.flagged is None else self.flagged / self.tokens
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One answer of a guard.
@@ -112,6 +140,9 @@ class Verdict:
         unknown_categories: those of `categories` that the guard's policy does not have.
         readings: the verdicts on the whole message and on its parts, if it contains marks of the guard's own prompt
             (`guard_reward.guards.readings`), of which this verdict is the worst; empty otherwise.
+        flagged_char: where the judged text begins to be flagged, as a number of characters from its beginning; None if
+            it is not, for a prompt, and for guards that judge whole texts.
+        token_scores: a stream guard's verdicts on the tokens of a response, in short; None for other guards.
     """
 
     severity: Severity
@@ -124,6 +155,8 @@ class Verdict:
     windows: int = 1
     unknown_categories: tuple[str, ...] = field(default=(), compare=False)
     readings: tuple[Verdict, ...] = field(default=(), compare=False, repr=False)
+    flagged_char: int | None = field(default=None, compare=False)
+    token_scores: TokenScores | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +167,70 @@ class Unjudged:
     text: str = ""
     reason: str = ""
 
+
+@dataclass(frozen=True, slots=True)
+class TokenVerdict:
+    """What a stream guard says at one token of a growing text.
+
+    Attributes:
+        token_id: the token.
+        risk: of the text, read at this token.
+        probabilities: of the three risks.
+        category: the likeliest one; empty at a safe token, where it would mean nothing.
+        is_flagged: whether two tokens in a row up to here were not safe (`guard_reward.guards.stream_rules`); of a
+            prompt, whether this token is not safe.
+        severity: of the text up to here, by the official rule.
+    """
+
+    token_id: int
+    risk: Severity
+    probabilities: Probabilities
+    category: str
+    is_flagged: bool
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenTrace:
+    """What a stream guard says at every token of a finished message.
+
+    Attributes:
+        token_ids: of the message as the guard reads it, up to the tokens that close its turn, shape (tokens,).
+        probabilities: P(Safe), P(Controversial), P(Unsafe) at each token, shape (tokens, 3).
+        categories: the likeliest one at each token; empty at a safe token, where it would mean nothing.
+        severity: of the message.
+        flagged: the token from which it has this severity; None if it is safe.
+        flagged_char: the character at which this token begins, counted in the message's text; None if it is safe.
+        offsets: where each token begins and ends in the text, shape (tokens, 2); those that close the turn are empty,
+            at the end.
+        is_thinking: whether each token belongs to the thinking, shape (tokens,).
+        text: the message as it was judged.
+        windows: in how many parts it was judged because it exceeds the guard's context.
+    """
+
+    token_ids: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    categories: tuple[str, ...]
+    severity: Severity
+    flagged: int | None
+    flagged_char: int | None
+    offsets: NDArray[np.int64]
+    is_thinking: NDArray[np.bool_]
+    text: str
+    windows: int = 1
+
+    @property
+    def risks(self) -> list[Severity]:
+        """The likeliest risk at each token."""
+        return [_BY_RANK[rank] for rank in self.probabilities.argmax(axis=1).tolist()]
+
+    @property
+    def unsafe_probabilities(self) -> NDArray[np.float32]:
+        """P(not safe) at each token, shape (tokens,)."""
+        return 1 - self.probabilities[:, 0]
+
+
+_BY_RANK = tuple(Severity)
 
 Conversation = Sequence[Mapping[str, Any]]
 """Chat messages, ``[{"role": "user", "content": "…"}, …]``."""

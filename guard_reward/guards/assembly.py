@@ -17,7 +17,7 @@ from guard_reward.scoring import BatchRunner, Generation, ScoringEngine, choose_
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Parts", "Settings", "assemble", "context_length", "drop_prefix_cache"]
+__all__ = ["Parts", "Settings", "assemble", "context_length", "drop_prefix_cache", "refuse_partitioned"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,17 +66,26 @@ def drop_prefix_cache(parts: Parts) -> None:
     parts.engine.reset_prefix_cache()
 
 
-def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Parts:
-    """A guard's parts.
+def refuse_partitioned(model: PreTrainedModel) -> None:
+    """Refuse a model of which each rank has a part.
 
     Raises:
-        ValueError: weights that ZeRO-3 has partitioned, or a tokenizer without chat template or with ambiguous labels.
+        ValueError: says how to load it whole.
     """
     if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
         raise ValueError(
             "the guard's weights are partitioned by ZeRO-3; load the guard with guard_reward.load_guard, which keeps "
             "it whole, or load the model before the trainer's configuration is created"
         )
+
+
+def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Parts:
+    """A guard's parts.
+
+    Raises:
+        ValueError: weights that ZeRO-3 has partitioned, or a tokenizer without chat template or with ambiguous labels.
+    """
+    refuse_partitioned(model)
     model = model.eval().requires_grad_(False)
     architectures = getattr(model.config, "architectures", None) or [type(model).__name__]
     spec = settings.spec or find_spec(settings.name, own_template(tokenizer), architectures)

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
     from guard_reward.guards.served_guard import ServedGuard
     from guard_reward.guards.spec import GuardSpec
+    from guard_reward.guards.stream_guard import StreamGuard
     from guard_reward.guards.transformers_guard import TransformersGuard
     from guard_reward.guards.vllm_guard import VLLMGuard
 
 __all__ = ["is_in_vllm", "is_served", "load_guard"]
 
 _IN_VLLM = "vllm:"
+_STREAM_ARCHITECTURE = "Qwen3ForGuardModel"
 
 
 def load_guard(
@@ -38,7 +40,7 @@ def load_guard(
     """Load a generative guard from the hub or a folder, in this process or in vLLM, or connect to one that is served.
 
     Args:
-        source: hub id or folder of a Qwen3Guard-Gen checkpoint, or of any causal LM that answers in its format;
+        source: hub id or folder of a Qwen3Guard checkpoint (Gen or Stream), or of any causal LM that answers like Gen;
             ``modelscope:`` and an id for one from ModelScope (extra ``modelscope``); ``vllm:`` in front of any of these
             to run it in vLLM (extra ``vllm``); or the URL of a server (``"http://127.0.0.1:8000/v1"``), or several, as
             a list or separated by commas: replicas (extra ``served``).
@@ -59,7 +61,8 @@ def load_guard(
             `guard_reward.VLLMGuard`: any of vLLM's engine arguments (``gpu_memory_utilization``, …).
 
     Returns:
-        A `guard_reward.TransformersGuard`; for URLs a `guard_reward.ServedGuard`, for ``vllm:`` a `VLLMGuard`.
+        A `guard_reward.TransformersGuard`; for a stream checkpoint a `guard_reward.StreamGuard`; for URLs a
+        `guard_reward.ServedGuard`, for ``vllm:`` a `VLLMGuard`.
 
     Raises:
         FileNotFoundError: a path that does not exist, or a folder without ``config.json``.
@@ -163,11 +166,16 @@ def _local_guard(
     token_budget: int | None = None,
     compile: bool = False,
     **model_options: Any,
-) -> TransformersGuard:
+) -> TransformersGuard | StreamGuard:
     from guard_reward.guards.transformers_guard import TransformersGuard
     from guard_reward.models.checkpoint import Checkpoint, checked_name
 
     checkpoint = Checkpoint(checked_name(source), device, dtype, revision, model_options)
+    if _STREAM_ARCHITECTURE in checkpoint.architectures():
+        from guard_reward.guards.stream_guard import StreamGuard
+
+        _refuse("a stream guard", ["spec"] if spec is not None else [], "its format is fixed")
+        return StreamGuard(checkpoint, token_budget=token_budget, compile=compile)
     return TransformersGuard(checkpoint, spec=spec, token_budget=token_budget, compile=compile)
 
 
