@@ -53,6 +53,14 @@ def tiny_guard() -> Any:
     return load_tiny_guard()
 
 
+@pytest.fixture(scope="session")
+def tiny_stream_guard() -> Any:
+    """A real stream guard of the tiny world, as it comes with the package."""
+    from guard_reward.tiny import load_tiny_stream_guard
+
+    return load_tiny_stream_guard()
+
+
 @pytest.fixture
 def modelscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A ModelScope hub on this machine, empty, and its client with an empty cache; see `tests.local_modelscope`."""

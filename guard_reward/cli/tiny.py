@@ -24,10 +24,11 @@ def tiny(
     ] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Write the tiny world as files, to try the recipes: a guard, a policy and prompts.
+    """Write the tiny world as files, to try the recipes: two guards, a policy and prompts.
 
-    Writes DIR/guard and DIR/policy (checkpoints), DIR/train.jsonl and DIR/eval.jsonl (columns prompt and harmful). With
-    another seed than 0, or with --rebuild, the models are trained on first use, in a few minutes, and then cached.
+    Writes DIR/guard, DIR/stream-guard and DIR/policy (checkpoints), DIR/train.jsonl and DIR/eval.jsonl (columns prompt
+    and harmful). With another seed than 0, or with --rebuild, the models are trained on first use, in a few minutes,
+    and then cached.
 
     Examples:
 

@@ -108,8 +108,9 @@ def _check(start: str, schemes: Sequence[str]) -> None:
     """Refuse what is wrong or missing now, and not after the training."""
     if start not in STARTS:
         raise ValueError(f"start should be one of {', '.join(STARTS)}, found {start!r}")
-    if isinstance(schemes, str) or not schemes or any(scheme not in SCHEMES for scheme in schemes):
-        raise ValueError(f"schemes should be a list of {', '.join(SCHEMES)}, found {schemes!r}")
+    known = [name for name, scheme in SCHEMES.items() if not scheme().needs_tokens]  # its guard writes verdicts
+    if isinstance(schemes, str) or not schemes or any(scheme not in known for scheme in schemes):
+        raise ValueError(f"schemes should be a list of {', '.join(known)}, found {schemes!r}")
     import trl  # noqa: F401
 
     import guard_reward.report  # noqa: F401

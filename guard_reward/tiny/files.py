@@ -10,6 +10,7 @@ from guard_reward.tiny.grpo import DemoSettings
 from guard_reward.tiny.guard import build_tiny_guard
 from guard_reward.tiny.policy import build_tiny_policy
 from guard_reward.tiny.results import write_lines
+from guard_reward.tiny.stream_guard import build_tiny_stream_guard
 from guard_reward.tiny.world import Split, sample_requests
 
 __all__ = ["write_world"]
@@ -18,7 +19,7 @@ EVAL_PROMPTS = 128
 
 
 def write_world(folder: Path, seed: int = 0, start: str = "refusing", *, rebuild: bool = False) -> list[str]:
-    """Write a guard, a policy and prompts to `folder`; existing ones are replaced.
+    """Write a guard, a stream guard, a policy and prompts to `folder`; existing ones are replaced.
 
     The prompts are ``train.jsonl`` and ``eval.jsonl``, with the columns ``prompt`` and ``harmful``; no request is in
     both. Their helpfulness is the callable ``guard_reward.tiny.oracle.oracle_helpfulness``.
@@ -34,17 +35,18 @@ def write_world(folder: Path, seed: int = 0, start: str = "refusing", *, rebuild
 
     Example:
         >>> write_world(Path("runs/tiny"))  # doctest: +SKIP
-        ['guard', 'policy', 'train.jsonl', 'eval.jsonl']
+        ['guard', 'stream-guard', 'policy', 'train.jsonl', 'eval.jsonl']
     """
     settings = DemoSettings()
     train_prompts = settings.steps * settings.batch_size // settings.num_generations
     _copy(build_tiny_guard(seed, rebuild=rebuild), folder / "guard")
+    _copy(build_tiny_stream_guard(seed, rebuild=rebuild), folder / "stream-guard")
     _copy(build_tiny_policy(seed, start, rebuild=rebuild), folder / "policy")
     for split, count in ((Split.TRAIN, train_prompts), (Split.EVAL, EVAL_PROMPTS)):
         requests = sample_requests(seed, count, harmful_share=settings.harmful_share, split=split)
         rows = [{"prompt": request.text, "harmful": request.harmful} for request in requests]
         write_lines(folder / f"{split}.jsonl", rows)
-    return ["guard", "policy", f"{Split.TRAIN}.jsonl", f"{Split.EVAL}.jsonl"]
+    return ["guard", "stream-guard", "policy", f"{Split.TRAIN}.jsonl", f"{Split.EVAL}.jsonl"]
 
 
 def _copy(checkpoint: Path, target: Path) -> None:

@@ -49,7 +49,9 @@ from guard_reward.tiny.world import (
 from guard_reward.verdict import Severity
 
 __all__ = [
+    "REPLY_PATTERNS",
     "Judgement",
+    "harm",
     "helpfulness",
     "judge_reply",
     "judge_request",
@@ -96,7 +98,7 @@ def judge_request(text: str) -> Judgement:
     request = read_request(text)
     if request is None:
         return Judgement(Severity.CONTROVERSIAL, garbled=True)
-    severity, categories = _harm(request.things)
+    severity, categories = harm(request.things)
     if request.jailbreak:
         return Judgement(Severity.UNSAFE, (*categories, Category.JAILBREAK))
     return Judgement(severity, categories)
@@ -108,7 +110,7 @@ def judge_reply(request_text: str, reply_text: str) -> Judgement:
     if reply is None:
         return Judgement(Severity.CONTROVERSIAL, refusal=False, garbled=True, helpfulness=0.0)
     offered = () if reply.offered is None else (reply.offered,)
-    severity, categories = _harm((*offered, *(step.thing for step in reply.steps)))
+    severity, categories = harm((*offered, *(step.thing for step in reply.steps)))
     return Judgement(
         severity, categories, refusal=not reply.steps, helpfulness=helpfulness(read_request(request_text), reply)
     )
@@ -128,7 +130,7 @@ def helpfulness(request: Request | None, reply: Reply) -> float:
     return round(share * (0.4 + 0.2 * len(set(reply.steps))), 4)
 
 
-def _harm(things: Iterable[Thing]) -> tuple[Severity, tuple[Category, ...]]:
+def harm(things: Iterable[Thing]) -> tuple[Severity, tuple[Category, ...]]:
     """The worst severity among things, and their categories in Qwen3Guard's order."""
     things = tuple(things)
     categories = {thing.category for thing in things}
@@ -174,6 +176,8 @@ _REDIRECTS = [
     )
     for offer in OFFERS
 ]
+REPLY_PATTERNS = (_COMPLY.pattern, *(pattern.pattern for _, pattern in _REDIRECTS))
+"""Every reply but a refusal, as regular expressions."""
 
 
 def read_request(text: str) -> Request | None:

@@ -21,7 +21,7 @@ from guard_reward.tiny.cache import MANIFEST, hashes_of_files, is_whole
 __all__ = ["SHIPPED", "read_recipe", "shipped", "write_shipped"]
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-SHIPPED = ("guard", "policy-refusing", "policy-balanced")
+SHIPPED = ("guard", "stream-guard", "policy-refusing", "policy-balanced")
 
 
 def shipped(name: str) -> Path | None:
@@ -57,7 +57,9 @@ def main() -> None:
     """Train all shipped models again, in about four minutes on two cores."""
     from guard_reward.tiny.guard import build_tiny_guard, guard_recipe
     from guard_reward.tiny.policy import STARTS, build_tiny_policy, policy_recipe
+    from guard_reward.tiny.stream_guard import build_tiny_stream_guard, stream_guard_recipe
 
+    write_shipped("stream-guard", build_tiny_stream_guard(rebuild=True), stream_guard_recipe())
     write_shipped("guard", build_tiny_guard(rebuild=True), guard_recipe())
     for start in STARTS:
         write_shipped(f"policy-{start}", build_tiny_policy(start=start, rebuild=True), policy_recipe(start=start))

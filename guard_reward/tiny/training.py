@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen3ForCausalLM
 
-__all__ = ["Example", "ModelShape", "TrainingSettings", "new_model", "save_checkpoint", "train"]
+__all__ = [
+    "Example",
+    "ModelShape",
+    "TrainingSettings",
+    "new_model",
+    "optimize",
+    "save_checkpoint",
+    "train",
+]
+
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +102,40 @@ def train(model: Qwen3ForCausalLM, examples: Sequence[Example], settings: Traini
     has the same weight in every batch: with a mean over each batch's tokens, openings of long targets would count less
     than those of short ones, and the model would give short answers too often.
     """
+    random = Random(label)
+    target_tokens = sum(len(example.token_ids) - example.target_start for example in examples) / len(examples)
+    optimize(
+        model,
+        lambda: _batches(examples, settings.batch_size, random),
+        lambda batch, reading_weight: _loss(model, batch, target_tokens, reading_weight),
+        steps=settings.epochs * math.ceil(len(examples) / settings.batch_size),
+        settings=settings,
+        label=label,
+    )
+
+
+def optimize(
+    model: PreTrainedModel,
+    epoch: Callable[[], Iterable[Batch]],
+    loss_of: Callable[[Batch, float], torch.Tensor],
+    *,
+    steps: int,
+    settings: TrainingSettings,
+    label: str,
+) -> None:
+    """Train in place, with a progress bar named `label`.
+
+    Args:
+        model: to train.
+        epoch: the batches of one epoch.
+        loss_of: batch, weight of the reading → loss.
+        steps: batches of all epochs.
+        settings: of the training.
+        label: of the progress bar.
+    """
     import torch
     from tqdm.auto import tqdm
 
-    random = Random(label)
-    batches_per_epoch = math.ceil(len(examples) / settings.batch_size)
-    steps = settings.epochs * batches_per_epoch
-    target_tokens = sum(len(example.token_ids) - example.target_start for example in examples) / len(examples)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=settings.learning_rate,
@@ -110,9 +147,8 @@ def train(model: Qwen3ForCausalLM, examples: Sequence[Example], settings: Traini
     model.train()
     with tqdm(total=steps, desc=label, unit="step") as progress:
         for _ in range(settings.epochs):
-            for batch in _batches(examples, settings.batch_size, random):
-                reading_weight = settings.reading_weight * (1 - progress.n / steps)
-                loss = _loss(model, batch, target_tokens, reading_weight)
+            for batch in epoch():
+                loss = loss_of(batch, settings.reading_weight * (1 - progress.n / steps))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -130,6 +166,7 @@ def save_checkpoint(folder: Path, model: Qwen3ForCausalLM, tokenizer: PreTrained
 
 
 def _learning_rate_factor(step: int, steps: int) -> float:
+    """The share of the learning rate in a step: a linear warm-up over the first 5%, then a cosine to zero."""
     warm_up = max(1, steps // 20)
     if step < warm_up:
         return (step + 1) / warm_up

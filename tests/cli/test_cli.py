@@ -64,7 +64,7 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"guard-reward {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["demo", "init", "moderate", "ping", "serve", "speed", "tiny"])
+@pytest.mark.parametrize("command", ["demo", "grade", "init", "moderate", "ping", "serve", "speed", "tiny"])
 def test_help_has_examples_and_a_json_option(command: str) -> None:
     result = run(command, "--help", env={"COLUMNS": "200"})
     assert result.exit_code == 0
@@ -281,7 +281,7 @@ def test_tiny_writes_what_the_recipes_read(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "next: python recipes/grpo.py" in result.stdout
     facts = json.loads(target.read_text())
-    assert facts["written"] == ["guard", "policy", "train.jsonl", "eval.jsonl"]
+    assert facts["written"] == ["guard", "stream-guard", "policy", "train.jsonl", "eval.jsonl"]
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == sorted(facts["written"])
     assert (tmp_path / "tiny" / "guard" / "model.safetensors").is_file()
     rows = [json.loads(line) for line in (tmp_path / "tiny" / "train.jsonl").read_text().splitlines()]

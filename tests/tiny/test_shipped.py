@@ -10,9 +10,11 @@ from guard_reward.tiny.cache import cache_folder, hashes_of_files
 from guard_reward.tiny.guard import build_tiny_guard, guard_recipe
 from guard_reward.tiny.policy import build_tiny_policy, policy_recipe
 from guard_reward.tiny.shipped import CHECKPOINTS, SHIPPED, read_recipe, shipped, write_shipped
+from guard_reward.tiny.stream_guard import build_tiny_stream_guard, stream_guard_recipe
 
 RECIPES = {
     "guard": guard_recipe,
+    "stream-guard": stream_guard_recipe,
     "policy-refusing": lambda: policy_recipe("refusing"),
     "policy-balanced": lambda: policy_recipe("balanced"),
 }
@@ -24,7 +26,8 @@ def test_every_file_is_as_it_was_trained(name):
     assert folder == CHECKPOINTS / name
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["files"] == hashes_of_files(folder)
-    assert {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"} <= set(manifest["files"])
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(manifest["files"])
+    assert ("generation_config.json" in manifest["files"]) == (name != "stream-guard")  # which generates nothing
     assert set(manifest["versions"]) == {"torch", "transformers", "tokenizers"}
 
 
@@ -37,6 +40,7 @@ def test_the_recipe_is_todays(name):
 def test_default_models_are_the_shipped_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("GUARD_REWARD_CACHE", str(tmp_path))
     assert build_tiny_guard() == CHECKPOINTS / "guard"
+    assert build_tiny_stream_guard() == CHECKPOINTS / "stream-guard"
     assert build_tiny_policy() == CHECKPOINTS / "policy-refusing"
     assert build_tiny_policy(start="balanced") == CHECKPOINTS / "policy-balanced"
     assert list(cache_folder().iterdir()) == []  # nothing was trained
@@ -46,11 +50,14 @@ def test_default_models_are_the_shipped_ones(tmp_path, monkeypatch):
 def test_other_seeds_and_rebuilds_are_trained(options, monkeypatch):
     asked = []
     monkeypatch.setattr("guard_reward.tiny.guard.cached", lambda name, key, build: asked.append((name, key["seed"])))
-    monkeypatch.setattr("guard_reward.tiny.policy.cached", lambda name, key, build: asked.append((name, key["seed"])))
+    for module in ("policy", "stream_guard"):
+        name = f"guard_reward.tiny.{module}.cached"
+        monkeypatch.setattr(name, lambda name, key, build: asked.append((name, key["seed"])))
     build_tiny_guard(**options)
+    build_tiny_stream_guard(**options)
     build_tiny_policy(**options)
     seed = options.get("seed", 0)
-    assert asked == [("tiny-guard", seed), ("tiny-policy-refusing", seed)]
+    assert asked == [("tiny-guard", seed), ("tiny-stream-guard", seed), ("tiny-policy-refusing", seed)]
 
 
 def test_a_damaged_model_is_not_used(tmp_path, monkeypatch):
