@@ -30,6 +30,8 @@ _OVER = {
     "p_unsafe_mean": "p_unsafe_known",
     "thinking": "thinking_judged",
     "prompt": "prompt_judged",
+    "shadow": "shadow_judged",
+    "first_flagged_token": "flagged",
 }
 _LABELS = ("harmful", "benign")
 _SUM, _ROWS = "/sum/", "/rows/"

@@ -26,6 +26,7 @@ __all__ = [
     "safe_completion",
     "severity",
     "soft",
+    "token_score",
 ]
 
 DEFAULT_GUARD = "Qwen/Qwen3Guard-Gen-0.6B"
@@ -89,3 +90,8 @@ def safe_completion(**batch: Any) -> list[float | None]:
 def boundary(**batch: Any) -> list[float | None]:
     """`guard_reward.schemes.Boundary` at the cutoff 0.5; needs ``GUARD_REWARD_HELPFULNESS``."""
     return _reward("boundary")(**batch)
+
+
+def token_score(**batch: Any) -> list[float | None]:
+    """`guard_reward.schemes.TokenScore`, the lowest P(Safe); ``GUARD_REWARD_MODEL`` must be a stream guard."""
+    return _reward("token_score")(**batch)

@@ -21,7 +21,7 @@ from guard_reward.skeleton import INVISIBLE_LETTERS
 from guard_reward.thinking import split_thinking
 from guard_reward.verdict import Outcome
 
-__all__ = ["Rollout", "has_content", "is_truncated", "split_thinking"]
+__all__ = ["Rollout", "has_content", "is_truncated", "split_prefix", "split_thinking"]
 
 _MARKUP = re.compile(r"</?(?:think|tool_call|tool_response)>|<\|[\w.-]{1,40}\|>")
 
@@ -83,7 +83,7 @@ class Rollout:
         """
         if thinking_prefilled is None:
             thinking_prefilled = isinstance(prompt, str) and tags.ends_open(prompt)
-        conversation, prefix = _split_prefix(_text_or_messages(prompt, "prompt"))
+        conversation, prefix = split_prefix(_text_or_messages(prompt, "prompt"))
         begun, begun_answer = split_thinking(prefix)
         is_open = begun is not None and tags.CLOSE not in prefix
         response = _read_completion(
@@ -151,7 +151,7 @@ def _text_or_messages(value: Any, name: str, *, default_role: str | None = None)
     return value if isinstance(value, str) else as_messages(value, name, default_role=default_role)
 
 
-def _split_prefix(prompt: str | list[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
+def split_prefix(prompt: str | list[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], str]:
     """The conversation to answer, and the beginning of the answer if the prompt has one.
 
     A prompt whose last message is the assistant's is continued by the policy: users see both as one response.

@@ -61,7 +61,8 @@ class AsyncGuardReward(BaseGuardReward):
     async def _ask_guard(self, batch: Batch) -> tuple[list[RolloutVerdicts], Any, float]:
         started = time.perf_counter()
         verdicts, usage = await self._judge.judge_async(batch.requests)
-        await self._put_to_sleep_in_a_thread(self.guard)
+        for guard in self._guards:
+            await self._put_to_sleep_in_a_thread(guard)
         return verdicts, usage, time.perf_counter() - started
 
     async def _score_helpfulness(self, call: Call, batch: Batch) -> list[float | None]:

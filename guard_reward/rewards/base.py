@@ -24,6 +24,7 @@ from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metric
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
 from guard_reward.rewards.read_only import ReadOnlySettings
 from guard_reward.rewards.scale_check import scale_warning
+from guard_reward.rewards.shadow import ShadowAlarm
 from guard_reward.rewards.system_prompt import SystemPromptMode
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Controversial, Scheme, SchemeFunction, SeverityTable, make_scheme
@@ -59,6 +60,8 @@ class BaseGuardReward(ReadOnlySettings):
         thinking_prefilled: bool | None = None,
         breaker: CircuitBreaker | None = CircuitBreaker(),  # noqa: B008  copied below, never shared
         sleep: bool = False,
+        refusal: str | Path | Sequence[str] | Guard | None = None,
+        shadow: str | Path | Sequence[str] | Guard | None = None,
     ):
         if thinking not in ("separate", "joint", "ignore"):
             raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
@@ -75,6 +78,7 @@ class BaseGuardReward(ReadOnlySettings):
             eos_token_ids=None if ends is None else tuple(ends),
             thinking_prefilled=thinking_prefilled,
             system_prompt=system_prompt,
+            has_shadow=shadow is not None,
         )
         if helpfulness is None and made.needs_helpfulness:
             raise ValueError(
@@ -85,21 +89,33 @@ class BaseGuardReward(ReadOnlySettings):
             raise ValueError("helpfulness is asynchronous, and GuardReward does not await it: use AsyncGuardReward")
         self.breaker = breaker
         self._helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
-        self._judge = Judge(_load_guard(guard))
+        others = (None if other is None else _load_guard(other) for other in (refusal, shadow))
+        self._judge = Judge(_load_guard(guard), *others)
+        self._alarm = ShadowAlarm()
         self._dual_ascent = DualAscent.of(made, name)
         self._warned: set[str] = set()
         self._sleep = sleep
         self._check_guard()
 
     def _check_guard(self) -> None:
-        """Refuse a guard that cannot sleep, and put both models to sleep until their first use."""
-        if self._sleep and not self._judge.can_sleep:
+        """Refuse a guard that cannot do what is asked of it, and put the models to sleep until their first use."""
+        if self.scheme.needs_refusal and not self._judge.gives_refusals:
             raise ValueError(
-                f"sleep=True, but {self.guard!r} has no sleep(): load the guard with guard_reward.load_guard, or leave "
+                f"{self.scheme.name} reads whether an answer refuses, and {self._judge.guard!r} never says: pass "
+                "refusal= another guard that does, such as a Qwen3Guard-Gen, or choose a scheme without refusals"
+            )
+        if self.scheme.needs_tokens and not self._judge.gives_tokens:
+            raise ValueError(
+                f"{self.scheme.name} reads a guard's verdicts on tokens, and {self._judge.guard!r} has none: use a "
+                "stream guard, such as a Qwen3Guard-Stream, or another scheme"
+            )
+        if awake := [guard for guard in self._guards if self._sleep and not callable(getattr(guard, "sleep", None))]:
+            raise ValueError(
+                f"sleep=True, but {awake[0]!r} has no sleep(): load the guard with guard_reward.load_guard, or leave "
                 "sleep=False for a guard that is not on this process's accelerator"
             )
-        self._put_to_sleep(self.guard)
-        self._put_to_sleep(self._helpfulness)
+        for model in (*self._guards, self._helpfulness):
+            self._put_to_sleep(model)
         scheme, categories = self.scheme.unwrap(), self._judge.spec.categories
         if isinstance(scheme, SeverityTable) and (unknown := set(scheme.category_names) - set(categories)):
             logger.warning(
@@ -134,6 +150,20 @@ class BaseGuardReward(ReadOnlySettings):
     def guard(self) -> Guard:
         """The guard."""
         return self._judge.guard
+
+    @property
+    def refusal(self) -> Guard | None:
+        """The other guard, that says whether answers refuse, if there is one."""
+        return None if self._judge.refusals is None else self._judge.refusals.guard
+
+    @property
+    def shadow(self) -> Guard | None:
+        """The other guard, that is only compared with the first, if there is one."""
+        return None if self._judge.shadow is None else self._judge.shadow.guard
+
+    @property
+    def _guards(self) -> list[Guard]:
+        return [guard for guard in (self.guard, self.refusal, self.shadow) if guard is not None]
 
     @property
     def scheme(self) -> Scheme:
@@ -210,6 +240,8 @@ class BaseGuardReward(ReadOnlySettings):
             helpfulness=self.helpfulness is not None,
             thinking=self.thinking == "separate",
             prompts=self.scheme.needs_prompt,
+            shadow=self.shadow is not None,
+            tokens=self._judge.gives_tokens,
         )
 
     def _prepare(self, call: Call) -> Batch:
@@ -240,6 +272,8 @@ class BaseGuardReward(ReadOnlySettings):
             special_tokens=self._judge.special_tokens,
         )
         self._warn(finished.rows)
+        if self.shadow is not None and (message := self._alarm.add(row.verdicts for row in finished.rows)):
+            logger.warning("%s: %s", self.name, message)
         self._log(call, finished, usage, seconds)
         if self._dual_ascent:
             judged = [row.verdicts.assessment(row.helpfulness) for row in finished.rows if row.outcome.is_complete]

@@ -67,6 +67,7 @@ class Rules:
         eos_token_ids: the ids that end a completion; None reads them from the trainer.
         thinking_prefilled: whether completions begin inside the thinking; None reads it from the trainer.
         system_prompt: whether the guard sees the policy's system prompt.
+        has_shadow: whether another guard's verdicts are compared.
     """
 
     scheme: Scheme
@@ -76,6 +77,7 @@ class Rules:
     eos_token_ids: tuple[int, ...] | None = None
     thinking_prefilled: bool | None = None
     system_prompt: SystemPromptMode = "show"
+    has_shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ def finish(
             )
 
     judged = tuple(rows())
-    return FinishedBatch(judged, table_columns(judged, prompts=rules.scheme.needs_prompt))
+    return FinishedBatch(judged, table_columns(judged, prompts=rules.scheme.needs_prompt, shadow=rules.has_shadow))
 
 
 def _requests(rollout: Rollout | Unjudged, rules: Rules) -> RolloutRequests:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, NamedTuple, TypeGuard
 
 from guard_reward._fork_safe_lock import ForkSafeLock
@@ -14,7 +15,7 @@ from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.schemes import Assessment
-from guard_reward.verdict import AsyncGuard, Guard, Outcome, Unjudged, Verdict, describe_guard
+from guard_reward.verdict import AsyncGuard, Guard, Outcome, Severity, Unjudged, Verdict, describe_guard
 
 __all__ = ["Judge", "Request", "RolloutRequests", "RolloutVerdicts"]
 
@@ -37,11 +38,15 @@ class RolloutRequests(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RolloutVerdicts:
-    """What the guard said about the parts of one rollout; None for a part that it was not asked about."""
+    """What the guard said about the parts of one rollout; None for a part that it was not asked about.
+
+    `shadow` is what another guard, which gives no reward, said about the answer.
+    """
 
     answer: Verdict | Unjudged | None = None
     thinking: Verdict | Unjudged | None = None
     prompt: Verdict | Unjudged | None = None
+    shadow: Verdict | Unjudged | None = None
 
     @property
     def written(self) -> tuple[Verdict, ...]:
@@ -63,10 +68,14 @@ class Judge:
 
     Args:
         guard: whom to ask. What a guard may offer beyond ``moderate`` is looked up here and nowhere else.
+        refusal_guard: another one, that says whether an answer refuses; for guards that do not.
+        shadow_guard: another one, whose verdicts on answers are compared and give no reward.
     """
 
-    def __init__(self, guard: Guard):
+    def __init__(self, guard: Guard, refusal_guard: Guard | None = None, shadow_guard: Guard | None = None):
         self.guard = guard
+        self.refusals = None if refusal_guard is None else Judge(refusal_guard)
+        self.shadow = None if shadow_guard is None else Judge(shadow_guard)
         self._kept: dict[_Key, Verdict] = {}  # in the order of their last use
 
     @property
@@ -85,13 +94,25 @@ class Judge:
         return tuple(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
 
     @property
-    def can_sleep(self) -> bool:
-        """Whether the guard can give its accelerator's memory back."""
-        return callable(getattr(self.guard, "sleep", None))
+    def gives_refusals(self) -> bool:
+        """Whether verdicts on answers say if they refuse."""
+        if self.refusals is not None:
+            return self.refusals.gives_refusals
+        declared = getattr(self.guard, "gives_refusals", None)
+        return "refusal" in self.spec.response_answer.slots if declared is None else bool(declared)
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether verdicts on responses have scores of their tokens."""
+        return bool(getattr(self.guard, "gives_tokens", False))
 
     def describe(self) -> dict[str, str]:
-        """The guard's facts for the run's record."""
-        return describe_guard(self.guard)
+        """The guard's facts for the run's record; the others' as ``refusal_guard/…`` and ``shadow_guard/…``."""
+        facts = describe_guard(self.guard)
+        for kind, other in (("refusal", self.refusals), ("shadow", self.shadow)):
+            for name, fact in ({} if other is None else other.describe()).items():
+                facts[f"{kind}_guard" if name == "guard" else f"{kind}_guard/{name}"] = fact
+        return facts
 
     def __call__(self, batch: Sequence[RolloutRequests]) -> tuple[list[RolloutVerdicts], Any]:
         """The verdicts on every rollout, in the same order, and what a local guard's engine did for them.
@@ -100,17 +121,29 @@ class Judge:
             ValueError: the guard returned another number of verdicts than it was asked for.
         """
         conversations, known = self._split(batch)
-        verdicts, usage = self._moderate(list(conversations.values()))
-        return self._merge(batch, known, list(conversations), verdicts), usage
+        found, usage = self._moderate(list(conversations.values()))
+        verdicts = self._merge(batch, known, list(conversations), found)
+        if self.refusals is not None:
+            verdicts = _with_refusals(verdicts, self.refusals(_refusal_requests(batch, verdicts))[0])
+        if self.shadow is not None:
+            verdicts = _with_shadows(verdicts, self.shadow(_answers(batch))[0])
+        return verdicts, usage
 
     async def judge_async(self, batch: Sequence[RolloutRequests]) -> tuple[list[RolloutVerdicts], Any]:
         """As a plain call, while other coroutines run: the guard is awaited, or asked in a thread if it cannot be."""
         conversations, known = self._split(batch)
         asked = list(conversations.values())
-        verdicts, usage = await (
+        found, usage = await (
             self._amoderate(asked) if isinstance(self.guard, AsyncGuard) else asyncio.to_thread(self._moderate, asked)
         )
-        return self._merge(batch, known, list(conversations), verdicts), usage
+        verdicts = self._merge(batch, known, list(conversations), found)
+        if self.refusals is not None:
+            said, _ = await self.refusals.judge_async(_refusal_requests(batch, verdicts))
+            verdicts = _with_refusals(verdicts, said)
+        if self.shadow is not None:
+            seen, _ = await self.shadow.judge_async(_answers(batch))
+            verdicts = _with_shadows(verdicts, seen)
+        return verdicts, usage
 
     def _split(self, batch: Sequence[RolloutRequests]) -> tuple[dict[_Key, Sequence[Message]], dict[_Key, Verdict]]:
         """The distinct conversations that the guard must judge, and the verdicts that are kept."""
@@ -172,6 +205,49 @@ class Judge:
                 self._kept[key] = verdict
             for key in list(self._kept)[:-KEPT_PROMPTS]:
                 self._kept.pop(key, None)
+
+
+def _refusal_requests(batch: Sequence[RolloutRequests], verdicts: Sequence[RolloutVerdicts]) -> list[RolloutRequests]:
+    """The answers of which only another guard can say whether they refuse."""
+    return [
+        RolloutRequests(answer=row.answer) if isinstance(found.answer, Verdict) and found.answer.refusal is None
+        else RolloutRequests()
+        for row, found in zip(batch, verdicts, strict=True)
+    ]  # fmt: skip
+
+
+def _answers(batch: Sequence[RolloutRequests]) -> list[RolloutRequests]:
+    return [RolloutRequests(answer=row.answer) for row in batch]
+
+
+def _with_shadows(verdicts: Sequence[RolloutVerdicts], seen: Sequence[RolloutVerdicts]) -> list[RolloutVerdicts]:
+    return [replace(found, shadow=other.answer) for found, other in zip(verdicts, seen, strict=True)]
+
+
+def _with_refusals(verdicts: Sequence[RolloutVerdicts], said: Sequence[RolloutVerdicts]) -> list[RolloutVerdicts]:
+    """The verdicts, with what another guard said of refusals.
+
+    An answer about which it said nothing has no verdict, unless it is Unsafe: that decides alone.
+    """
+    return [_with_refusal(found, other.answer) for found, other in zip(verdicts, said, strict=True)]
+
+
+def _with_refusal(found: RolloutVerdicts, said: Verdict | Unjudged | None) -> RolloutVerdicts:
+    answer = found.answer
+    if said is None or not isinstance(answer, Verdict):
+        return found
+    if isinstance(said, Verdict):
+        pairs = product(answer.readings or (answer,), said.readings or (said,))
+        # Of forged turns in the answer each reading counts, as it would with the other guard alone.
+        readings = tuple(_refusing_as(*pair) for pair in pairs) if answer.readings or said.readings else ()
+        return replace(found, answer=replace(_refusing_as(answer, said), readings=readings))
+    if answer.severity is Severity.UNSAFE:
+        return found
+    return replace(found, answer=Unjudged(said.outcome, said.text, f"the guard that says refusals: {said.reason}"))
+
+
+def _refusing_as(verdict: Verdict, said: Verdict) -> Verdict:
+    return replace(verdict, refusal=said.refusal, refusal_probability=said.refusal_probability)
 
 
 def _failed(conversations: Sequence[Any], error: Exception) -> list[Verdict | Unjudged]:

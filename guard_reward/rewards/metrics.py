@@ -16,6 +16,7 @@ from guard_reward.guards.spec import GuardSpec
 from guard_reward.log_lines import over, rows_name, sum_name
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.outcomes import RowOutcome
+from guard_reward.rewards.shadow import agreement
 from guard_reward.rollout import Rollout
 from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
 
@@ -58,7 +59,14 @@ class Metric(NamedTuple):
 
 
 def metrics_of(
-    spec: GuardSpec, *, labels: bool = False, helpfulness: bool = False, thinking: bool = True, prompts: bool = False
+    spec: GuardSpec,
+    *,
+    labels: bool = False,
+    helpfulness: bool = False,
+    thinking: bool = True,
+    prompts: bool = False,
+    shadow: bool = False,
+    tokens: bool = False,
 ) -> tuple[Metric, ...]:
     """Every metric that a reward logs; the same on every call and rank, whatever the rows are.
 
@@ -68,6 +76,8 @@ def metrics_of(
         helpfulness: whether there is a helpfulness function.
         thinking: whether thinking is judged by itself.
         prompts: whether prompts are judged.
+        shadow: whether another guard's verdicts on answers are compared.
+        tokens: whether the guard says from which token an answer is flagged.
     """
     answers = tuple(_severity_rates("", _answer))
     refusal = Metric("refusal_rate", _if_verdict(_answer, _refusal))
@@ -84,6 +94,8 @@ def metrics_of(
         Metric("p_unsafe_mean", _if_verdict(_answer, _p_unsafe)),
         *(_severity_rates("thinking/", lambda row: row.verdicts.thinking) if thinking else ()),
         *(_severity_rates("prompt/", lambda row: row.verdicts.prompt) if prompts else ()),
+        *((Metric("shadow/agreement_rate", lambda row: agreement(row.verdicts)),) if shadow else ()),
+        *((Metric("first_flagged_token", _if_verdict(_answer, _first_flagged)),) if tokens else ()),
     )
 
 
@@ -176,17 +188,25 @@ def _refusal(verdict: Verdict) -> float | None:
     return None if verdict.refusal is None else float(verdict.refusal)
 
 
+def _first_flagged(verdict: Verdict) -> float | None:
+    flagged = None if verdict.token_scores is None else verdict.token_scores.flagged
+    return None if flagged is None else float(flagged)
+
+
 def _p_unsafe(verdict: Verdict) -> float | None:
     return None if verdict.probabilities is None else verdict.probabilities.unsafe
 
 
-def table_columns(rows: Sequence[JudgedRollout], *, prompts: bool = False) -> dict[str, list[Any]]:
+def table_columns(
+    rows: Sequence[JudgedRollout], *, prompts: bool = False, shadow: bool = False
+) -> dict[str, list[Any]]:
     """Columns of the rollouts table, one value per row; None if a row has none.
 
     Args:
         rows: of one call.
         prompts: whether prompts are judged. Passed in rather than inferred: the table needs the same columns on every
             call.
+        shadow: whether another guard's verdicts are compared.
     """
 
     def of_answers(read: Any) -> list[Any]:
@@ -206,4 +226,5 @@ def table_columns(rows: Sequence[JudgedRollout], *, prompts: bool = False) -> di
         "reason": [row.outcome.reason or None for row in rows],
         "truncated": [row.rollout.truncated if row.rollout else None for row in rows],
         "injection_attempts": [row.injection_attempts for row in rows],
+        **({"shadow_severity": severities(row.verdicts.shadow for row in rows)} if shadow else {}),
     }

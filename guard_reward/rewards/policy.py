@@ -12,7 +12,14 @@ from guard_reward.thinking import OPEN, ends_open
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["PolicyFacts", "opens_thinking", "parses_thinking", "policy_of_trainer"]
+__all__ = [
+    "PolicyFacts",
+    "opens_thinking",
+    "opens_thinking_of_trainer",
+    "parses_thinking",
+    "policy_of_trainer",
+    "tokenizer_of_trainer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +71,8 @@ def policy_of_trainer(log_metric: Any) -> PolicyFacts | None:
         log_metric: as the trainer passes it.
     """
     trainer = getattr(log_metric, "__self__", None)
-    processing = getattr(trainer, "processing_class", None)
-    tokenizer = getattr(processing, "tokenizer", processing)  # a processor holds the tokenizer
-    if tokenizer is None or not hasattr(tokenizer, "eos_token_id"):
+    tokenizer: Any = tokenizer_of_trainer(log_metric)
+    if tokenizer is None:
         return None
     ends = getattr(trainer, "eos_token_ids", None) or _declared_ends(trainer)
     return PolicyFacts(
@@ -76,6 +82,27 @@ def policy_of_trainer(log_metric: Any) -> PolicyFacts | None:
         thinks_in_tags=OPEN in str(_response_format(tokenizer)),
         decode=partial(_decode, tokenizer),
     )
+
+
+def tokenizer_of_trainer(log_metric: Any) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of the policy that a trainer trains; None if there is no trainer.
+
+    Args:
+        log_metric: as the trainer passes it.
+    """
+    processing = getattr(getattr(log_metric, "__self__", None), "processing_class", None)
+    tokenizer = getattr(processing, "tokenizer", processing)  # a processor holds the tokenizer
+    return tokenizer if hasattr(tokenizer, "eos_token_id") else None
+
+
+def opens_thinking_of_trainer(log_metric: Any) -> bool:
+    """Whether the chat template of a trainer's policy opens the thinking, so that completions begin inside it.
+
+    Args:
+        log_metric: as the trainer passes it; False without a trainer.
+    """
+    tokenizer = tokenizer_of_trainer(log_metric)
+    return tokenizer is not None and _opens_thinking(log_metric.__self__, tokenizer)
 
 
 def _declared_ends(trainer: Any) -> list[int]:

@@ -56,10 +56,15 @@ class GuardReward(BaseGuardReward):
         breaker: when to stop the run because too many rows get no verdict; None for never.
         sleep: give the accelerator's memory back after every call, to the policy on the same device: guard and
             helpfulness model move to CPU memory and come back with the next call.
+        refusal: another guard (as `guard`) that says whether an answer refuses, for guards that do not: a stream guard.
+            It is asked about answers only. An answer that it cannot judge has no verdict, unless it is Unsafe.
+        shadow: another guard (as `guard`) that judges the answers too and gives no reward. How often both call an
+            answer safe, or neither does, is the metric ``shadow/agreement_rate``; a warning says when it falls by more
+            than a tenth (`guard_reward.rewards.shadow`).
 
     Raises:
-        ValueError: an unknown scheme, a scheme without the helpfulness it needs, an unknown outcome or mode, a guard
-            that cannot sleep.
+        ValueError: an unknown scheme, a scheme without the helpfulness or the refusals that it needs, an unknown
+            outcome or mode, a guard that cannot sleep.
         FileNotFoundError: a folder that does not exist.
 
     Example:
@@ -100,7 +105,8 @@ class GuardReward(BaseGuardReward):
         started = time.perf_counter()
         batch = self._prepare(call)
         verdicts, usage = self._judge(batch.requests)
-        self._put_to_sleep(self.guard)
+        for guard in self._guards:
+            self._put_to_sleep(guard)
         seconds = time.perf_counter() - started
         helpfulness = self._score_helpfulness(call, batch)
         self._put_to_sleep(self.helpfulness)

@@ -18,6 +18,7 @@ helpfulness) to a float. It knows verdicts; it does not know models, trainers or
 - `guard_reward.schemes.lagrangian`: `Lagrangian`, helpfulness subject to an unsafe rate.
 - `guard_reward.schemes.safe_completion`: `SafeCompletion`, helpfulness times safety.
 - `guard_reward.schemes.boundary`: `Boundary`, far from the cutoff of a filter behind the policy.
+- `guard_reward.schemes.token_score`: `TokenScore`, a stream guard's tokens as one number.
 - `guard_reward.schemes.registry`: plain names of the schemes, and `make_scheme`.
 
 The field ``controversial`` of a scheme says how a Controversial verdict counts: ``"unsafe"`` (strict, as in the
@@ -33,6 +34,7 @@ from guard_reward.schemes.registry import SCHEMES, make_scheme
 from guard_reward.schemes.safe_completion import SafeCompletion
 from guard_reward.schemes.severity import SeverityTable
 from guard_reward.schemes.soft import Soft, hard
+from guard_reward.schemes.token_score import TokenScore
 from guard_reward.schemes.values import Controversial
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "SchemeFunction",
     "SeverityTable",
     "Soft",
+    "TokenScore",
     "hard",
     "make_scheme",
 ]

@@ -42,6 +42,7 @@ class AppropriateRefusal(Scheme):
     unsafe: float = -1.0
     controversial: Controversial = "unsafe"
     needs_prompt = True
+    needs_refusal = True
 
     def __post_init__(self) -> None:
         check_finite(over_refusal=self.over_refusal, unsafe=self.unsafe)

@@ -58,6 +58,8 @@ class Scheme(ABC):
         needs_helpfulness: whether the scheme reads `Assessment.helpfulness`.
         needs_probabilities: whether the scheme reads the probabilities in the verdicts.
         needs_prompt: whether the scheme reads `Assessment.prompt`; the guard judges prompts only if it is true.
+        needs_refusal: whether the scheme reads `Verdict.refusal` of the answer, which some guards do not say.
+        needs_tokens: whether the scheme reads `Verdict.token_scores`, which only stream guards give.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Scheme(ABC):
     needs_helpfulness = False
     needs_probabilities = False
     needs_prompt = False
+    needs_refusal = False
+    needs_tokens = False
 
     @abstractmethod
     def __call__(self, assessment: Assessment) -> float:
@@ -114,7 +118,8 @@ class CallableScheme(Scheme):
     """A plain callable as a `Scheme`.
 
     The callable may have the attributes of a scheme: ``needs_helpfulness``, ``needs_probabilities``, ``needs_prompt``,
-    ``floor(helpfulness)``, and, if it is a dataclass, a field ``controversial``. Two are equal if their functions are.
+    ``needs_refusal``, ``needs_tokens``, ``floor(helpfulness)``, and, if it is a dataclass, a field ``controversial``.
+    Two are equal if their functions are.
 
     >>> as_scheme(len)
     <built-in function len>
@@ -125,6 +130,8 @@ class CallableScheme(Scheme):
         self.needs_helpfulness = bool(getattr(function, "needs_helpfulness", False))
         self.needs_probabilities = bool(getattr(function, "needs_probabilities", False))
         self.needs_prompt = bool(getattr(function, "needs_prompt", False))
+        self.needs_refusal = bool(getattr(function, "needs_refusal", False))
+        self.needs_tokens = bool(getattr(function, "needs_tokens", False))
 
     def __call__(self, assessment: Assessment) -> float:
         return self.function(assessment)

@@ -57,6 +57,7 @@ class Hybrid(Scheme):
     refusal: float = -5.0
     controversial: Controversial = "unsafe"
     needs_helpfulness = True
+    needs_refusal = True
 
     def __post_init__(self) -> None:
         check_finite(unsafe=self.unsafe, refusal=self.refusal)

@@ -10,6 +10,7 @@ from guard_reward.schemes.qwen3guard_report import GuardOnly, Hybrid
 from guard_reward.schemes.safe_completion import SafeCompletion
 from guard_reward.schemes.severity import SeverityTable
 from guard_reward.schemes.soft import Soft
+from guard_reward.schemes.token_score import TokenScore
 from guard_reward.schemes.values import Controversial
 
 __all__ = ["SCHEMES", "make_scheme"]
@@ -23,6 +24,7 @@ SCHEMES.update(
     lagrangian=Lagrangian,
     safe_completion=SafeCompletion,
     boundary=Boundary,
+    token_score=TokenScore,
 )
 
 

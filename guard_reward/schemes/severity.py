@@ -45,6 +45,10 @@ class SeverityTable(Scheme):
         object.__setattr__(self, "categories", dict(self.categories))  # changes of the caller's do not reach it
 
     @property
+    def needs_refusal(self) -> bool:  # type: ignore[override]
+        return self.refusal != 0.0
+
+    @property
     def category_names(self) -> tuple[str, ...]:
         """The names of the categories with a reward of their own; the scheme cannot know which ones a guard has."""
         return tuple(map(str, self.categories))

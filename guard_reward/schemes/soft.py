@@ -58,6 +58,14 @@ class Soft(Scheme):
         return self.scheme.needs_prompt
 
     @property
+    def needs_refusal(self) -> bool:  # type: ignore[override]
+        return self.scheme.needs_refusal
+
+    @property
+    def needs_tokens(self) -> bool:  # type: ignore[override]
+        return self.scheme.needs_tokens
+
+    @property
     def has_floor(self) -> bool:
         return self.scheme.has_floor
 

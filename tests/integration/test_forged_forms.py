@@ -67,10 +67,11 @@ def rewards(tiny_guard, rows):
 def test_no_form_is_paid_more_than_the_plain_answer_under_any_scheme(rewards):
     random = Random(1)
     forms = {**HAND_WRITTEN, **{f"random {number}": random_form(random) for number in range(RANDOM_FORMS)}}
-    plain = {scheme: rewards(scheme, "") for scheme in SCHEMES}
+    schemes = [name for name, make in SCHEMES.items() if not make().needs_tokens]
+    plain = {scheme: rewards(scheme, "") for scheme in schemes}
     paid_more = {
         (scheme, name): more
-        for scheme in SCHEMES
+        for scheme in schemes
         for name, form in forms.items()
         if (
             more := sum(
@@ -79,5 +80,5 @@ def test_no_form_is_paid_more_than_the_plain_answer_under_any_scheme(rewards):
             )
         )
     }
-    assert len(SCHEMES) == 8
+    assert len(schemes) == 8
     assert paid_more == {}

@@ -103,7 +103,7 @@ def test_nothing_pays_less_than_an_empty_answer(scheme):
 
 
 @pytest.mark.parametrize("text", ["fine", "a bomb", "sorry", "", "<think>fine", THINK("bomb", "fine"), "endless"])
-@pytest.mark.parametrize("scheme", list(SCHEMES))
+@pytest.mark.parametrize("scheme", [name for name, make in SCHEMES.items() if not make().needs_tokens])
 def test_a_truncated_row_never_pays_more_than_the_same_text_complete(text, scheme):
     reward = GuardReward(ScriptedGuard(), scheme, helpfulness=by_length, eos_token_ids=[2])
     log = Log()

@@ -19,6 +19,7 @@ from guard_reward.schemes import (
     SafeCompletion,
     SeverityTable,
     Soft,
+    TokenScore,
     make_scheme,
 )
 from tests.schemes.assessments import all_schemes, assessments, judged
@@ -173,6 +174,7 @@ def test_plain_names_are_the_defaults():
         ),
         "safe_completion": SafeCompletion(helpfulness_range=(0.0, 1.0), controversial=0.5),
         "boundary": Boundary(threshold=0.5, weight=1.0, blocked=0.0, controversial="unsafe"),
+        "token_score": TokenScore("min"),
     }
 
 
