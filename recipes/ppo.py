@@ -26,8 +26,10 @@ from guard_reward.trainers import PPOConfig, PPOTrainer
 
 def main() -> None:
     """Parse, load, train, save."""
-    configs = launch.parse((launch.GuardRewardConfig, DataConfig, PPOConfig, ModelConfig), __doc__)
-    guard, data, args, model = configs
+    configs = launch.parse(
+        (launch.GuardRewardConfig, launch.StreamRewardConfig, DataConfig, PPOConfig, ModelConfig), __doc__
+    )
+    guard, stream, data, args, model = configs
     args.model_init_kwargs = launch.model_init_kwargs(model, args)
     if launch.is_finished(args, configs):
         return
@@ -44,6 +46,7 @@ def main() -> None:
         args=args,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
+        token_reward_funcs=launch.build_stream_rewards(stream),
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )

@@ -120,6 +120,16 @@ class GuardRewardConfig:
             "help": "Of its weights, such as bfloat16; default: the checkpoint's, or float32 on a CPU that lacks it."
         },
     )
+    refusal_guard: str | None = field(
+        default=None,
+        metadata={
+            "help": "Another guard, that says whether an answer refuses, for guards that do not (a stream guard)."
+        },
+    )
+    shadow_guard: str | None = field(
+        default=None,
+        metadata={"help": "Another guard, whose verdicts are compared with the guard's and give no reward."},
+    )
     on_outcome: dict[str, Any] | str | None = field(
         default=None,
         metadata={
@@ -177,6 +187,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             "dotted path of a callable"
         )
     guard = _load_guard(config)
+    others = {name: _load_other(config, name) for name in ("refusal", "shadow")}
     helpfulness = _load_reward_model(config, policy) if isinstance(found, str) else found
     try:
         return GuardReward(
@@ -191,6 +202,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             eos_token_ids=policy.eos_token_ids,
             thinking_prefilled=policy.thinking_prefilled,
             sleep=config.guard_sleep,
+            **others,
         )
     except (OSError, ValueError) as error:
         raise UserError(first_paragraph(error)) from error
@@ -209,6 +221,17 @@ def _load_guard(config: GuardRewardConfig) -> Any:
         return load_guard(config.guard, **given, **others)
     except (*LOADING_ERRORS, TypeError) as error:  # a TypeError: a value in guard_kwargs of a wrong type
         raise UserError(f"guard: {config.guard!r} could not be loaded: {first_paragraph(error)}") from error
+
+
+def _load_other(config: GuardRewardConfig, kind: str) -> Any:
+    """The guard that says refusals, or the shadow; None without a name."""
+    name = getattr(config, f"{kind}_guard")
+    if name is None:
+        return None
+    try:
+        return load_guard(name)
+    except LOADING_ERRORS as error:
+        raise UserError(f"{kind}_guard: {name!r} could not be loaded: {first_paragraph(error)}") from error
 
 
 def _make_scheme(config: GuardRewardConfig) -> Scheme:

@@ -95,8 +95,13 @@ def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -
     state = trainer.accelerator.state
     plugin = getattr(state, "deepspeed_plugin", None)
     settings = {type(config).__name__: recorded(config) for config in configs}
+    dense_rewards = [
+        function.describe() if hasattr(function, "describe") else {"name": repr(function)}
+        for function in getattr(trainer, "token_reward_funcs", ())
+    ]
     return {
         "reward": redacted(reward.describe()),
+        **({"dense_rewards": redacted(dense_rewards)} if dense_rewards else {}),
         "configs": settings,
         "prompts": {
             name: {"rows": len(rows), "sources": redacted(dict(Counter(rows["source"])))}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from guard_reward.trainers.advantages import (
 from guard_reward.trainers.critic import Critic
 from guard_reward.trainers.ppo_config import PPOConfig
 from guard_reward.trainers.reward_inputs import check_columns, check_names
+from guard_reward.trainers.token_rewards import names_of, padded, summed_token_rewards
 from guard_reward.trainers.trl_compatibility import check_trl_compatibility, incompatible
 
 __all__ = ["PPOTrainer", "check_seam"]
@@ -52,14 +54,17 @@ class _Captured:
     Attributes:
         values: (rows, T) for each call of `_get_per_token_logps_and_entropies` with the policy, since the last `clear`.
         rewards: (rows, functions), the rewards of all ranks' rows.
+        token_rewards: of this rank's rows, the sum of the functions that reward tokens; None without such functions.
     """
 
     values: list[torch.Tensor] = field(default_factory=list)
     rewards: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    token_rewards: list[list[float]] | None = None
 
     def clear(self) -> None:
         self.values.clear()
         self.rewards = torch.empty(0)
+        self.token_rewards = None
 
     def first_values(self) -> torch.Tensor:
         """The values of the policy's own forward; with adapters, the reference's forward comes after it.
@@ -84,17 +89,23 @@ class PPOTrainer(GRPOTrainer):
     (all reward functions gave None) is left out of both losses and of whitening. The value head is saved next to the
     policy, in the folder ``critic``; the policy's own files have exactly the base model's keys, and load anywhere.
 
+    With `token_reward_funcs`, such as `guard_reward.rewards.stream_reward.StreamReward`, their rewards are added to the
+    tokens' rewards, in units of the sequence score: they are scaled as it is, but not shifted.
+
     Logged in addition to GRPO's metrics: ``kl``, ``value/loss``, ``value/clip_ratio``, ``value/explained_variance``,
     ``value/mean``, ``returns/mean``, ``returns/std``. The rollouts table shows each row's mean advantage.
 
     Args:
         model, reward_funcs, args, and the others: as for `GRPOTrainer`, with a `PPOConfig`. With ``beta > 0`` the model
             must be a hub id or folder, or have been loaded from one: the reference is loaded from there.
+        token_reward_funcs: one or several functions with the arguments of a reward function of TRL's, that return a
+            list of numbers per row, one per token in ``completion_ids``, or None for a row without them.
 
     Raises:
         TypeError: `args` is not a `PPOConfig`.
         ValueError: float16 with loss scaling, which does not reach the value head; two reward functions with the same
-            name; a dataset column called ``prompts`` or ``completions``, which TRL cannot pass on.
+            name; rewards per token together with tools; a dataset column called ``prompts`` or ``completions``, which
+            TRL cannot pass on.
         RuntimeError: this version of TRL has changed what the trainer builds on.
 
     >>> trainer = PPOTrainer("Qwen/Qwen3-0.6B", reward, PPOConfig("runs/ppo"), prompts)      # doctest: +SKIP
@@ -125,6 +136,8 @@ class PPOTrainer(GRPOTrainer):
         args: PPOConfig | None = None,
         train_dataset: Any = None,
         eval_dataset: Any = None,
+        *,
+        token_reward_funcs: Callable[..., Any] | Sequence[Callable[..., Any]] = (),
         **kwargs: Any,
     ):
         check_trl_compatibility()
@@ -133,10 +146,13 @@ class PPOTrainer(GRPOTrainer):
             args = PPOConfig(f"{name.rstrip('/').split('/')[-1]}-PPO")
         if not isinstance(args, PPOConfig):
             raise TypeError(f"args should be a guard_reward.trainers.PPOConfig, found {type(args).__name__}")
+        if token_reward_funcs and (kwargs.get("tools") or kwargs.get("environment_factory")):
+            raise ValueError("token_reward_funcs: rewards per token would count what tools write; leave out the tools")
         check_columns(train_dataset)
         check_columns(eval_dataset)
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, **kwargs)
-        check_names(self.reward_func_names)
+        self.token_reward_funcs = [token_reward_funcs] if callable(token_reward_funcs) else list(token_reward_funcs)
+        check_names([*self.reward_func_names, *(names_of(self.token_reward_funcs))])
         if self.accelerator.scaler is not None:
             raise ValueError("mixed_precision fp16 scales the loss, but not for the value head; use bf16")
         self.critic = Critic(
@@ -170,9 +186,14 @@ class PPOTrainer(GRPOTrainer):
             self._captured.values.append(torch.cat(values))
         return result
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """TRL's rewards of all ranks' rows, (rows, functions); captured."""
-        self._captured.rewards = super()._calculate_rewards(*args, **kwargs)
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """TRL's rewards of all ranks' rows, (rows, functions); captured, with the rewards of this rank's tokens."""
+        rows = (inputs, prompts, completions, completion_ids_list)
+        self._captured.rewards = super()._calculate_rewards(*rows, *args, **kwargs)
+        if self.token_reward_funcs:
+            self._captured.token_rewards = summed_token_rewards(self, *rows)
         return self._captured.rewards
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
@@ -251,6 +272,9 @@ class PPOTrainer(GRPOTrainer):
         if "ref_per_token_logps" in rollouts:
             kl = rollouts["old_per_token_logps"] - rollouts["ref_per_token_logps"]
         rewards = token_rewards(scores.nan_to_num(), kl, loss_mask, self.args.beta)
+        if self._captured.token_rewards is not None:
+            dense = padded(self._captured.token_rewards, like=rewards) * loss_mask
+            rewards = rewards + (dense / self.critic.scale.deviation if self.args.scale_rewards == "batch" else dense)
         advantages, returns = generalized_advantages(rewards, values, loss_mask, self.args.gamma, self.args.lam)
         moments = self._moments([advantages, returns, returns - values, values], loss_mask)
         rollouts["advantages"] = (

@@ -37,9 +37,14 @@ class RewardScale:
 
     def __call__(self, scores: torch.Tensor) -> torch.Tensor:
         """The scaled scores (B,); only shifted while all scores are equal."""
+        count, total, _ = self.moments.tolist()
+        return (scores - total / count) / self.deviation if count else scores
+
+    @property
+    def deviation(self) -> float:
+        """What scores are divided by: their standard deviation; 1 while all scores are equal."""
         count, total, squares = self.moments.tolist()
         if not count:
-            return scores
-        mean = total / count
-        deviation = max(squares / count - mean**2, 0.0) ** 0.5
-        return (scores - mean) / (deviation if deviation > 1e-6 else 1.0)
+            return 1.0
+        deviation = float(max(squares / count - (total / count) ** 2, 0.0) ** 0.5)
+        return deviation if deviation > 1e-6 else 1.0

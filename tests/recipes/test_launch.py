@@ -37,6 +37,7 @@ pytestmark = pytest.mark.slow
 # Steps of the first run and of the one that goes on: whole rounds of rollouts (PPO makes two steps of each).
 STEPS = {"grpo": (1, 2), "ppo": (2, 4)}
 # The soft reward is different for every rollout: a wrong row, or a guard on half its weights, would show.
+STREAM = ["--stream_guard", "runs/tiny/stream-guard", "--stream_weight", "2.0"]
 SOFT = ["--scheme", "soft", "--scheme_kwargs", '{"scheme": "hybrid"}']
 
 
@@ -54,6 +55,7 @@ def launched(request: pytest.FixtureRequest, world: Path) -> tuple[str, Path]:
             ):
                 options = ["--use_peft", str(lora == "lora"), "--lora_r", "4", "--save_steps", str(first)]
                 options += ["--max_steps", str(steps), "--output_dir", str(folder / run)]
+                options += STREAM if recipe == "ppo" else []
                 phases.append(command(recipe, *SMALL, *SOFT, *options))
     file = world / f"{request.param}.json"
     file.write_text(json.dumps(phases))
@@ -74,6 +76,18 @@ def test_two_processes_trained_under_the_zero_stage_that_was_asked_for(launched:
         assert (launch["distributed_type"], launch["world_size"]) == ("DEEPSPEED", 2)
         assert launch["zero_stage"] == int(launched[0][-1])
         assert launch["device"] == "cpu"
+
+
+def test_ppo_had_rewards_per_token(run: Path) -> None:
+    record = read_json(run / "run_config.json")
+    if not run.name.startswith("ppo"):
+        assert "dense_rewards" not in record
+        return
+    (described,) = record["dense_rewards"]
+    assert (described["guard"], described["weight"]) == ("runs/tiny/stream-guard", "2.0")
+    rounds = [step for step in logged_steps(run) if "stream/penalty" in step]  # PPO makes two steps of each
+    assert all(step["stream/unjudged_rate"] == 0.0 for step in rounds)
+    assert any(step["stream/penalty"] > 0 for step in rounds)
 
 
 def test_it_went_on_from_its_checkpoint(run: Path) -> None:

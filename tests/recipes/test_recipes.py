@@ -18,7 +18,7 @@ from tests.recipes.conftest import SMALL, command, environment, logged_steps, re
 
 def test_the_tiny_world(world: Path) -> None:
     folder = world / "runs" / "tiny"
-    for name in ("guard", "policy"):
+    for name in ("guard", "stream-guard", "policy"):
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
             path.name for path in (folder / name).iterdir()
         }

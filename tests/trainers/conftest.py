@@ -31,7 +31,14 @@ def make_trainer(policy_folder: str, tmp_path: Any) -> Any:  # noqa: F811
 
     from guard_reward.trainers import PPOConfig, PPOTrainer
 
-    def make(form: str = "string", reward_funcs: Any = count_of_letter, peft_config: Any = None, **changes: Any) -> Any:
+    def make(
+        form: str = "string",
+        reward_funcs: Any = count_of_letter,
+        peft_config: Any = None,
+        token_reward_funcs: Any = (),
+        tools: Any = None,
+        **changes: Any,
+    ) -> Any:
         data = Dataset.from_list(rows(form))
         return PPOTrainer(
             policy_folder,
@@ -40,6 +47,8 @@ def make_trainer(policy_folder: str, tmp_path: Any) -> Any:  # noqa: F811
             train_dataset=data,
             eval_dataset=data,
             peft_config=peft_config,
+            token_reward_funcs=token_reward_funcs,
+            **({} if tools is None else {"tools": tools}),
         )
 
     return make
