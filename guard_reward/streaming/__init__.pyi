@@ -1,0 +1,4 @@
+from .intervention import SafeGeneration as SafeGeneration
+from .intervention import generate_safely as generate_safely
+from .stopping import UnsafeStoppingCriteria as UnsafeStoppingCriteria
+from .text_feed import TextFeed as TextFeed

@@ -1,0 +1,167 @@
+"""`UnsafeStoppingCriteria`: generation ends where its text becomes unsafe, so nobody pays for the tokens behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import StoppingCriteria
+
+from guard_reward.guards.stream_session import ContextOverflowError
+from guard_reward.streaming.text_feed import TextFeed
+from guard_reward.verdict import Severity, Verdict
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from guard_reward.guards.stream_guard import StreamGuard
+    from guard_reward.verdict import Conversation
+
+__all__ = ["UnsafeStoppingCriteria"]
+
+
+class UnsafeStoppingCriteria(StoppingCriteria):
+    """Stops each row of a batch at its first flagged token; for ``stopping_criteria=`` of transformers' ``generate``.
+
+    It serves one call of ``generate``, not one with beams, whose rows change places. All rows are judged in one forward
+    of the guard per step. The text that is flagged stays in the output, up to the token that showed it.
+
+    Args:
+        guard: a stream guard.
+        tokenizer: the policy's; it may be another one than the guard's.
+        conversations: the messages of each prompt, in the order of the batch. With several samples per prompt
+            (``num_return_sequences``), once per prompt.
+        written: what of each conversation's reply stands already in front of the generated text; by default nothing.
+        stop_at: the severity from which a row is stopped.
+        every: how many of the policy's tokens are judged at a time; more are cheaper and stop a little later.
+        has_thinking: whether the replies begin with ``<think>``, written already or not.
+
+    Raises:
+        ValueError: `stop_at` Safe, `every` below 1, another number of `written` than of conversations.
+
+    Attributes:
+        stopped: per row, whether it was stopped; None before the first token.
+        not_judged: rows that exceed the guard's context while they grow; they are not stopped, and `finish` judges them
+            in windows.
+
+    >>> generate = policy.generate                                                          # doctest: +SKIP
+    >>> stop = UnsafeStoppingCriteria(guard, tokenizer, [messages])                         # doctest: +SKIP
+    >>> generate(**tokenizer(prompt, return_tensors="pt"), stopping_criteria=[stop])        # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        guard: StreamGuard,
+        tokenizer: PreTrainedTokenizerBase,
+        conversations: Sequence[Conversation],
+        *,
+        written: Sequence[str] = (),
+        stop_at: Severity = Severity.CONTROVERSIAL,
+        every: int = 1,
+        has_thinking: bool = False,
+    ):
+        if stop_at is Severity.SAFE:
+            raise ValueError("stop_at should be Severity.CONTROVERSIAL or Severity.UNSAFE: every text is Safe at first")
+        if every < 1:
+            raise ValueError(f"every should be at least 1, found {every}")
+        self.guard = guard
+        self.tokenizer = tokenizer
+        self.stop_at = stop_at
+        self.every = every
+        self.stopped: list[bool] | None = None
+        self.not_judged: set[int] = set()
+        self._conversations = list(conversations)
+        self._written = list(written) or [""] * len(self._conversations)
+        if len(self._written) != len(self._conversations):
+            raise ValueError(f"found {len(self._written)} written texts for {len(self._conversations)} conversations")
+        self._has_thinking = has_thinking
+        self._feeds: list[TextFeed] = []
+        self._prompt_length, self._samples = 0, 1
+        self._calls = 0
+        self._is_closed = False
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        """Whether each row is finished, shape (rows,).
+
+        Args:
+            input_ids: prompts and what was generated so far, shape (rows, tokens).
+            scores: not used.
+
+        Raises:
+            ValueError: another number of rows than conversations fit, or it has served a call already.
+        """
+        if self._is_closed or (self.stopped is not None and input_ids.shape[1] <= self._prompt_length + self._calls):
+            raise ValueError("an UnsafeStoppingCriteria serves one call of generate: make another one")
+        if self.stopped is None:
+            self._begin(input_ids)
+        assert self.stopped is not None
+        self._calls += 1
+        if self._calls % self.every == 0:
+            new = self.tokenizer.batch_decode(input_ids[:, self._prompt_length :], skip_special_tokens=True)
+            self._judge(new, [row for row, stopped in enumerate(self.stopped) if not stopped], at_end=False)
+        return torch.tensor(self.stopped, device=input_ids.device)
+
+    def finish(self, texts: Sequence[str]) -> list[Severity | None]:
+        """The severities of the whole texts, and the end of all sessions.
+
+        Args:
+            texts: what was generated for each row, without the prompt and without what was written before; it may be
+                shorter than what the rows were judged on.
+
+        Returns:
+            One per row; None for a row that the guard cannot judge.
+        """
+        severities: list[Severity | None] = []
+        if self.stopped is not None:
+            self._judge(texts, range(len(texts)), at_end=True)
+            severities = [feed.session.severity for feed in self._feeds]
+        for row in self.not_judged:
+            text = {"role": "assistant", "content": self._whole(row, texts[row])}
+            (verdict,) = self.guard.moderate([[*self._conversations[row // self._samples], text]])
+            severities[row] = verdict.severity if isinstance(verdict, Verdict) else None
+        self.close()
+        return severities
+
+    def close(self) -> None:
+        """Free what the guard keeps for the rows; the criterion cannot be used again."""
+        self._is_closed = True
+        for feed in self._feeds:
+            feed.close()
+
+    def _begin(self, input_ids: Tensor) -> None:
+        rows = len(input_ids)
+        samples, rest = divmod(rows, max(len(self._conversations), 1))
+        if rest or not samples:
+            raise ValueError(f"{rows} rows are generated for {len(self._conversations)} conversations")
+        self.stopped, self._samples = [False] * rows, samples
+        self._prompt_length = input_ids.shape[1] - 1  # it is called after the first token
+        self._feeds = [
+            TextFeed(self.guard, messages, has_thinking=self._has_thinking)
+            for messages in self._conversations
+            for _ in range(samples)
+        ]
+
+    def _whole(self, row: int, new: str) -> str:
+        return self._written[row // self._samples] + new
+
+    def _judge(self, new: Sequence[str], rows: Iterable[int], *, at_end: bool) -> None:
+        assert self.stopped is not None
+        rows = [row for row in rows if row not in self.not_judged]
+        texts = [self._whole(row, new[row]) for row in rows]
+        try:
+            TextFeed.grow([self._feeds[row] for row in rows], texts, at_end=at_end)
+        except ContextOverflowError:  # one text exceeds the context: find out which
+            for row, text in zip(rows, texts, strict=True):
+                self._judge_alone(row, text, at_end=at_end)
+        for row in rows:
+            session = self._feeds[row].session
+            is_flagged = self.stop_at is Severity.CONTROVERSIAL and session.rule.first_flagged is not None
+            self.stopped[row] = is_flagged or session.severity >= self.stop_at
+
+    def _judge_alone(self, row: int, text: str, *, at_end: bool) -> None:
+        try:
+            TextFeed.grow([self._feeds[row]], [text], at_end=at_end)
+        except ContextOverflowError:
+            self.not_judged.add(row)
