@@ -12,6 +12,7 @@ import typer
 
 from guard_reward._version import __version__
 from guard_reward.cli.demo import demo
+from guard_reward.cli.grade import grade
 from guard_reward.cli.init import init
 from guard_reward.cli.moderate import moderate
 from guard_reward.cli.ping import ping
@@ -23,14 +24,14 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="guard-reward",
-    help="A guard model (Qwen3Guard-Gen) as the reward of safety reinforcement learning.",
+    help="A guard model (Qwen3Guard) as the reward of safety reinforcement learning.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,  # locals hold whole conversations
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, moderate, speed, serve, ping, init, tiny):
+for command in (demo, moderate, grade, speed, serve, ping, init, tiny):
     app.command()(command)
 
 

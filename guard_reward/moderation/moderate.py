@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -48,6 +48,7 @@ RESULT_FIELDS = (
 )
 """The added columns, without their prefix. All but ``outcome`` may be null."""
 
+_FLAGGED = Field("flagged_char", Kind.NUMBER)  # only with a stream guard, before the reason
 _RAW = Field("raw", Kind.TEXT)  # only if the input has lines that are not rows: their text
 
 # Decimals of probabilities; further ones are rounding noise that differs between machines.
@@ -97,11 +98,14 @@ def moderate_file(
     write = table_writer(Path(source), Path(target))
     table = open_table(Path(source))
     columns = _choose(table, prompt_column, response_column, messages_column, judge)
-    fields = _fields(table, columns, prefix)
+    fields = _fields(table, columns, prefix, is_stream=False)
     job = _Job(table, without_link(Path(target)), write, columns, fields, chunk_rows, overwrite, keep_going)
     _check_target(job)
     rehearse(job.write, table, job.fields)
-    return _run(job, cast("Guard", guard) if hasattr(guard, "moderate") else guard(), restart, progress)
+    loaded = cast("Guard", guard) if hasattr(guard, "moderate") else guard()
+    if getattr(loaded, "gives_tokens", False):
+        job = replace(job, fields=_fields(table, columns, prefix, is_stream=True), is_stream=True)
+    return _run(job, loaded, restart, progress)
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class _Job:
     chunk_rows: int
     overwrite: bool
     keep_going: bool
+    is_stream: bool = False
 
     @property
     def journal_path(self) -> Path:
@@ -178,12 +183,13 @@ def _choose(
     return choose_columns(table.columns, prompt=prompt, response=response, messages=messages, judge=judge)
 
 
-def _fields(table: Table, columns: list[TextColumns], prefix: str) -> list[Field]:
+def _fields(table: Table, columns: list[TextColumns], prefix: str, *, is_stream: bool) -> list[Field]:
     """The columns to add under their final names."""
     if not prefix.isprintable():  # a command line that is not UTF-8 comes as halves of surrogate pairs
         raise UserError(f"prefix should be a text that can be printed, found {prefix!r}")
     prefixes = [f"{prefix}{judged.response}_" for judged in columns] if len(columns) > 1 else [prefix]
-    fields = [field._replace(name=start + field.name) for start in prefixes for field in RESULT_FIELDS]
+    of_text = [*RESULT_FIELDS[:-1], *([_FLAGGED] if is_stream else []), RESULT_FIELDS[-1]]
+    fields = [field._replace(name=start + field.name) for start in prefixes for field in of_text]
     if table.fault_count:
         fields.append(_RAW._replace(name=prefix + _RAW.name))
     taken = [field.name for field in fields if field.name in table.columns]
@@ -236,14 +242,18 @@ def _judge_rows(job: _Job, guard: Guard, journal: Journal, progress: bool) -> No
     rows, total = islice(job.table.rows(), journal.row_count, None), job.table.row_count
     with tqdm(total=total, initial=journal.row_count, desc="moderate", unit="row", disable=not progress) as bar:
         while chunk := list(islice(rows, job.chunk_rows)):
-            journal.append(_judge_chunk(chunk, job.columns, judge))
+            journal.append(_judge_chunk(chunk, job.columns, judge, is_stream=job.is_stream))
             bar.update(len(chunk))
 
 
 def _judge_chunk(
-    chunk: list[Row], columns: list[TextColumns], judge: Callable[[list[Any]], Sequence[Verdict | Unjudged]]
+    chunk: list[Row],
+    columns: list[TextColumns],
+    judge: Callable[[list[Any]], Sequence[Verdict | Unjudged]],
+    *,
+    is_stream: bool,
 ) -> list[Result]:
-    """One result per row: the values of `RESULT_FIELDS` for each judged text, one text behind the other."""
+    """One result per row: the values of the added columns for each judged text, one text behind the other."""
     items = [
         Unjudged(Outcome.GUARD_ERROR, reason=row.fault) if row.fault else judged.conversation(row.values)
         for row in chunk
@@ -255,7 +265,8 @@ def _judge_chunk(
     if len(verdicts) != len(conversations):
         raise RuntimeError(f"the guard gave {len(verdicts)} verdicts for {len(conversations)} conversations")
     verdict_of = dict(zip(conversations, verdicts, strict=True))
-    values = iter(_result(item if isinstance(item, Unjudged) else verdict_of[repr(item)]) for item in items)
+    verdict_by_item = (item if isinstance(item, Unjudged) else verdict_of[repr(item)] for item in items)
+    values = iter(_stream_result(verdict) if is_stream else _result(verdict) for verdict in verdict_by_item)
     return [[value for result in islice(values, len(columns)) for value in result] for _ in chunk]
 
 
@@ -276,6 +287,12 @@ def _result(verdict: Verdict | Unjudged) -> Result:
         verdict.text,
         f"longer than the guard's context: the worst of {verdict.windows} windows" if verdict.windows > 1 else None,
     ]
+
+
+def _stream_result(verdict: Verdict | Unjudged) -> Result:
+    """The values of `RESULT_FIELDS`, with the first flagged character before the last."""
+    *values, reason = _result(verdict)
+    return [*values, verdict.flagged_char if isinstance(verdict, Verdict) else None, reason]
 
 
 def _rounded(probability: float | None) -> float | None:
