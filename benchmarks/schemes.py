@@ -159,7 +159,7 @@ def main(
     rows = json.loads(json_file.read_text()) if json_file.is_file() else []
     settings = DemoSettings(steps=steps)
     for one_seed in seed or [0]:
-        for one_scheme in scheme or list(SCHEMES):
+        for one_scheme in scheme or [name for name, make in SCHEMES.items() if not make().needs_tokens]:
             for one_algorithm in algorithm or list(Algorithm):
                 key = (one_scheme, str(one_algorithm), one_seed, start, steps * settings.batch_size)
                 if key in [(r["scheme"], r["algorithm"], r["seed"], r["start"], r["rollouts"]) for r in rows]:

@@ -14,6 +14,8 @@ PAGES = [
     "docs/moderation.md",
     "docs/rewards.md",
     "docs/scoring.md",
+    "docs/serving.md",
+    "docs/stream.md",
     "docs/tiny-world.md",
     "docs/training.md",
 ]
@@ -48,7 +50,8 @@ def test_what_is_held_is_tested(repository):
             assert any(f"def {test}(" in source for source in sources), test
 
 
-WITH_CODE = ["README.md", "docs/training.md"]
+WITH_DEMO = ["README.md", "docs/training.md"]
+WITH_CODE = ["README.md", "docs/stream.md", "docs/training.md"]
 
 
 @pytest.mark.parametrize("page", WITH_CODE)
@@ -58,7 +61,14 @@ def test_code_that_needs_the_hub_is_at_least_python(repository, page):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "prints"), [("README.md", "Unsafe"), ("docs/training.md", "Hybrid")])
+@pytest.mark.parametrize(
+    ("page", "prints"),
+    [
+        ("README.md", "Unsafe from"),
+        ("docs/training.md", "Hybrid"),
+        ("docs/stream.md", "('Violent',) Sure. First cut the gravok"),
+    ],
+)
 def test_code_that_needs_no_hub_runs(repository, capsys, tmp_path, monkeypatch, page, prints):
     """As written, in a folder of its own; the demo with a few steps."""
     short = DemoSettings(steps=2, batch_size=16, evaluation_prompts=40, agreement_conversations=40)
@@ -68,10 +78,10 @@ def test_code_that_needs_no_hub_runs(repository, capsys, tmp_path, monkeypatch, 
         if not needs_hub:
             exec(compile(code, page, "exec"), {})
     assert prints in capsys.readouterr().out
-    assert (tmp_path / "runs" / "laptop" / "report.html").exists()
+    assert (tmp_path / "runs" / "laptop" / "report.html").exists() is (page in WITH_DEMO)
 
 
-@pytest.mark.parametrize("page", WITH_CODE)
+@pytest.mark.parametrize("page", WITH_DEMO)
 def test_the_laptop_run_is_two_lines(repository, page):
     (code,) = [code for _, code in python_blocks((repository / page).read_text()) if "run_demo" in code]
     assert len([line for line in code.splitlines() if line]) == 2
