@@ -9,6 +9,7 @@ from guard_reward import Severity, StreamGuard
 from guard_reward.tiny.beginnings import judge_beginning
 from guard_reward.tiny.guard import sample_conversations
 from guard_reward.tiny.world import Split
+from tests.stream_models import stand_in_verdicts
 
 HELD_OUT = 600
 
@@ -56,3 +57,16 @@ def test_harm_is_flagged_where_it_is_done(judged):
             late.append(trace.flagged - first)
     assert len(late) > 50
     assert np.mean([delay == 1 for delay in late]) >= 0.9
+
+
+def test_every_token_is_that_of_a_reader_that_goes_token_by_token(tiny_stream_guard, judged):
+    """The stand-in for the public checkpoints' code, on trained weights."""
+    for conversation, trace in judged[:60]:
+        ids = tiny_stream_guard.encode(list(conversation.messages))
+        start = len(ids) - len(trace.token_ids)
+        role = conversation.messages[-1]["role"]
+        expected = stand_in_verdicts(
+            tiny_stream_guard.model, tiny_stream_guard.tokenizer, ids[:start], ids[start:], role
+        )
+        assert [str(risk) for risk in trace.risks] == expected["risk_level"]
+        np.testing.assert_allclose(trace.probabilities, expected["probabilities"], atol=1e-5)
