@@ -8,12 +8,13 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from guard_reward.models.modelscope import find_snapshot, is_modelscope, repository_of
+from guard_reward.models.modelscope import Snapshot, find_snapshot, is_modelscope, repository_of
 from guard_reward.models.precision import is_slow, warn_if_slow
 
 if TYPE_CHECKING:
@@ -64,6 +65,19 @@ class Checkpoint:
     revision: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_snapshot"}  # of this machine
+
+    @cached_property
+    def _snapshot(self) -> Snapshot | None:
+        """What ModelScope's client has downloaded; None for other sources. It is asked once."""
+        return find_snapshot(self.name, self.revision) if is_modelscope(self.name) else None
+
+    @property
+    def _source(self) -> str:
+        """What transformers loads from."""
+        return str(self._snapshot.folder) if self._snapshot else self.name
+
     def load(self, auto_class: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """Model (frozen, in eval mode, whole on its device) and tokenizer.
 
@@ -80,8 +94,7 @@ class Checkpoint:
         device = torch.device(self.device) if self.device else default_device()
         # None would ask at the terminal whether to run a checkpoint's own code.
         trust = {"trust_remote_code": bool(self.options.get("trust_remote_code"))}
-        snapshot = find_snapshot(self.name, self.revision) if is_modelscope(self.name) else None
-        source = snapshot.folder if snapshot else self.name
+        snapshot, source = self._snapshot, self._source
         tokenizer = AutoTokenizer.from_pretrained(source, revision=self.revision, **trust)
         with outside_deepspeed(), _on_every_rank():
             model, loading = auto_class.from_pretrained(
@@ -106,7 +119,7 @@ class Checkpoint:
         """The model classes that the checkpoint's config names, as far as it can be read; no weights are loaded."""
         from transformers import PretrainedConfig
 
-        source = find_snapshot(self.name, self.revision).folder if is_modelscope(self.name) else self.name
+        source = self._source
         try:
             config, _ = PretrainedConfig.get_config_dict(source, revision=self.revision)
         except OSError as error:  # loading says better what is wrong
