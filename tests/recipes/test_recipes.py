@@ -38,6 +38,7 @@ def test_the_old_command_of_the_tiny_world_names_the_new_one(tmp_path: Path) -> 
     assert "next: python recipes/grpo.py --config configs/grpo_tiny.yaml" in done.stdout
     assert {path.name for path in (tmp_path / "new" / "world").iterdir()} == {
         "guard",
+        "stream-guard",
         "policy",
         "train.jsonl",
         "eval.jsonl",
