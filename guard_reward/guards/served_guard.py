@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from guard_reward.guards.inputs import Reading, Window, checked_rows, chunks, guard_error, merged_verdict, new_windows
 from guard_reward.guards.served import event_loop
-from guard_reward.guards.served.connection import Connection, Server
+from guard_reward.guards.served.answers import ListedModel
+from guard_reward.guards.served.connection import Connection, Server, check_model
 from guard_reward.guards.served.failures import Rejected, RequestFailed, WrongModel
 from guard_reward.guards.served.format import ServedFormat
 from guard_reward.guards.served.retries import Deadline
@@ -279,31 +280,16 @@ def _first_listed_model(settings: ServerSettings) -> str:
     Raises:
         OSError: no server answers within a few seconds, they refuse, or list no model.
     """
-
-    async def ask() -> str:
-        connection = Connection(settings)
-        try:
-            models = await connection.models(Deadline(_finding_seconds(settings)))
-        finally:
-            await connection.close()
-        return models[0].name if models else ""
-
     try:
-        name = event_loop.start(ask()).result()
+        models = _listed_models(settings, _finding_seconds(settings))
     except Rejected as refusal:
         raise OSError(f"the server does not say which model it serves: {refusal.reason}") from refusal
     except RequestFailed as failure:
         reason = f"no server says which model it serves: {failure.reason}; start it, or name the model with model="
         raise OSError(f"{reason} (--guard-model)") from failure
-    if not name:
+    if not models or not models[0].name:
         raise OSError(f"{settings.urls[0]} lists no models: name the guard with model=")
-    return name
-
-
-def _finding_seconds(settings: ServerSettings) -> float:
-    """How long the servers may take to say what they serve."""
-    seconds = settings.connect_timeout * 3
-    return seconds if settings.deadline is None else min(seconds, settings.deadline)
+    return models[0].name
 
 
 def _check_model(settings: ServerSettings) -> None:
@@ -312,20 +298,35 @@ def _check_model(settings: ServerSettings) -> None:
     Raises:
         OSError: names what they serve.
     """
-
-    async def ask() -> None:
-        connection = Connection(settings)
-        try:
-            connection.check_model(await connection.models(Deadline(min(_LOOK_SECONDS, _finding_seconds(settings)))))
-        finally:
-            await connection.close()
-
     try:
-        event_loop.start(ask()).result()
+        check_model(settings, _listed_models(settings, min(_LOOK_SECONDS, _finding_seconds(settings))))
     except WrongModel as failure:
         raise OSError(failure.reason) from failure
     except RequestFailed as failure:
         logger.info("the servers do not say yet what they serve: %s", failure)
+
+
+def _listed_models(settings: ServerSettings, seconds: float) -> list[ListedModel]:
+    """What the first server lists that answers within so many seconds.
+
+    Raises:
+        RequestFailed: none does, or they refuse.
+    """
+
+    async def ask() -> list[ListedModel]:
+        connection = Connection(settings)
+        try:
+            return await connection.models(Deadline(seconds))
+        finally:
+            await connection.close()
+
+    return event_loop.start(ask()).result()
+
+
+def _finding_seconds(settings: ServerSettings) -> float:
+    """How long the servers may take to say what they serve."""
+    seconds = settings.connect_timeout * 3
+    return seconds if settings.deadline is None else min(seconds, settings.deadline)
 
 
 def _close(connection: Connection) -> None:

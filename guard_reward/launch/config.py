@@ -24,7 +24,7 @@ from guard_reward.rewards.policy import PolicyFacts
 from guard_reward.rewards.reward import GuardReward
 from guard_reward.schemes import SCHEMES, Scheme
 
-__all__ = ["GuardRewardConfig", "build_reward"]
+__all__ = ["GuardRewardConfig", "build_reward", "load_named_guard"]
 
 _DOTTED_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -187,7 +187,8 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             "dotted path of a callable"
         )
     guard = _load_guard(config)
-    others = {name: _load_other(config, name) for name in ("refusal", "shadow")}
+    named = {"refusal": config.refusal_guard, "shadow": config.shadow_guard}
+    others = {kind: load_named_guard(f"{kind}_guard", name) for kind, name in named.items() if name is not None}
     helpfulness = _load_reward_model(config, policy) if isinstance(found, str) else found
     try:
         return GuardReward(
@@ -217,21 +218,19 @@ def _load_guard(config: GuardRewardConfig) -> Any:
     if twice := [name for name in others if name in own]:
         raise UserError("guard_kwargs: " + ", ".join(f"write {name} as guard_{name}" for name in twice))
     given = {name: value for name, value in own.items() if value is not None}
+    return load_named_guard("guard", config.guard, **given, **others)
+
+
+def load_named_guard(field_name: str, name: str, **options: Any) -> Any:
+    """The guard that a field of the file names.
+
+    Raises:
+        UserError: it cannot be loaded; names the field.
+    """
     try:
-        return load_guard(config.guard, **given, **others)
+        return load_guard(name, **options)
     except (*LOADING_ERRORS, TypeError) as error:  # a TypeError: a value in guard_kwargs of a wrong type
-        raise UserError(f"guard: {config.guard!r} could not be loaded: {first_paragraph(error)}") from error
-
-
-def _load_other(config: GuardRewardConfig, kind: str) -> Any:
-    """The guard that says refusals, or the shadow; None without a name."""
-    name = getattr(config, f"{kind}_guard")
-    if name is None:
-        return None
-    try:
-        return load_guard(name)
-    except LOADING_ERRORS as error:
-        raise UserError(f"{kind}_guard: {name!r} could not be loaded: {first_paragraph(error)}") from error
+        raise UserError(f"{field_name}: {name!r} could not be loaded: {first_paragraph(error)}") from error
 
 
 def _make_scheme(config: GuardRewardConfig) -> Scheme:

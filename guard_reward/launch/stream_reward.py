@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from guard_reward.errors import LOADING_ERRORS, UserError, first_paragraph
-from guard_reward.guards import load_guard
+from guard_reward.errors import UserError, first_paragraph
+from guard_reward.launch.config import load_named_guard
 from guard_reward.rewards.stream_reward import StreamReward
 
 __all__ = ["StreamRewardConfig", "build_stream_rewards"]
@@ -58,11 +58,7 @@ def build_stream_rewards(config: StreamRewardConfig) -> list[StreamReward]:
         return []
     own = {"device": config.stream_device, "dtype": config.stream_dtype, "revision": config.stream_revision}
     given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
-    try:
-        guard = load_guard(config.stream_guard, **given)
-    except LOADING_ERRORS as error:
-        message = f"stream_guard: {config.stream_guard!r} could not be loaded: {first_paragraph(error)}"
-        raise UserError(message) from error
+    guard = load_named_guard("stream_guard", config.stream_guard, **given)
     try:
         return [StreamReward(guard, weight=config.stream_weight, form=config.stream_form, sleep=config.stream_sleep)]
     except ValueError as error:

@@ -127,21 +127,7 @@ def _build(folder: Path, seed: int, settings: StreamGuardSettings) -> None:
 def _new_model(vocabulary: int, shape: ModelShape) -> Qwen3ForGuardModel:
     from guard_reward.models.stream_model import Qwen3ForGuardModel, stream_config
 
-    config = stream_config(
-        vocab_size=vocabulary,
-        hidden_size=shape.width,
-        guard_inner_size=shape.width,
-        intermediate_size=shape.feed_forward,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_value_heads,
-        head_dim=shape.head_width,
-        max_position_embeddings=shape.context,
-        initializer_range=shape.width**-0.5,
-        tie_word_embeddings=True,
-        dtype="float32",
-    )
-    return Qwen3ForGuardModel(config)
+    return Qwen3ForGuardModel(stream_config(vocab_size=vocabulary, guard_inner_size=shape.width, **shape.settings()))
 
 
 def _examples(seed: int, settings: StreamGuardSettings) -> list[TokenExample]:

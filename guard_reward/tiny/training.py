@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,22 @@ class ModelShape:
     head_width: int = 32
     feed_forward: int = 320
     context: int = 4096
+
+    def settings(self) -> dict[str, Any]:
+        """The shape as arguments of ``Qwen3Config``."""
+        return {
+            "hidden_size": self.width,
+            "intermediate_size": self.feed_forward,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.key_value_heads,
+            "head_dim": self.head_width,
+            "max_position_embeddings": self.context,
+            # The default, 0.02, is for widths in the thousands: much slower here.
+            "initializer_range": self.width**-0.5,
+            "tie_word_embeddings": True,
+            "dtype": "float32",
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +92,7 @@ def new_model(tokenizer: PreTrainedTokenizerBase, shape: ModelShape) -> Qwen3For
         "eos_token_id": [tokenizer.eos_token_id, tokenizer.pad_token_id],
         "pad_token_id": tokenizer.pad_token_id,
     }
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=shape.width,
-        intermediate_size=shape.feed_forward,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_value_heads,
-        head_dim=shape.head_width,
-        max_position_embeddings=shape.context,
-        initializer_range=shape.width**-0.5,  # the default, 0.02, is for widths in the thousands: much slower here
-        tie_word_embeddings=True,
-        dtype="float32",
-        **ends,
-    )
+    config = Qwen3Config(vocab_size=len(tokenizer), **shape.settings(), **ends)
     model = Qwen3ForCausalLM(config)
     model.generation_config = GenerationConfig(**ends)
     return model

@@ -20,7 +20,7 @@ from guard_reward.guards.served.requests import request_json
 from guard_reward.guards.served.retries import Deadline, answer_of
 from guard_reward.guards.served.settings import ServerSettings
 
-__all__ = ["Connection", "Needs", "Server"]
+__all__ = ["Connection", "Needs", "Server", "check_model"]
 
 logger = logging.getLogger(__name__)
 _KEEP_ALIVE = 4.0  # seconds; uvicorn, which vLLM and SGLang use, closes an idle connection after 5
@@ -138,17 +138,6 @@ class Connection:
 
         return await answer_of(self.replicas, b"models", ask, deadline, is_probe=True)
 
-    def check_model(self, listed: Sequence[ListedModel]) -> None:
-        """Refuse a model that the server does not list, if it is one that lists all its models.
-
-        Raises:
-            WrongModel: names those that it lists.
-        """
-        names = [model.name for model in listed]
-        if listed and listed[0].owner in ("vllm", "sglang") and self.settings.model not in names:
-            url, found = self.settings.urls[0], ", ".join(names)
-            raise WrongModel(f"{url} serves {found}, not {self.settings.model!r}: check model= (--guard-model)")
-
     async def server(self, deadline: Deadline) -> Server:
         """What the servers are; found out once.
 
@@ -217,7 +206,7 @@ class Connection:
         listed = await self._listed_models(deadline)
         name = self.settings.model
         assert name is not None
-        self.check_model(listed)
+        check_model(self.settings, listed)
         found = next((model for model in listed if model.name == name), ListedModel(name))
         owner = found.owner or (listed[0].owner if listed else "")
         endpoint = await self._find_endpoint(name, owner, deadline)
@@ -310,6 +299,18 @@ class Connection:
                     logger.warning("the server gives no log-probabilities: verdicts have no probabilities")
                 return endpoint
         raise refusals[0]
+
+
+def check_model(settings: ServerSettings, listed: Sequence[ListedModel]) -> None:
+    """Refuse a model that the server does not list, if it is one that lists all its models.
+
+    Raises:
+        WrongModel: names those that it lists.
+    """
+    names = [model.name for model in listed]
+    if listed and listed[0].owner in ("vllm", "sglang") and settings.model not in names:
+        url, found = settings.urls[0], ", ".join(names)
+        raise WrongModel(f"{url} serves {found}, not {settings.model!r}: check model= (--guard-model)")
 
 
 def _prompt_key(window: Window) -> bytes:
