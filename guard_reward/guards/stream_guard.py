@@ -194,7 +194,8 @@ class StreamGuard:
         Args:
             messages: the conversation in front of the message; may be empty for a user's message.
             role: who writes it, ``"assistant"`` or ``"user"``.
-            has_thinking: whether a response's tokens will begin with its thinking, ``<think>`` among them.
+            has_thinking: whether a response's tokens will begin with its thinking, ``<think>`` among them. This tag is
+                not judged: its risk is Safe.
 
         Raises:
             ValueError: messages that cannot be shown, or that fill the context; another role.
@@ -209,7 +210,8 @@ class StreamGuard:
         with MODEL_LOCK:
             if parts.engine.growing_rows >= MAX_SESSIONS:
                 raise RuntimeError(f"{MAX_SESSIONS:,} sessions are open: close those that have ended")
-            session = StreamSession(self, waiting, is_response=role == "assistant")
+            opening = parts.encoder.opening_ids if has_thinking else []
+            session = StreamSession(self, waiting, opening, is_response=role == "assistant")
             parts.engine.begin(session.row)
         weakref.finalize(session, self._drop, session.row)  # a session that nobody has any more keeps nothing
         return session

@@ -111,6 +111,9 @@ class StreamEncoder:
         tokenizer: of the checkpoint.
         context_length: tokens that the guard reads at once.
 
+    Attributes:
+        opening_ids: of the tag that thinking begins with, and of its line's end. They are not judged.
+
     Raises:
         ValueError: a tokenizer without Qwen3's turn tokens, or a context that holds no message.
     """
@@ -127,6 +130,7 @@ class StreamEncoder:
         self._start_id = tokenizer.convert_tokens_to_ids("<|im_start|>")
         self._end_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
         self._lengths = {header: len(self._tokenized(header)) for header in _HEADERS}
+        self.opening_ids = self._tokenized(f"{OPEN}\n")
 
     def encode(self, conversations: Sequence[Conversation]) -> list[JudgedMessage | Unjudged]:
         """What the guard reads of each conversation; an `Unjudged` of one that cannot be shown."""

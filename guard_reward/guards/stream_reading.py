@@ -159,7 +159,7 @@ class StreamReader:
         return TokenReadings(probabilities, categories)
 
     def token_verdicts(
-        self, token_ids: Sequence[int], logits: Tensor, rule: Flagging, *, is_response: bool
+        self, token_ids: Sequence[int], logits: Tensor, rule: Flagging, *, is_response: bool, unjudged: int = 0
     ) -> list[TokenVerdict]:
         """The verdicts on the next tokens of a growing text.
 
@@ -168,11 +168,13 @@ class StreamReader:
             logits: of all heads, shape (tokens, outputs).
             rule: the text's state so far, which is changed.
             is_response: as in `read`.
+            unjudged: how many of the tokens have no risk, whatever the heads say: those of an opening tag.
         """
         found = self.read(logits, is_response=is_response)
+        risks = [Severity.SAFE] * unjudged + list(found.risks[unjudged:])
         verdicts = []
         for token, risk, shares, category in zip(
-            token_ids, found.risks, found.probabilities.tolist(), found.categories, strict=True
+            token_ids, risks, found.probabilities.tolist(), found.categories, strict=True
         ):
             rule.add(risk)
             severity = rule.severity if is_response else risk

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from guard_reward.guards.stream_reading import StreamReader
 from guard_reward.guards.stream_rules import Flagging
 from guard_reward.scoring import GrowingRow
+from guard_reward.scoring.prefixes import as_ids, common_prefix
 from guard_reward.verdict import Severity, TokenVerdict
 
 if TYPE_CHECKING:
@@ -35,16 +36,18 @@ class StreamSession:
         is_closed: whether it takes no more tokens.
     """
 
-    def __init__(self, guard: StreamGuard, waiting: Sequence[int], *, is_response: bool):
+    def __init__(self, guard: StreamGuard, waiting: Sequence[int], opening: Sequence[int] = (), *, is_response: bool):
         """A session.
 
         Args:
             guard: that judges it.
             waiting: tokens in front of the message, computed with its first ones.
+            opening: tokens that are not judged where the message begins with them: the tag that opens its thinking.
             is_response: whether a response grows, or a prompt.
         """
         self._guard = guard
         self.waiting = list(waiting)
+        self._opening = list(opening)
         self.is_response = is_response
         self.token_ids: list[int] = []
         self.verdicts: list[TokenVerdict] = []
@@ -73,7 +76,12 @@ class StreamSession:
 
     def take(self, token_ids: Sequence[int], logits: Tensor, reader: StreamReader) -> list[TokenVerdict]:
         """The verdicts on the next tokens, whose logits are known, of shape (tokens, outputs)."""
-        verdicts = reader.token_verdicts(token_ids, logits, self.rule, is_response=self.is_response)
+        known = len(self.token_ids)
+        begun = as_ids([*self.token_ids[: len(self._opening)], *token_ids])
+        unjudged = max(common_prefix(begun, as_ids(self._opening)) - known, 0)
+        verdicts = reader.token_verdicts(
+            token_ids, logits, self.rule, is_response=self.is_response, unjudged=unjudged
+        )
         self.token_ids += token_ids
         self.verdicts += verdicts
         self.waiting = []

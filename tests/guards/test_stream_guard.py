@@ -149,16 +149,18 @@ def test_sessions(guard, stand_in, chunk):
     for row in rows:
         has_thinking = row.messages[-1]["content"].startswith("<think>") or "reasoning_content" in row.messages[-1]
         sessions.append(guard.open(row.messages[:-1], has_thinking=has_thinking))
-        if has_thinking:  # its tokens begin with the tag, which the trace does not judge
-            sessions[-1].waiting += row.before[len(sessions[-1].waiting) :]
-        assert sessions[-1].waiting == row.before
+    # Of a response with thinking, the tokens begin with the tag, which the trace does not judge.
+    openings = [row.before[len(session.waiting) :] for row, session in zip(rows, sessions, strict=True)]
+    texts = [opening + row.ids for opening, row in zip(openings, rows, strict=True)]
     found = [[] for _ in rows]
-    while any(len(one) < len(row.ids) for one, row in zip(found, rows, strict=True)):
+    while any(len(one) < len(ids) for one, ids in zip(found, texts, strict=True)):
         sizes = [chunk or random.choice((0, 1, 2, 5, 40)) for _ in rows]
-        parts = [row.ids[len(one) : len(one) + size] for one, row, size in zip(found, rows, sizes, strict=True)]
+        parts = [ids[len(one) : len(one) + size] for one, ids, size in zip(found, texts, sizes, strict=True)]
         for one, verdicts in zip(found, guard.feed_many(sessions, parts), strict=True):
             one += verdicts
-    for expected, one, session in zip(rows, found, sessions, strict=True):
+    for expected, opening, all_verdicts, session in zip(rows, openings, found, sessions, strict=True):
+        tag, one = all_verdicts[: len(opening)], all_verdicts[len(opening) :]
+        assert {v.risk for v in tag} <= {Severity.SAFE}
         check(expected, [v.risk for v in one], [v.probabilities for v in one], [v.category for v in one])
         assert session.severity is guard.trace([expected.messages])[0].severity or chunk is None
         assert one[-1].is_flagged >= (session.severity is not Severity.SAFE)
