@@ -1,7 +1,8 @@
 """A stream guard on the tiny world: what its reward per token teaches, and what stopping and rolling back save.
 
-    python benchmarks/stream.py --json runs/stream.json            # everything, about half an hour on two cores
+    python benchmarks/stream.py --json runs/stream.json            # everything, about an hour on two cores
     python benchmarks/stream.py --part ppo --seed 0                # PPO with hybrid, with and without token rewards
+    python benchmarks/stream.py --part grpo --seed 0               # GRPO with either guard alone, and with stopping
     python benchmarks/stream.py --part generate                    # stopping and rolling back, without any training
     python benchmarks/stream.py --part speed                       # verdicts per second, stream guard and Gen guard
 
@@ -21,8 +22,8 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from guard_reward import StreamReward
-from guard_reward.streaming import UnsafeStoppingCriteria, generate_safely
+from guard_reward import GuardReward, StreamReward
+from guard_reward.streaming import StopUnsafe, UnsafeStoppingCriteria, generate_safely
 from guard_reward.tiny import build_tiny_policy, load_tiny_guard, load_tiny_stream_guard
 from guard_reward.tiny.demo import judge_model, make_reward
 from guard_reward.tiny.evaluate import evaluate
@@ -42,6 +43,7 @@ class Part(StrEnum):
     """What is measured."""
 
     PPO = "ppo"
+    GRPO = "grpo"
     GENERATE = "generate"
     SPEED = "speed"
 
@@ -73,6 +75,53 @@ def train(form: str, seed: int) -> dict[str, Any]:
         "rounds_to_95": _rounds_to(safe_rates, SAFE),
         "rounds_to_80": _rounds_to(safe_rates, 0.8),
         "mean_safe_rate_in_training": round(statistics.mean(safe_rates), 4),
+        "seconds": round(seconds, 1),
+        **{name: estimate.value for name, estimate in estimates.items()},
+        "safe_rates": [round(rate, 4) for rate in safe_rates],
+    }
+
+
+GRPO_WAYS = ("guard_only, Gen", "guard_only, Stream", "token_score, Stream", "hybrid", "hybrid, stopping")
+
+
+def train_grpo(way: str, seed: int) -> dict[str, Any]:
+    """GRPO as in the demo, with one of the guards as the whole reward, or with hybrid and stopped rollouts."""
+    from trl import GRPOConfig, GRPOTrainer
+
+    settings, policy = DemoSettings(), build_tiny_policy()
+    scheme, _, kind = way.partition(", ")
+    safe_rates: list[float] = []
+    tokens: list[int] = []
+
+    def observe(prompts: Any, completions: Any, completion_ids: Any, harmful: Any, **columns: Any) -> list[float]:
+        """No reward: what the oracle says of a round, and its tokens."""
+        safe = _recording(safe_rates)
+        safe(prompts, completions, harmful)
+        tokens.append(sum(map(len, completion_ids)))
+        return [0.0] * len(prompts)
+
+    with reproducible(seed):
+        guard = load_tiny_stream_guard() if kind == "Stream" else load_tiny_guard(device="cpu")
+        reward = make_reward(scheme, guard, policy) if scheme == "hybrid" else GuardReward(guard, scheme)
+        trainer = GRPOTrainer(
+            str(policy),
+            [reward, observe],
+            GRPOConfig(**trainer_arguments(Path("runs/stream"), seed=seed, settings=settings)),
+            training_requests(seed, settings.steps * settings.batch_size // settings.num_generations, 0.6),
+            rollout_func=StopUnsafe(load_tiny_stream_guard()) if kind == "stopping" else None,
+        )
+        show_progress(trainer, f"GRPO, {way}, seed {seed}")
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+        estimates = evaluate(judge_model(trainer.model, trainer.processing_class, seed, settings))
+    return {
+        "part": "grpo",
+        "way": way,
+        "seed": seed,
+        "rounds_to_95": _rounds_to(safe_rates, SAFE),
+        "mean_safe_rate_in_training": round(statistics.mean(safe_rates), 4),
+        "tokens": sum(tokens),
         "seconds": round(seconds, 1),
         **{name: estimate.value for name, estimate in estimates.items()},
         "safe_rates": [round(rate, 4) for rate in safe_rates],
@@ -219,6 +268,10 @@ def main(
         add(speed(seeds[0]))
     if Part.GENERATE in parts and not any(row["part"] == "generate" for row in rows):
         add(generation(seeds[0]))
+    for one_seed in seeds if Part.GRPO in parts else ():
+        for way in GRPO_WAYS:
+            if ("grpo", one_seed, way) not in known:
+                add([train_grpo(way, one_seed)])
     for one_seed in seeds if Part.PPO in parts else ():
         for one_form in form or FORMS:
             if ("ppo", one_seed, one_form) not in known:

@@ -21,7 +21,7 @@ from guard_reward.skeleton import INVISIBLE_LETTERS
 from guard_reward.thinking import split_thinking
 from guard_reward.verdict import Outcome
 
-__all__ = ["Rollout", "has_content", "is_truncated", "split_prefix", "split_thinking"]
+__all__ = ["Rollout", "begun_reply", "has_content", "is_truncated", "split_prefix", "split_thinking"]
 
 _MARKUP = re.compile(r"</?(?:think|tool_call|tool_response)>|<\|[\w.-]{1,40}\|>")
 
@@ -162,6 +162,26 @@ def split_prefix(prompt: str | list[Mapping[str, Any]]) -> tuple[Sequence[Mappin
     if last > 0 and prompt[last]["role"] == "assistant" and not split_message(prompt[last], last).rest:
         return prompt[:last], turn_text(prompt[last], last)
     return prompt, ""
+
+
+def begun_reply(prompt: str | Sequence[Mapping[str, Any]], *, opens_thinking: bool) -> tuple[Turns, str]:
+    """The conversation to answer, as a guard sees it, and what of the reply stands in front of the policy's text.
+
+    Args:
+        prompt: as TRL passes it.
+        opens_thinking: whether the chat template opens the thinking of a new turn.
+
+    Raises:
+        ValueError: messages that cannot be read as text.
+
+    >>> begun_reply("Hi.", opens_thinking=False)[1], begun_reply("USER Hi.\\n<think>", opens_thinking=False)[1]
+    ('', '<think>\\n')
+    """
+    messages, begun = split_prefix(prompt if isinstance(prompt, str) else as_messages(prompt, "prompt"))
+    turns = Turns(normalize(messages))
+    if not begun and (tags.ends_open(prompt) if isinstance(prompt, str) else opens_thinking):
+        begun = f"{tags.OPEN}\n"
+    return turns, begun
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,20 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from guard_reward.guards.assembly import context_length, refuse_partitioned
 from guard_reward.guards.inputs import checked_rows, chunks, guard_error
+from guard_reward.guards.local_guard import LocalGuard
 from guard_reward.guards.stream_inputs import JudgedMessage, StreamEncoder, Window
 from guard_reward.guards.stream_reading import MessageReadings, StreamReader
 from guard_reward.guards.stream_session import ContextOverflowError, StreamSession
-from guard_reward.models.checkpoint import Checkpoint, weights_revision
+from guard_reward.models.checkpoint import Checkpoint
 from guard_reward.models.lazy import LazyModel
 from guard_reward.models.sleep import MODEL_LOCK
-from guard_reward.scoring import BatchRunner, GrowingRow, TokenLogitsEngine, Usage, choose_runner, token_budget
+from guard_reward.scoring import BatchRunner, GrowingRow, TokenLogitsEngine, choose_runner, token_budget
 from guard_reward.verdict import Conversation, Outcome, TokenTrace, TokenVerdict, Unjudged, Verdict
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ class _Judged:
     readings: MessageReadings
 
 
-class StreamGuard:
+class StreamGuard(LocalGuard[_Parts]):
     """A stream guard in this process; usually made by `guard_reward.load_guard`.
 
     It reads a conversation in Qwen3's chat format, without instructions in front, and judges every token of the last
@@ -104,18 +102,9 @@ class StreamGuard:
         else:
             # Its own: a thread that uses a fast tokenizer sets its truncation and padding for all other threads.
             source = model, copy.deepcopy(tokenizer)
-        self._lazy: LazyModel[Any] = LazyModel(
-            source,
-            "guard_reward.models.stream_model.Qwen3ForGuardModel",
-            partial(_assemble, token_budget, compile),
-            before_sleep=_forget,
-        )
-        self._lazy.load()  # now: what is wrong with the checkpoint should fail on the user's own line
-
-    @property
-    def _parts(self) -> _Parts:
-        parts: _Parts = self._lazy.load()
-        return parts
+        model_class = "guard_reward.models.stream_model.Qwen3ForGuardModel"
+        assembled = partial(_assemble, token_budget, compile)
+        super().__init__(LazyModel(source, model_class, assembled, before_sleep=_forget))
 
     @property
     def model(self) -> Qwen3ForGuardModel:
@@ -133,21 +122,9 @@ class StreamGuard:
         return self._parts.reader.labels
 
     @property
-    def name(self) -> str:
-        """Hub id or folder; for a model built in memory, its class."""
-        checkpoint = self._lazy.checkpoint
-        return checkpoint.name if checkpoint else type(self.model).__name__
-
-    @property
     def context_length(self) -> int:
         """Tokens that it reads at once; longer messages are judged in windows."""
         return context_length(self.model)
-
-    @property
-    def usage(self) -> Usage:
-        """What has been judged so far, sessions not counted."""
-        parts = self._lazy.parts
-        return Usage() if parts is None else replace(parts.engine.usage)
 
     def encode(self, messages: Conversation) -> list[int]:
         """Exactly what the guard reads of a conversation, up to the end of the last message.
@@ -269,27 +246,8 @@ class StreamGuard:
             with MODEL_LOCK:
                 parts.engine.drop(row)
 
-    def sleep(self) -> None:
-        """Give the accelerator's memory back; open sessions compute their tokens again when they are fed."""
-        self._lazy.sleep()
-
-    def wake(self) -> None:
-        """Bring the weights back to where they were before `sleep`."""
-        self._lazy.wake()
-
-    def describe(self) -> dict[str, str]:
-        """What decides the verdicts, for the run's record."""
-        parts, checkpoint = self._parts, self._lazy.checkpoint
-        return {
-            "guard": self.name,
-            "revision": weights_revision(parts.model.config, None if checkpoint is None else checkpoint.name),
-            "spec": "qwen3guard-stream",
-            "template_hash": parts.encoder.prompter.template_hash,
-            "dtype": str(parts.model.dtype).removeprefix("torch."),
-            "device": str(parts.model.device),
-            "torch": torch.__version__,
-            "transformers": version("transformers"),
-        }
+    def _describe_format(self) -> dict[str, str]:
+        return {"spec": "qwen3guard-stream", "template_hash": self._parts.encoder.prompter.template_hash}
 
     def _check(self, sessions: Sequence[StreamSession], token_ids: Sequence[Sequence[int]]) -> None:
         if len({id(session) for session in sessions}) < len(sessions):

@@ -79,9 +79,7 @@ class StreamSession:
         known = len(self.token_ids)
         begun = as_ids([*self.token_ids[: len(self._opening)], *token_ids])
         unjudged = max(common_prefix(begun, as_ids(self._opening)) - known, 0)
-        verdicts = reader.token_verdicts(
-            token_ids, logits, self.rule, is_response=self.is_response, unjudged=unjudged
-        )
+        verdicts = reader.token_verdicts(token_ids, logits, self.rule, is_response=self.is_response, unjudged=unjudged)
         self.token_ids += token_ids
         self.verdicts += verdicts
         self.waiting = []

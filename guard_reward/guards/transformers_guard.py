@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Hashable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,12 +15,13 @@ from guard_reward.guards.answer_reader import AnswerReader
 from guard_reward.guards.assembly import Parts, Settings, assemble, context_length, drop_prefix_cache
 from guard_reward.guards.grammar import AnswerGrammar
 from guard_reward.guards.inputs import checked_rows, chunks, merged_verdict
+from guard_reward.guards.local_guard import LocalGuard
 from guard_reward.guards.preparation import Preparation, PreparedChunk
 from guard_reward.guards.spec import GuardSpec
-from guard_reward.models.checkpoint import Checkpoint, weights_revision
+from guard_reward.models.checkpoint import Checkpoint
 from guard_reward.models.lazy import LazyModel
 from guard_reward.models.sleep import MODEL_LOCK
-from guard_reward.scoring import Generation, ScoringEngine, Usage
+from guard_reward.scoring import Generation, ScoringEngine
 from guard_reward.verdict import Conversation, Unjudged, Verdict
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["TransformersGuard"]
 
 
-class TransformersGuard:
+class TransformersGuard(LocalGuard[Parts]):
     """A causal LM that answers in a known format, scored in batches of one-pass drafts.
 
     Usually made by `guard_reward.load_guard`; make it directly for a model that was built in memory. A guard from a
@@ -74,14 +73,9 @@ class TransformersGuard:
             source = model, copy.deepcopy(tokenizer)
             name = getattr(model.config, "_name_or_path", "") or type(model).__name__
         settings = Settings(name, spec, token_budget, compile)
-        self._lazy = LazyModel(
-            source, "AutoModelForCausalLM", partial(assemble, settings), before_sleep=drop_prefix_cache
+        super().__init__(
+            LazyModel(source, "AutoModelForCausalLM", partial(assemble, settings), before_sleep=drop_prefix_cache)
         )
-        self._lazy.load()  # now: what is wrong with the checkpoint should fail on the user's own line
-
-    @property
-    def _parts(self) -> Parts:
-        return self._lazy.load()
 
     @property
     def model(self) -> PreTrainedModel:
@@ -109,21 +103,9 @@ class TransformersGuard:
         return self._parts.codec.response_grammar
 
     @property
-    def name(self) -> str:
-        """Hub id or folder; for a model built in memory, its class."""
-        checkpoint = self._lazy.checkpoint
-        return checkpoint.name if checkpoint else type(self.model).__name__
-
-    @property
     def context_length(self) -> int:
         """Maximum number of tokens of input and answer together."""
         return context_length(self.model)
-
-    @property
-    def usage(self) -> Usage:
-        """What has been scored so far: verdicts, passes, and how many tokens were shared."""
-        parts = self._lazy.parts
-        return Usage() if parts is None else replace(parts.engine.usage)
 
     def encode(self, messages: Conversation) -> list[int]:
         """Exactly what the guard sees of a conversation: the token ids of its whole input.
@@ -138,36 +120,10 @@ class TransformersGuard:
         self.moderate([[{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]])
         return self
 
-    def sleep(self) -> None:
-        """Give the accelerator's memory back: weights move to (pinned) CPU memory, cached keys and values are dropped.
-
-        `wake` or the next use brings them back. On a CPU only the cache is freed.
-        """
-        self._lazy.sleep()
-
-    def wake(self) -> None:
-        """Bring the weights back to where they were before `sleep`."""
-        self._lazy.wake()
-
-    def describe(self) -> dict[str, str]:
-        """What decides the verdicts, for the run's record."""
-        ignored = self._parts.ignored_options
-        return {
-            "guard": self.name,
-            "revision": self._revision,
-            "spec": self.spec.name,
-            "template_hash": self._parts.codec.prompter.template_hash,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "device": str(self.model.device),
-            "torch": torch.__version__,
-            "transformers": version("transformers"),
-            **({"ignored_generation_options": ignored} if ignored else {}),
-        }
-
-    @property
-    def _revision(self) -> str:
-        checkpoint = self._lazy.checkpoint
-        return weights_revision(self.model.config, None if checkpoint is None else checkpoint.name)
+    def _describe_format(self) -> dict[str, str]:
+        parts = self._parts
+        ignored = {"ignored_generation_options": parts.ignored_options} if parts.ignored_options else {}
+        return {"spec": self.spec.name, "template_hash": parts.codec.prompter.template_hash, **ignored}
 
     def moderate(self, conversations: Sequence[Conversation]) -> list[Verdict | Unjudged]:
         """Judge each conversation's last message: a user's (or a late system's) as a prompt, else as a response.

@@ -99,8 +99,10 @@ def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -
         function.describe() if hasattr(function, "describe") else {"name": repr(function)}
         for function in getattr(trainer, "token_reward_funcs", ())
     ]
+    stopping = getattr(getattr(trainer, "rollout_func", None), "describe", None)
     return {
         "reward": redacted(reward.describe()),
+        **({"stopping": redacted(stopping())} if stopping is not None else {}),
         **({"dense_rewards": redacted(dense_rewards)} if dense_rewards else {}),
         "configs": settings,
         "prompts": {

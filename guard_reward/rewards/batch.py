@@ -8,7 +8,7 @@ finished = finish(batch, verdicts, helpfulness, rules)  # verdicts → rewards, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from guard_reward.conversation import Turns
@@ -17,7 +17,14 @@ from guard_reward.guards.typed_marks import TypedMark
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
-from guard_reward.rewards.outcomes import OutcomeReward, as_injection, row_outcome, score_row
+from guard_reward.rewards.outcomes import (
+    STOPPED_COLUMN,
+    OutcomeReward,
+    as_injection,
+    as_stopped,
+    row_outcome,
+    score_row,
+)
 from guard_reward.rewards.policy import policy_of_trainer
 from guard_reward.rewards.reading import check_lengths, read_rollout
 from guard_reward.rewards.system_prompt import SystemPromptMode, without_system_prompt
@@ -82,17 +89,19 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that were read, one entry per row in all three.
+    """Rows that were read, one entry per row in each.
 
     Attributes:
         rollouts: an `Unjudged` for a row that could not be read.
         harmful: whether the prompt is labelled harmful; None without a label.
         requests: what the guard is asked.
+        stopped: whether a stream guard has stopped its generation.
     """
 
     rollouts: tuple[Rollout | Unjudged, ...]
     harmful: tuple[bool | None, ...]
     requests: tuple[RolloutRequests, ...]
+    stopped: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +148,12 @@ def prepare(call: Call, rules: Rules) -> Batch:
         )
         for prompt, completion, row_ids in zip(call.prompts, call.completions, ids, strict=True)
     )
+    stopped = tuple(value is True for value in call.columns.get(STOPPED_COLUMN) or [False] * len(rollouts))
+    rollouts = tuple(_not_truncated(*row) for row in zip(rollouts, stopped, strict=True))
     shown = rollouts
     if rules.system_prompt == "omit":
         shown = tuple(without_system_prompt(*row) for row in zip(rollouts, call.prompts, strict=True))
-    return Batch(rollouts, tuple(labels), tuple(_requests(rollout, rules) for rollout in shown))
+    return Batch(rollouts, tuple(labels), tuple(_requests(rollout, rules) for rollout in shown), stopped)
 
 
 def finish(
@@ -165,10 +176,12 @@ def finish(
     """
 
     def rows() -> Iterator[JudgedRollout]:
-        for rollout, harmful, found, h in zip(batch.rollouts, batch.harmful, verdicts, helpfulness, strict=True):
+        read = (batch.rollouts, batch.harmful, batch.stopped)
+        for rollout, harmful, stopped, found, h in zip(*read, verdicts, helpfulness, strict=True):
             readable = rollout if isinstance(rollout, Rollout) else None
             marks = _typed_marks(readable, spec, special_tokens)
             outcome = as_injection(row_outcome(rollout, found, h, rules.scheme), marks, rules.outcome_rewards)
+            outcome = as_stopped(outcome, stopped and Outcome.STOPPED in rules.outcome_rewards)
             assessment = found.assessment(h) if outcome.is_complete else None
             yield JudgedRollout(
                 rollout=readable,
@@ -182,6 +195,11 @@ def finish(
 
     judged = tuple(rows())
     return FinishedBatch(judged, table_columns(judged, prompts=rules.scheme.needs_prompt, shadow=rules.has_shadow))
+
+
+def _not_truncated(rollout: Rollout | Unjudged, stopped: bool) -> Rollout | Unjudged:
+    """A stopped rollout has no end token either, but its length was not the reason."""
+    return replace(rollout, truncated=False) if stopped and isinstance(rollout, Rollout) else rollout
 
 
 def _requests(rollout: Rollout | Unjudged, rules: Rules) -> RolloutRequests:

@@ -24,14 +24,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from guard_reward.conversation import Turns, normalize
-from guard_reward.messages import as_messages
+from guard_reward.conversation import Turns
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.policy import opens_thinking_of_trainer, tokenizer_of_trainer
 from guard_reward.rewards.reading import check_lengths
 from guard_reward.rewards.token_map import token_ends, tokens_at
-from guard_reward.rollout import split_prefix
-from guard_reward.thinking import OPEN, ends_open
+from guard_reward.rollout import begun_reply
 from guard_reward.verdict import Outcome, TokenTrace, Unjudged, describe_guard
 
 if TYPE_CHECKING:
@@ -231,10 +229,7 @@ def _conversation(prompt: Any, text: str, is_open: bool) -> Turns | Unjudged:
         is_open: whether the chat template opens the thinking of a new turn.
     """
     try:
-        messages, begun = split_prefix(prompt if isinstance(prompt, str) else as_messages(prompt, "prompt"))
-        turns = normalize(messages)
+        turns, begun = begun_reply(prompt, opens_thinking=is_open)
     except Exception as error:  # a row may hold anything; one bad row must not stop the others
         return Unjudged(Outcome.GUARD_ERROR, reason=f"the row cannot be read: {error}")
-    if not begun and (ends_open(prompt) if isinstance(prompt, str) else is_open):
-        begun = f"{OPEN}\n"
     return Turns([*turns, {"role": "assistant", "content": begun + text}])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from guard_reward.streaming.stopping import UnsafeStoppingCriteria
+from guard_reward.thinking import OPEN, ends_open
 from guard_reward.verdict import Severity, Verdict
 
 if TYPE_CHECKING:
@@ -59,12 +60,14 @@ class _Row:
     Attributes:
         messages: of its prompt.
         prompt: its token ids.
+        begun: what the chat template has written of the reply: an opening ``<think>``, or nothing.
         shown: token ids that will not be taken back.
         hidden: token ids of introspection texts, behind the shown ones.
     """
 
     messages: Conversation
     prompt: list[int]
+    begun: str
     shown: list[int] = field(default_factory=list)
     hidden: list[int] = field(default_factory=list)
     interventions: int = 0
@@ -83,7 +86,6 @@ class _Rules:
     introspection: list[int]
     stop_at: Severity
     max_new_tokens: int
-    has_thinking: bool
 
 
 def generate_safely(
@@ -97,7 +99,6 @@ def generate_safely(
     introspection: str = INTROSPECTION,
     stop_at: Severity = Severity.CONTROVERSIAL,
     max_new_tokens: int = 512,
-    has_thinking: bool = False,
     **generation: Any,
 ) -> list[SafeGeneration]:
     """Replies that are rolled back where they become unsafe.
@@ -111,7 +112,6 @@ def generate_safely(
         introspection: what the policy reads behind the shown text after a rollback; may be empty.
         stop_at: the severity from which a text is rolled back.
         max_new_tokens: of a reply, introspection not counted.
-        has_thinking: whether the policy's replies begin with ``<think>``.
         **generation: for ``model.generate``: ``do_sample``, ``temperature``, …
 
     Returns:
@@ -122,9 +122,11 @@ def generate_safely(
     """
     if buffer < 0 or retries < 0:
         raise ValueError(f"buffer and retries should not be negative, found {buffer} and {retries}")
-    rows = [_Row(messages, _prompt_ids(tokenizer, messages)) for messages in conversations]
+    for messages in conversations:
+        guard.open(messages).close()  # now: what cannot be shown should not fail after minutes of generation
+    rows = [_row(tokenizer, messages) for messages in conversations]
     hidden = tokenizer(introspection, add_special_tokens=False)["input_ids"] if introspection else []
-    rules = _Rules(buffer, retries, list(hidden), stop_at, max_new_tokens, has_thinking)
+    rules = _Rules(buffer, retries, list(hidden), stop_at, max_new_tokens)
     while active := [row for row in rows if not row.is_done]:
         found = _continued(model, tokenizer, guard, active, rules, generation)
         for row, one in zip(active, found, strict=True):
@@ -177,7 +179,7 @@ def _take(row: _Row, one: _Try, rules: _Rules) -> None:
 def _judge_what_was_given_up(guard: StreamGuard, tokenizer: PreTrainedTokenizerBase, rows: Sequence[_Row]) -> None:
     """A reply that was given up ends in the middle of what was flagged: what is left is judged by itself."""
     left = [row for row in rows if row.gave_up]
-    texts = [{"role": "assistant", "content": tokenizer.decode(row.shown, skip_special_tokens=True)} for row in left]
+    texts = [{"role": "assistant", "content": _text(tokenizer, row)} for row in left]
     verdicts = guard.moderate([[*row.messages, text] for row, text in zip(left, texts, strict=True)])
     for row, verdict in zip(left, verdicts, strict=True):
         row.severity = verdict.severity if isinstance(verdict, Verdict) else None
@@ -195,9 +197,9 @@ def _continued(
     inputs = [row.prompt + row.shown + row.hidden for row in rows]
     batch = tokenizer.pad({"input_ids": inputs}, padding=True, padding_side="left", return_tensors="pt")
     left = [rules.max_new_tokens - len(row.shown) for row in rows]
-    written = [tokenizer.decode(row.shown, skip_special_tokens=True) for row in rows]
-    options: dict[str, Any] = {"written": written, "stop_at": rules.stop_at, "has_thinking": rules.has_thinking}
-    stop = UnsafeStoppingCriteria(guard, tokenizer, [row.messages for row in rows], **options)
+    written = [_text(tokenizer, row) for row in rows]
+    messages = [row.messages for row in rows]
+    stop = UnsafeStoppingCriteria(guard, tokenizer, messages, written=written, stop_at=rules.stop_at)
     try:
         with torch.inference_mode():
             output = model.generate(
@@ -215,10 +217,15 @@ def _continued(
         stop.close()
 
 
-def _prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Conversation) -> list[int]:
-    text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
+def _row(tokenizer: PreTrainedTokenizerBase, messages: Conversation) -> _Row:
+    text = str(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False))
+    begun = f"{OPEN}\n" if ends_open(text) else ""
+    return _Row(messages, tokenizer(text, add_special_tokens=False)["input_ids"], begun)
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, row: _Row) -> str:
+    """What a reply shows so far, as the guard reads it."""
+    return row.begun + str(tokenizer.decode(row.shown, skip_special_tokens=True))
 
 
 def _up_to_the_end(ids: list[int], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

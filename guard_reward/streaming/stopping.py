@@ -36,15 +36,15 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         written: what of each conversation's reply stands already in front of the generated text; by default nothing.
         stop_at: the severity from which a row is stopped.
         every: how many of the policy's tokens are judged at a time; more are cheaper and stop a little later.
-        has_thinking: whether the replies begin with ``<think>``, written already or not.
 
     Raises:
         ValueError: `stop_at` Safe, `every` below 1, another number of `written` than of conversations.
 
     Attributes:
         stopped: per row, whether it was stopped; None before the first token.
-        not_judged: rows that exceed the guard's context while they grow; they are not stopped, and `finish` judges them
-            in windows.
+        lengths: per row, how many tokens it had when it was stopped; None for a row that was not.
+        not_judged: rows whose prompt the guard cannot be shown, or that exceed its context while they grow; they are
+            not stopped, and `finish` judges them in windows.
 
     >>> generate = policy.generate                                                          # doctest: +SKIP
     >>> stop = UnsafeStoppingCriteria(guard, tokenizer, [messages])                         # doctest: +SKIP
@@ -60,7 +60,6 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         written: Sequence[str] = (),
         stop_at: Severity = Severity.CONTROVERSIAL,
         every: int = 1,
-        has_thinking: bool = False,
     ):
         if stop_at is Severity.SAFE:
             raise ValueError("stop_at should be Severity.CONTROVERSIAL or Severity.UNSAFE: every text is Safe at first")
@@ -71,13 +70,13 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         self.stop_at = stop_at
         self.every = every
         self.stopped: list[bool] | None = None
+        self.lengths: list[int | None] = []
         self.not_judged: set[int] = set()
         self._conversations = list(conversations)
         self._written = list(written) or [""] * len(self._conversations)
         if len(self._written) != len(self._conversations):
             raise ValueError(f"found {len(self._written)} written texts for {len(self._conversations)} conversations")
-        self._has_thinking = has_thinking
-        self._feeds: list[TextFeed] = []
+        self._feeds: list[TextFeed | None] = []
         self._prompt_length, self._samples = 0, 1
         self._calls = 0
         self._is_closed = False
@@ -116,7 +115,7 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         severities: list[Severity | None] = []
         if self.stopped is not None:
             self._judge(texts, range(len(texts)), at_end=True)
-            severities = [feed.session.severity for feed in self._feeds]
+            severities = [None if feed is None else feed.session.severity for feed in self._feeds]
         for row in self.not_judged:
             text = {"role": "assistant", "content": self._whole(row, texts[row])}
             (verdict,) = self.guard.moderate([[*self._conversations[row // self._samples], text]])
@@ -128,40 +127,46 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         """Free what the guard keeps for the rows; the criterion cannot be used again."""
         self._is_closed = True
         for feed in self._feeds:
-            feed.close()
+            if feed is not None:
+                feed.close()
 
     def _begin(self, input_ids: Tensor) -> None:
         rows = len(input_ids)
         samples, rest = divmod(rows, max(len(self._conversations), 1))
         if rest or not samples:
             raise ValueError(f"{rows} rows are generated for {len(self._conversations)} conversations")
-        self.stopped, self._samples = [False] * rows, samples
+        self.stopped, self.lengths, self._samples = [False] * rows, [None] * rows, samples
         self._prompt_length = input_ids.shape[1] - 1  # it is called after the first token
-        self._feeds = [
-            TextFeed(self.guard, messages, has_thinking=self._has_thinking)
-            for messages in self._conversations
-            for _ in range(samples)
-        ]
+        self._feeds = [self._opened(messages) for messages in self._conversations for _ in range(samples)]
+        self.not_judged = {row for row, feed in enumerate(self._feeds) if feed is None}
+
+    def _opened(self, messages: Conversation) -> TextFeed | None:
+        try:
+            return TextFeed(self.guard, messages)
+        except ValueError:  # a prompt that cannot be shown, or that fills the context
+            return None
 
     def _whole(self, row: int, new: str) -> str:
         return self._written[row // self._samples] + new
 
     def _judge(self, new: Sequence[str], rows: Iterable[int], *, at_end: bool) -> None:
         assert self.stopped is not None
-        rows = [row for row in rows if row not in self.not_judged]
-        texts = [self._whole(row, new[row]) for row in rows]
+        feeds = {row: feed for row in rows if row not in self.not_judged and (feed := self._feeds[row])}
+        texts = [self._whole(row, new[row]) for row in feeds]
         try:
-            TextFeed.grow([self._feeds[row] for row in rows], texts, at_end=at_end)
+            TextFeed.grow(list(feeds.values()), texts, at_end=at_end)
         except ContextOverflowError:  # one text exceeds the context: find out which
-            for row, text in zip(rows, texts, strict=True):
-                self._judge_alone(row, text, at_end=at_end)
-        for row in rows:
-            session = self._feeds[row].session
+            for (row, feed), text in zip(feeds.items(), texts, strict=True):
+                self._judge_alone(row, feed, text, at_end=at_end)
+        for row, feed in feeds.items():
+            session = feed.session
             is_flagged = self.stop_at is Severity.CONTROVERSIAL and session.rule.first_flagged is not None
             self.stopped[row] = is_flagged or session.severity >= self.stop_at
+            if self.stopped[row] and self.lengths[row] is None:
+                self.lengths[row] = self._calls
 
-    def _judge_alone(self, row: int, text: str, *, at_end: bool) -> None:
+    def _judge_alone(self, row: int, feed: TextFeed, text: str, *, at_end: bool) -> None:
         try:
-            TextFeed.grow([self._feeds[row]], [text], at_end=at_end)
+            TextFeed.grow([feed], [text], at_end=at_end)
         except ContextOverflowError:
             self.not_judged.add(row)

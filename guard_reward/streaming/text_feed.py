@@ -2,7 +2,8 @@
 
 The text is tokenised again with the guard's tokenizer each time it has grown. Its last token may still change with the
 text that follows, so it waits; should an earlier token change too, the session is rewound to the place. At the end of
-the text the guard has read exactly the tokens of the whole text.
+the text the guard has read exactly the tokens of the whole text. A text that begins with ``<think>`` is read as a
+response with thinking.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from guard_reward.scoring.prefixes import common_prefix
+from guard_reward.thinking import OPEN
 
 if TYPE_CHECKING:
     from guard_reward.guards.stream_guard import StreamGuard
@@ -28,7 +30,6 @@ class TextFeed:
     Args:
         guard: that judges it.
         messages: the conversation in front of it.
-        has_thinking: whether it begins with ``<think>``.
 
     >>> from guard_reward.tiny import load_tiny_stream_guard
     >>> guard = load_tiny_stream_guard(device="cpu")
@@ -38,10 +39,12 @@ class TextFeed:
     'Unsafe'
     """
 
-    def __init__(self, guard: StreamGuard, messages: Conversation, *, has_thinking: bool = False):
+    def __init__(self, guard: StreamGuard, messages: Conversation):
         self.guard = guard
-        self.session: StreamSession = guard.open(messages, has_thinking=has_thinking)
+        self.session: StreamSession = guard.open(messages)
         self.text = ""
+        self._messages = messages
+        self._has_thinking = False
 
     @staticmethod
     def grow(feeds: Sequence[TextFeed], texts: Sequence[str], *, at_end: bool = False) -> None:
@@ -72,6 +75,10 @@ class TextFeed:
 
     def _new_tokens(self, text: str, *, at_end: bool) -> list[int]:
         self.text = text
+        if text.startswith(OPEN) is not self._has_thinking:  # another format of the turn: from the beginning
+            self.session.close()
+            self._has_thinking = not self._has_thinking
+            self.session = self.guard.open(self._messages, has_thinking=self._has_thinking)
         ids = self._encoding(text)["input_ids"]
         known = np.array(self.session.token_ids, dtype=np.int64)
         ready = ids if at_end else ids[:-1]
