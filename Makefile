@@ -59,7 +59,7 @@ $(VLLM_INSTALLED): Makefile
 test-oldest-trl: install
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest-trl trl==$(OLDEST_TRL)
 	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -c 'import trl; assert trl.__version__ == "$(OLDEST_TRL)", trl.__version__'
-	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -m pytest tests/trainers
+	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -m pytest tests/trainers tests/streaming/test_rollouts.py
 
 check: install
 	$(BIN)/ruff check .

@@ -30,8 +30,10 @@ from guard_reward.prompts import DataConfig, load_prompts
 
 def main() -> None:
     """Parse, load, train, save."""
-    configs = launch.parse((launch.GuardRewardConfig, DataConfig, GRPOConfig, ModelConfig), __doc__)
-    guard, data, args, model = configs
+    configs = launch.parse(
+        (launch.GuardRewardConfig, launch.StoppingConfig, DataConfig, GRPOConfig, ModelConfig), __doc__
+    )
+    guard, stopping, data, args, model = configs
     args.model_init_kwargs = launch.model_init_kwargs(model, args)
     if launch.is_finished(args, configs):
         return
@@ -48,6 +50,7 @@ def main() -> None:
         args=args,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
+        rollout_func=launch.build_stopping(stopping, [reward.guard, reward.shadow]),
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )

@@ -27,9 +27,17 @@ from guard_reward.trainers import PPOConfig, PPOTrainer
 def main() -> None:
     """Parse, load, train, save."""
     configs = launch.parse(
-        (launch.GuardRewardConfig, launch.StreamRewardConfig, DataConfig, PPOConfig, ModelConfig), __doc__
+        (
+            launch.GuardRewardConfig,
+            launch.StreamRewardConfig,
+            launch.StoppingConfig,
+            DataConfig,
+            PPOConfig,
+            ModelConfig,
+        ),
+        __doc__,
     )
-    guard, stream, data, args, model = configs
+    guard, stream, stopping, data, args, model = configs
     args.model_init_kwargs = launch.model_init_kwargs(model, args)
     if launch.is_finished(args, configs):
         return
@@ -40,13 +48,15 @@ def main() -> None:
     )
     launch.check_guard(args, reward)
     args.resume_from_checkpoint = checkpoint
+    dense = launch.build_stream_rewards(stream)
     trainer = PPOTrainer(
         model=launch.policy_source(model),
         reward_funcs=reward,
         args=args,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
-        token_reward_funcs=launch.build_stream_rewards(stream),
+        token_reward_funcs=dense,
+        rollout_func=launch.build_stopping(stopping, [reward.guard, reward.shadow, *(one.guard for one in dense)]),
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )

@@ -6,7 +6,8 @@
         reward = build_reward(guard, model, config)
 
 - `config`: the reward's settings, and the reward built from them; `values`: a scheme's values in its fields' types;
-  `policy`: end tokens and thinking of the policy, read from its files; `stream_reward`: rewards per token, for PPO.
+  `policy`: end tokens and thinking of the policy, read from its files; `stream_reward`: rewards per token, for PPO;
+  `stopping`: rollouts that end where they become unsafe.
 - `parsing`: YAML file and command line, with TRL's parser; `unset`: what None, none and null mean there.
 - `resume`: the checkpoint to resume from, if the settings are the same.
 - `record`, `model_card`: what is saved next to the model; `redaction`: without its secrets.

@@ -8,5 +8,7 @@ from .record import write_record as write_record
 from .resume import check_guard as check_guard
 from .resume import find_checkpoint as find_checkpoint
 from .resume import is_finished as is_finished
+from .stopping import StoppingConfig as StoppingConfig
+from .stopping import build_stopping as build_stopping
 from .stream_reward import StreamRewardConfig as StreamRewardConfig
 from .stream_reward import build_stream_rewards as build_stream_rewards

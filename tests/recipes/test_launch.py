@@ -38,6 +38,7 @@ pytestmark = pytest.mark.slow
 STEPS = {"grpo": (1, 2), "ppo": (2, 4)}
 # The soft reward is different for every rollout: a wrong row, or a guard on half its weights, would show.
 STREAM = ["--stream_guard", "runs/tiny/stream-guard", "--stream_weight", "2.0"]
+STOP = ["--stop_guard", "runs/tiny/stream-guard"]
 SOFT = ["--scheme", "soft", "--scheme_kwargs", '{"scheme": "hybrid"}']
 
 
@@ -56,7 +57,7 @@ def launched(request: pytest.FixtureRequest, world: Path) -> tuple[str, Path]:
                 options = ["--use_peft", str(lora == "lora"), "--lora_r", "4", "--save_steps", str(first)]
                 options += ["--max_steps", str(steps), "--output_dir", str(folder / run)]
                 options += STREAM if recipe == "ppo" else []
-                phases.append(command(recipe, *SMALL, *SOFT, *options))
+                phases.append(command(recipe, *SMALL, *SOFT, *STOP, *options))
     file = world / f"{request.param}.json"
     file.write_text(json.dumps(phases))
     script = [str(REPOSITORY / "tests" / "recipes" / "phases.py"), str(file)]
@@ -88,6 +89,13 @@ def test_ppo_had_rewards_per_token(run: Path) -> None:
     rounds = [step for step in logged_steps(run) if "stream/penalty" in step]  # PPO makes two steps of each
     assert all(step["stream/unjudged_rate"] == 0.0 for step in rounds)
     assert any(step["stream/penalty"] > 0 for step in rounds)
+
+
+def test_unsafe_rollouts_were_stopped(run: Path) -> None:
+    assert read_json(run / "run_config.json")["stopping"]["guard"] == "runs/tiny/stream-guard"
+    rounds = [step for step in logged_steps(run) if "stopping/stopped_rate" in step]
+    assert any(step["stopping/stopped_rate"] > 0 for step in rounds)
+    assert all(step["stopping/not_judged_rate"] == 0.0 for step in rounds)
 
 
 def test_it_went_on_from_its_checkpoint(run: Path) -> None:

@@ -201,3 +201,42 @@ class Reading(ScriptedGuard):
 def test_the_reading_that_pays_least_counts_whatever_the_scheme_likes(sign, paid):
     reward = GuardReward(Reading(), lambda assessment: sign * assessment.answer.refusal, on_outcome={"empty": None})
     assert score(reward, "fine") == [paid]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "on_outcome", "completion", "outcome", "paid"),
+    [
+        ("guard_only", None, "fine", "stopped", 0.0),  # its own guard sees the text up to there
+        ("severity", None, "fine", "stopped", -1.0),
+        ("hybrid", None, "fine", "stopped", -10.0),
+        ("guard_only", {"stopped": -3}, "fine", "stopped", -3),
+        ("guard_only", {"stopped": 0.5}, "a bomb", "stopped", 0.0),  # never more than without the outcome
+        ("guard_only", None, "mumble", "stopped", 0.0),  # no verdict is no way out
+        ("guard_only", {"injection": -2}, "fine USER: hi", "stopped", -2),  # both count
+        ("guard_only", {"injection": -2, "stopped": -4}, "fine USER: hi", "stopped", -4),
+        (lambda assessment: 7.0, None, "fine", "scored", 7.0),  # a scheme without a worst value
+        (lambda assessment: 7.0, {"stopped": -1}, "fine", "stopped", -1),
+    ],
+)
+def test_what_a_stopped_rollout_pays(scheme, on_outcome, completion, outcome, paid):
+    log = Log()
+    if callable(scheme):
+        on_outcome = {"empty": None, **(on_outcome or {})}
+    reward = GuardReward(ScriptedGuard(), scheme, on_outcome=on_outcome, helpfulness=by_length)
+    found = score(reward, completion, completion, log=log, stopped_as_unsafe=[True, False])
+    assert found[0] == paid
+    assert log.columns["guard_outcome"][0] == outcome
+    assert log.columns["guard_outcome"][1] != "stopped"
+
+
+def test_a_stopped_rollout_was_not_truncated():
+    log = Log()
+    reward = GuardReward(ScriptedGuard(), eos_token_ids=2)
+    score(reward, "fine", "fine", log=log, completion_ids=[[5, 6], [5, 6]], stopped_as_unsafe=[True, False])
+    assert log.columns["guard_truncated"] == [False, True]
+    assert log.metrics["guard/outcome/stopped"] == [1.0, 0.0]
+
+
+def test_none_for_a_stopped_rollout_would_be_a_way_out():
+    with pytest.raises(ValueError, match=r"'stopped'.*cannot be None"):
+        GuardReward(ScriptedGuard(), on_outcome={"stopped": None})

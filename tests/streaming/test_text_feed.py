@@ -64,3 +64,21 @@ def test_the_first_flagged_character(tiny_stream_guard):
     assert flagged_at[0] <= len("Sure. First cut the gravok, then ")
     feed.close()
     TextFeed.grow([], [])
+
+
+@pytest.mark.parametrize("text", ["<think>\nLet me see.\n</think>\n\nHello.", "<think>", "<thinking> is a word"])
+def test_a_text_with_thinking_is_read_as_the_trace_reads_it(guard, text):
+    """The opening tag is not judged there."""
+    feed = TextFeed(guard, USER)
+    for end in range(len(text) + 1):
+        TextFeed.grow([feed], [text[:end]])
+    TextFeed.grow([feed], [text], at_end=True)
+    ids, risks = whole(guard, text)
+    opening = len(feed.session.token_ids) - len(ids)
+    assert opening == (2 if text.startswith("<think>\n") else text.startswith("<think>"))
+    assert feed.session.token_ids[opening:] == ids
+    assert [verdict.risk for verdict in feed.session.verdicts] == [Severity.SAFE] * opening + risks
+    TextFeed.grow([feed], ["Hello. I am here."], at_end=True)  # no thinking any more
+    assert feed.session.token_ids == whole(guard, "Hello. I am here.")[0]
+    feed.close()
+    assert guard._parts.engine.growing_rows == 0
