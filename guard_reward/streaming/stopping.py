@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import StoppingCriteria
 
 from guard_reward.guards.stream_session import ContextOverflowError
+from guard_reward.streaming.growing_texts import GrowingTexts
 from guard_reward.streaming.text_feed import TextFeed
 from guard_reward.verdict import Severity, Verdict
 
@@ -98,7 +99,7 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         assert self.stopped is not None
         self._calls += 1
         if self._calls % self.every == 0:
-            new = self.tokenizer.batch_decode(input_ids[:, self._prompt_length :], skip_special_tokens=True)
+            new = self._texts(input_ids[:, self._prompt_length :].tolist())
             self._judge(new, [row for row, stopped in enumerate(self.stopped) if not stopped], at_end=False)
         return torch.tensor(self.stopped, device=input_ids.device)
 
@@ -137,6 +138,7 @@ class UnsafeStoppingCriteria(StoppingCriteria):
             raise ValueError(f"{rows} rows are generated for {len(self._conversations)} conversations")
         self.stopped, self.lengths, self._samples = [False] * rows, [None] * rows, samples
         self._prompt_length = input_ids.shape[1] - 1  # it is called after the first token
+        self._texts = GrowingTexts(self.tokenizer, rows)
         self._feeds = [self._opened(messages) for messages in self._conversations for _ in range(samples)]
         self.not_judged = {row for row, feed in enumerate(self._feeds) if feed is None}
 

@@ -1,14 +1,15 @@
 """A policy's growing text, judged while it is written, whatever tokenizer the policy has.
 
-The text is tokenised again with the guard's tokenizer each time it has grown. Its last token may still change with the
-text that follows, so it waits; should an earlier token change too, the session is rewound to the place. At the end of
-the text the guard has read exactly the tokens of the whole text. A text that begins with ``<think>`` is read as a
-response with thinking.
+Each time it has grown, its end is tokenised again with the guard's tokenizer. The last token may still change with the
+text that follows, so it waits; should an earlier token change too, the session is rewound to the place. When the text
+is whole, all of it is tokenised, so that the guard has read exactly its tokens. A text that begins with ``<think>`` is
+read as a response with thinking.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from guard_reward.verdict import Conversation
 
 __all__ = ["TextFeed"]
+
+_AGAIN = 32  # known tokens that are tokenised again with what is new
+_SAME = 16  # of them the first ones must come out the same; then the beginning was not needed
 
 
 class TextFeed:
@@ -45,6 +49,7 @@ class TextFeed:
         self.text = ""
         self._messages = messages
         self._has_thinking = False
+        self._starts: list[int] = []  # the first character of each token that was read
 
     @staticmethod
     def grow(feeds: Sequence[TextFeed], texts: Sequence[str], *, at_end: bool = False) -> None:
@@ -58,39 +63,80 @@ class TextFeed:
         Raises:
             ContextOverflowError: a text is longer than the guard's context.
         """
-        if not feeds:
+        rows = [row for row in zip(feeds, texts, strict=True) if at_end or row[1] != row[0].text]
+        if not rows:
             return
-        parts = [feed._new_tokens(text, at_end=at_end) for feed, text in zip(feeds, texts, strict=True)]
-        feeds[0].guard.feed_many([feed.session for feed in feeds], parts)
+        guard = feeds[0].guard
+        known = [0 if at_end else feed._known(text) for feed, text in rows]
+        tails = [text[feed._starts[count] if count else 0 :] for (feed, text), count in zip(rows, known, strict=True)]
+        readings = []
+        for (feed, text), count, (ids, starts) in zip(rows, known, _tokens(guard, tails), strict=True):
+            if count and not feed._continues(count, ids):
+                count, ((ids, starts),) = 0, _tokens(guard, [text])
+            readings.append(feed._reading(text, count, ids, starts, at_end=at_end))
+        guard.feed_many([feed.session for feed, _ in rows], [reading.ids for reading in readings])
+        for (feed, text), reading in zip(rows, readings, strict=True):
+            feed.text = text
+            feed._starts += reading.starts
 
     @property
     def flagged_char(self) -> int | None:
         """The character at which the first flagged token begins; None if the text is safe so far."""
         first = self.session.rule.first_flagged
-        return None if first is None else int(self._offsets(self.text)[first][0])
+        return None if first is None else self._starts[first]
 
     def close(self) -> None:
         """Free what is kept for the text."""
         self.session.close()
 
-    def _new_tokens(self, text: str, *, at_end: bool) -> list[int]:
-        self.text = text
+    def _known(self, text: str) -> int:
+        """How many of the tokens that were read need not be tokenised again; 0 if the text does not go on."""
+        known = len(self._starts) - _AGAIN
+        if known <= 0 or not text.startswith(self.text):
+            return 0
+        while known and self._starts[known] == self._starts[known - 1]:  # in the middle of a character
+            known -= 1
+        return known
+
+    def _continues(self, known: int, ids: Sequence[int]) -> bool:
+        """Whether the end of the text, tokenised alone, begins as it did in the whole."""
+        return self.session.token_ids[known : known + _SAME] == list(ids[:_SAME])
+
+    def _reading(self, text: str, known: int, ids: list[int], starts: list[int], *, at_end: bool) -> _Reading:
+        """What the session must read, after it has been rewound to what is the same.
+
+        Args:
+            text: so far.
+            known: how many tokens stand before those in `ids`.
+            ids, starts: of the text's other tokens, with their first characters, counted from the first one's.
+            at_end: whether the text is whole.
+        """
         if text.startswith(OPEN) is not self._has_thinking:  # another format of the turn: from the beginning
             self.session.close()
             self._has_thinking = not self._has_thinking
             self.session = self.guard.open(self._messages, has_thinking=self._has_thinking)
-        ids = self._encoding(text)["input_ids"]
-        known = np.array(self.session.token_ids, dtype=np.int64)
+        first = self._starts[known] if known else 0
         ready = ids if at_end else ids[:-1]
-        same = common_prefix(known, np.array(ready, dtype=np.int64))
-        if same < len(known):
-            self.session.rewind(same)
-        return list(ready[same:])
+        read = np.array(self.session.token_ids[known:], dtype=np.int64)
+        same = common_prefix(read, np.array(ready, dtype=np.int64))
+        if same < len(read):
+            self.session.rewind(known + same)
+            self.text = ""  # until this reading is fed, the session has less than it had
+        self._starts = self._starts[: known + same]
+        return _Reading(list(ready[same:]), [first + start for start in starts[same : len(ready)]])
 
-    def _offsets(self, text: str) -> list[tuple[int, int]]:
-        return list(self._encoding(text)["offset_mapping"])
 
-    def _encoding(self, text: str) -> dict[str, list[Any]]:
-        tokenizer = self.guard.tokenizer
-        options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
-        return dict(tokenizer(text, return_offsets_mapping=True, **options))
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Tokens that a session is fed, each with its first character in the text."""
+
+    ids: list[int]
+    starts: list[int]
+
+
+def _tokens(guard: StreamGuard, texts: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+    """The guard's tokens of each text, and the first character of each token."""
+    options: dict[str, Any] = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+    found = guard.tokenizer(list(texts), return_offsets_mapping=True, return_attention_mask=False, **options)
+    starts = ([start for start, _ in row] for row in found["offset_mapping"])
+    return list(zip(found["input_ids"], starts, strict=True))
