@@ -63,15 +63,18 @@ def train(form: str, seed: int) -> dict[str, Any]:
         arguments |= {"loss_type": "dapo", "beta": 0.1}
         data = training_requests(seed, settings.steps * settings.batch_size, settings.harmful_share)
         trainer = PPOTrainer(str(policy), reward, PPOConfig(**arguments), data, token_reward_funcs=dense)
-        show_progress(trainer, f"PPO, hybrid, {form}, seed {seed}")
-        started = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - started
-        estimates = evaluate(judge_model(trainer.model, trainer.processing_class, seed, settings))
+        outcome = _trained(trainer, f"PPO, hybrid, {form}, seed {seed}", seed, safe_rates)
+    return {"part": "ppo", "form": form, "seed": seed, **outcome}
+
+
+def _trained(trainer: Any, label: str, seed: int, safe_rates: list[float]) -> dict[str, Any]:
+    """Train, and what came of it; `safe_rates` is filled by the trainer's functions."""
+    show_progress(trainer, label)
+    started = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - started
+    estimates = evaluate(judge_model(trainer.model, trainer.processing_class, seed, DemoSettings()))
     return {
-        "part": "ppo",
-        "form": form,
-        "seed": seed,
         "rounds_to_95": _rounds_to(safe_rates, SAFE),
         "rounds_to_80": _rounds_to(safe_rates, 0.8),
         "mean_safe_rate_in_training": round(statistics.mean(safe_rates), 4),
@@ -110,22 +113,8 @@ def train_grpo(way: str, seed: int) -> dict[str, Any]:
             training_requests(seed, settings.steps * settings.batch_size // settings.num_generations, 0.6),
             rollout_func=StopUnsafe(load_tiny_stream_guard()) if kind == "stopping" else None,
         )
-        show_progress(trainer, f"GRPO, {way}, seed {seed}")
-        started = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - started
-        estimates = evaluate(judge_model(trainer.model, trainer.processing_class, seed, settings))
-    return {
-        "part": "grpo",
-        "way": way,
-        "seed": seed,
-        "rounds_to_95": _rounds_to(safe_rates, SAFE),
-        "mean_safe_rate_in_training": round(statistics.mean(safe_rates), 4),
-        "tokens": sum(tokens),
-        "seconds": round(seconds, 1),
-        **{name: estimate.value for name, estimate in estimates.items()},
-        "safe_rates": [round(rate, 4) for rate in safe_rates],
-    }
+        outcome = _trained(trainer, f"GRPO, {way}, seed {seed}", seed, safe_rates)
+    return {"part": "grpo", "way": way, "seed": seed, "tokens": sum(tokens), **outcome}
 
 
 def _recording(rates: list[float]) -> Callable[..., list[float]]:
@@ -249,6 +238,7 @@ def main(
     part: Annotated[list[Part] | None, typer.Option(help="What is measured; by default everything.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Of prompts and sampling; by default 0, 1, 2.")] = None,
     form: Annotated[list[str] | None, typer.Option(help="Of the reward per token, for PPO; by default all.")] = None,
+    way: Annotated[list[str] | None, typer.Option(help=f"Of GRPO: {'; '.join(GRPO_WAYS)}; by default all.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Rows are kept here.")] = None,
 ) -> None:
     """Measure what is not in the file yet."""
@@ -269,9 +259,9 @@ def main(
     if Part.GENERATE in parts and not any(row["part"] == "generate" for row in rows):
         add(generation(seeds[0]))
     for one_seed in seeds if Part.GRPO in parts else ():
-        for way in GRPO_WAYS:
-            if ("grpo", one_seed, way) not in known:
-                add([train_grpo(way, one_seed)])
+        for one_way in way or GRPO_WAYS:
+            if ("grpo", one_seed, one_way) not in known:
+                add([train_grpo(one_way, one_seed)])
     for one_seed in seeds if Part.PPO in parts else ():
         for one_form in form or FORMS:
             if ("ppo", one_seed, one_form) not in known:
