@@ -81,7 +81,6 @@ class Outcome(StrEnum):
     | ``timeout`` | a served guard did not answer before the call's deadline |
     | ``too_long`` | more text than the guard's context holds; judged in windows if possible |
     | ``injection`` | the policy typed marks of the guard's prompt or answer, and ``on_outcome`` says what that pays |
-    | ``stopped`` | a stream guard has flagged the text while it was generated, and generation was stopped |
     """
 
     SCORED = "scored"
@@ -91,7 +90,6 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     TOO_LONG = "too_long"
     INJECTION = "injection"
-    STOPPED = "stopped"
 
 
 class Probabilities(NamedTuple):

@@ -42,7 +42,8 @@ def main() -> None:
     reward = launch.build_reward(
         guard, launch.read_policy(model, args), labelled="harmful" in train_dataset.column_names
     )
-    launch.check_guard(args, reward)
+    stop = launch.build_stopping(stopping, [reward.guard, reward.shadow])
+    launch.check_guard(args, reward, stop)
     args.resume_from_checkpoint = checkpoint
     trainer = GRPOTrainer(
         model=launch.policy_source(model),
@@ -50,7 +51,7 @@ def main() -> None:
         args=args,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
-        rollout_func=launch.build_stopping(stopping, [reward.guard, reward.shadow]),
+        rollout_func=stop,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )

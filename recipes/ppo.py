@@ -46,9 +46,10 @@ def main() -> None:
     reward = launch.build_reward(
         guard, launch.read_policy(model, args), labelled="harmful" in train_dataset.column_names
     )
-    launch.check_guard(args, reward)
-    args.resume_from_checkpoint = checkpoint
     dense = launch.build_stream_rewards(stream)
+    stop = launch.build_stopping(stopping, [reward.guard, reward.shadow, *(one.guard for one in dense)])
+    launch.check_guard(args, reward, stop)
+    args.resume_from_checkpoint = checkpoint
     trainer = PPOTrainer(
         model=launch.policy_source(model),
         reward_funcs=reward,
@@ -56,7 +57,7 @@ def main() -> None:
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
         token_reward_funcs=dense,
-        rollout_func=launch.build_stopping(stopping, [reward.guard, reward.shadow, *(one.guard for one in dense)]),
+        rollout_func=stop,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from guard_reward.rewards.reward import GuardReward
+    from guard_reward.streaming import StopUnsafe
 
 __all__ = ["check_guard", "find_checkpoint", "is_finished"]
 
@@ -81,24 +82,28 @@ def is_finished(args: TrainingArguments, configs: Sequence[Any] = ()) -> bool:
     return True
 
 
-def check_guard(args: TrainingArguments, reward: GuardReward) -> None:
+def check_guard(args: TrainingArguments, reward: GuardReward, stopping: StopUnsafe | None = None) -> None:
     """Refuse to let ``resume_from_checkpoint: auto`` resume with another guard behind the same name.
 
     Args:
         args: ``resume_from_checkpoint`` must still be what the user gave.
         reward: of this run, its guard loaded.
+        stopping: what stops its rollouts, if anything.
 
     Raises:
         UserError: names what has changed: revision, template, dtype.
     """
     if args.resume_from_checkpoint != "auto" or (found := _last_checkpoint(args)) is None:
         return
-    before = read_record(Path(args.output_dir)).get("reward")
-    if changes := guard_changes(before, reward.describe()) if isinstance(before, dict) else {}:
+    record = read_record(Path(args.output_dir))
+    for option, part, now in (("guard", "reward", reward), ("stop_guard", "stopping", stopping)):
+        before = record.get(part)
+        if now is None or not isinstance(before, dict) or not (changes := guard_changes(before, now.describe())):
+            continue
         raise UserError(
-            f"guard: {args.output_dir} was made with another guard behind the same name: {listed(changes)}. Give "
-            "the old one (guard_revision) or another --output_dir, or name the checkpoint to resume with the new one: "
-            f"--resume_from_checkpoint {found}"
+            f"{option}: {args.output_dir} was made with another guard behind the same name: {listed(changes)}. Give "
+            f"the old one ({option.removesuffix('_guard')}_revision) or another --output_dir, or name the checkpoint "
+            f"to resume with the new one: --resume_from_checkpoint {found}"
         )
 
 

@@ -44,6 +44,7 @@ _MAY_CHANGE = frozenset(
         *("vllm_mode", "vllm_group_port", "vllm_gpu_memory_utilization", "vllm_enable_sleep_mode"),
         *("vllm_tensor_parallel_size", "vllm_max_model_length", "vllm_model_impl"),
         *("guard_device", "guard_sleep", "guard_deadline"),
+        *("stream_device", "stream_sleep", "stop_device", "stop_sleep"),
     ]
 )
 _MAY_CHANGE_PREFIXES = (
@@ -102,7 +103,8 @@ def setting_changes(before: Mapping[str, Any], configs: Sequence[Any], trainer: 
     if configs and trainer not in before:
         changes["algorithm"] = (next((name for name in before if name not in ours), None), trainer)
     for config in configs:
-        found = before.get(type(config).__name__)
+        name = type(config).__name__
+        found = before.get(name, None if name == trainer else {})  # older recipes had fewer kinds of settings
         if isinstance(found, Mapping):
             old, new = {**_defaults(type(config)), **_normalized(found)}, _normalized(recorded(config))
             for name in new:

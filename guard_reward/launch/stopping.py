@@ -19,7 +19,7 @@ class StoppingConfig:
     """The options of `guard_reward.streaming.StopUnsafe` as plain values.
 
     >>> StoppingConfig("Qwen/Qwen3Guard-Stream-0.6B").stop_at
-    'Controversial'
+    'Unsafe'
     """
 
     _argument_group_name: ClassVar[str] = "stopping"
@@ -42,7 +42,10 @@ class StoppingConfig:
         default=False, metadata={"help": "Keep it in main memory while the policy trains; frees its GPU memory."}
     )
     stop_at: Literal["Controversial", "Unsafe"] = field(
-        default="Controversial", metadata={"help": "The severity from which a rollout ends."}
+        default="Unsafe",
+        metadata={
+            "help": "The severity from which a rollout ends; Controversial only where it pays no more than Unsafe."
+        },
     )
     stop_every: int = field(
         default=1, metadata={"help": "How many tokens are judged at a time; more are cheaper and stop later."}

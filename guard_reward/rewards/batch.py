@@ -8,7 +8,7 @@ finished = finish(batch, verdicts, helpfulness, rules)  # verdicts → rewards, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from guard_reward.conversation import Turns
@@ -17,20 +17,14 @@ from guard_reward.guards.typed_marks import TypedMark
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
-from guard_reward.rewards.outcomes import (
-    STOPPED_COLUMN,
-    OutcomeReward,
-    as_injection,
-    as_stopped,
-    row_outcome,
-    score_row,
-)
+from guard_reward.rewards.outcomes import OutcomeReward, as_injection, row_outcome, score_row
 from guard_reward.rewards.policy import policy_of_trainer
 from guard_reward.rewards.reading import check_lengths, read_rollout
+from guard_reward.rewards.stopped import as_stopped, read_stopped, with_stop
 from guard_reward.rewards.system_prompt import SystemPromptMode, without_system_prompt
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Scheme
-from guard_reward.verdict import Outcome, Unjudged
+from guard_reward.verdict import Outcome, Severity, Unjudged
 
 __all__ = ["Batch", "Call", "FinishedBatch", "Rules", "ThinkingMode", "finish", "prepare"]
 
@@ -95,13 +89,13 @@ class Batch:
         rollouts: an `Unjudged` for a row that could not be read.
         harmful: whether the prompt is labelled harmful; None without a label.
         requests: what the guard is asked.
-        stopped: whether a stream guard has stopped its generation.
+        stopped: what a stream guard found in a rollout that it stopped; None for others.
     """
 
     rollouts: tuple[Rollout | Unjudged, ...]
     harmful: tuple[bool | None, ...]
     requests: tuple[RolloutRequests, ...]
-    stopped: tuple[bool, ...]
+    stopped: tuple[Severity | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +125,11 @@ def prepare(call: Call, rules: Rules) -> Batch:
         rules: the reward's settings.
 
     Raises:
-        ValueError: another number of completions, or of their ids, than of prompts; or labels that cannot be read.
+        ValueError: another number of completions, or of their ids, than of prompts; labels or severities of stopped
+            rollouts that cannot be read.
     """
     check_lengths(call.prompts, call.completions, call.completion_ids)
+    stopped = read_stopped(call.columns, len(call.completions))
     labels = read_labels(rules.prompt_label_column, call.columns, len(call.completions))
     policy = policy_of_trainer(call.log_metric)
     ids = call.completion_ids if call.completion_ids is not None else [None] * len(call.completions)
@@ -148,12 +144,12 @@ def prepare(call: Call, rules: Rules) -> Batch:
         )
         for prompt, completion, row_ids in zip(call.prompts, call.completions, ids, strict=True)
     )
-    stopped = tuple(value is True for value in call.columns.get(STOPPED_COLUMN) or [False] * len(rollouts))
-    rollouts = tuple(_not_truncated(*row) for row in zip(rollouts, stopped, strict=True))
     shown = rollouts
     if rules.system_prompt == "omit":
         shown = tuple(without_system_prompt(*row) for row in zip(rollouts, call.prompts, strict=True))
-    return Batch(rollouts, tuple(labels), tuple(_requests(rollout, rules) for rollout in shown), stopped)
+    requests = (_requests(*row, rules) for row in zip(shown, stopped, strict=True))
+    rollouts = tuple(_read_as(*row, rules.scheme) for row in zip(rollouts, stopped, strict=True))
+    return Batch(rollouts, tuple(labels), tuple(requests), tuple(stopped))
 
 
 def finish(
@@ -176,12 +172,12 @@ def finish(
     """
 
     def rows() -> Iterator[JudgedRollout]:
-        read = (batch.rollouts, batch.harmful, batch.stopped)
-        for rollout, harmful, stopped, found, h in zip(*read, verdicts, helpfulness, strict=True):
+        read = (batch.rollouts, batch.harmful, batch.stopped or [None] * len(batch.rollouts))
+        for rollout, harmful, stopped, said, h in zip(*read, verdicts, helpfulness, strict=True):
             readable = rollout if isinstance(rollout, Rollout) else None
+            found = with_stop(said, stopped, rules.scheme) if stopped and readable else said
             marks = _typed_marks(readable, spec, special_tokens)
             outcome = as_injection(row_outcome(rollout, found, h, rules.scheme), marks, rules.outcome_rewards)
-            outcome = as_stopped(outcome, stopped and Outcome.STOPPED in rules.outcome_rewards)
             assessment = found.assessment(h) if outcome.is_complete else None
             yield JudgedRollout(
                 rollout=readable,
@@ -197,15 +193,19 @@ def finish(
     return FinishedBatch(judged, table_columns(judged, prompts=rules.scheme.needs_prompt, shadow=rules.has_shadow))
 
 
-def _not_truncated(rollout: Rollout | Unjudged, stopped: bool) -> Rollout | Unjudged:
-    """A stopped rollout has no end token either, but its length was not the reason."""
-    return replace(rollout, truncated=False) if stopped and isinstance(rollout, Rollout) else rollout
+def _read_as(rollout: Rollout | Unjudged, stopped: Severity | None, scheme: Scheme) -> Rollout | Unjudged:
+    return as_stopped(rollout, scheme) if stopped and isinstance(rollout, Rollout) else rollout
 
 
-def _requests(rollout: Rollout | Unjudged, rules: Rules) -> RolloutRequests:
+def _requests(rollout: Rollout | Unjudged, stopped: Severity | None, rules: Rules) -> RolloutRequests:
     """What the guard is asked about a rollout."""
-    if isinstance(rollout, Unjudged) or rollout.outcome is Outcome.EMPTY:
+    if isinstance(rollout, Unjudged):
         return RolloutRequests()
+    if rollout.outcome is Outcome.EMPTY:
+        if stopped is None or rules.scheme.needs_tokens:
+            return RolloutRequests()
+        # Stopped in its thinking: there is no answer to judge, and the stream guard's verdict stands for it.
+        return RolloutRequests(None, None, _prompt_request(rollout) if rules.scheme.needs_prompt else None)
     prompt = _prompt_request(rollout) if rules.scheme.needs_prompt else None
     if rules.thinking == "joint":
         return RolloutRequests(rollout.joint_conversation(), None, prompt)

@@ -16,11 +16,9 @@ from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
 
 __all__ = [
     "DEFAULT_OUTCOME_REWARDS",
-    "STOPPED_COLUMN",
     "OutcomeReward",
     "RowOutcome",
     "as_injection",
-    "as_stopped",
     "checked_outcome_rewards",
     "row_outcome",
     "score_row",
@@ -36,12 +34,8 @@ DEFAULT_OUTCOME_REWARDS: Mapping[Outcome, OutcomeReward] = {
     Outcome.NO_VERDICT: None,
     Outcome.GUARD_ERROR: None,
     Outcome.TIMEOUT: None,
-    Outcome.STOPPED: "floor",
 }
 """What rows get unless a user says otherwise. ``injection`` has no entry: without a choice, such rows end as others."""
-
-STOPPED_COLUMN = "stopped_as_unsafe"
-"""The column in which `guard_reward.streaming.StopUnsafe` says which rollouts it has stopped."""
 
 _CHOOSABLE = [*map(str, DEFAULT_OUTCOME_REWARDS), str(Outcome.INJECTION)]
 
@@ -54,13 +48,13 @@ class RowOutcome:
         name: of the outcome.
         reason: why, unless it ended in an ordinary verdict.
         is_complete: whether everything that the scheme needs is there.
-        otherwise: how an ``injection`` or a ``stopped`` row would have ended otherwise; None for other rows.
+        without_marks: how an ``injection`` would have ended otherwise; None for other rows.
     """
 
     name: Outcome
     reason: str = ""
     is_complete: bool = False
-    otherwise: RowOutcome | None = None
+    without_marks: Outcome | None = None
 
 
 def row_outcome(
@@ -112,19 +106,7 @@ def as_injection(
         return row
     reason = f"the policy typed {typed} marks of the guard's prompt or answer"
     reason = f"{reason}; {row.reason}" if row.reason else reason
-    return replace(row, name=Outcome.INJECTION, reason=reason, otherwise=row)
-
-
-def as_stopped(row: RowOutcome, stopped: bool) -> RowOutcome:
-    """The row as ``stopped``, if a stream guard has ended its generation.
-
-    The guard of the reward sees a text that was cut where it became unsafe, and may find it safe. Then a policy would
-    be paid for beginning unsafe texts.
-    """
-    if not stopped:
-        return row
-    reason = "generation was stopped where a stream guard flagged the text"
-    return replace(row, name=Outcome.STOPPED, reason=f"{reason}; {row.reason}" if row.reason else reason, otherwise=row)
+    return replace(row, name=Outcome.INJECTION, reason=reason, without_marks=row.name)
 
 
 def score_row(
@@ -136,8 +118,8 @@ def score_row(
 ) -> float | None:
     """What a row gets; None if it takes no part in training.
 
-    A verdict with several readings pays what the worst of them pays under the scheme. An ``injection`` or ``stopped``
-    row never pays more than the outcome that it would have otherwise, unless that is None.
+    A verdict with several readings pays what the worst of them pays under the scheme. An ``injection`` never pays more
+    than the outcome that the row would have without its marks, unless that is None.
 
     Args:
         row: how it ended.
@@ -162,11 +144,9 @@ def score_row(
         assert not isinstance(choice, str)
         return choice
 
-    numbers = [pay(row.name)]
-    while row.otherwise is not None:
-        row = row.otherwise
-        numbers.append(pay(row.name))
-    return min((number for number in numbers if number is not None), default=None)
+    if row.without_marks is None:
+        return pay(row.name)
+    return min((number for number in (pay(row.name), pay(row.without_marks)) if number is not None), default=None)
 
 
 def checked_outcome_rewards(
@@ -178,8 +158,6 @@ def checked_outcome_rewards(
         ValueError: an unknown outcome or word, a number that is not finite, or a floor that the scheme does not have.
     """
     rewards = dict(DEFAULT_OUTCOME_REWARDS)
-    if not scheme.has_floor:
-        del rewards[Outcome.STOPPED]  # such rows get what the scheme gives the text up to there
     for key, value in (given or {}).items():
         if key not in _CHOOSABLE:
             raise ValueError(f"on_outcome: {key!r} is not an outcome; there are {', '.join(_CHOOSABLE)}")
@@ -193,24 +171,17 @@ def checked_outcome_rewards(
     return rewards
 
 
-_WAYS_OUT = {
-    Outcome.INJECTION: "typing a mark of the guard's prompt",
-    Outcome.STOPPED: "writing what makes a stream guard stop it",
-}
-"""What a policy would do if rows with these outcomes took no part in training."""
-
-
 def _checked(value: OutcomeReward, outcome: Outcome) -> OutcomeReward:
     words = ("floor", "windows") if outcome is Outcome.TOO_LONG else ("floor",)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if value is None and (way_out := _WAYS_OUT.get(outcome)):
+    if outcome is Outcome.INJECTION and value is None:
         raise ValueError(
-            f"on_outcome[{str(outcome)!r}] cannot be None: a policy could escape every punishment by {way_out}; say "
-            "'floor' or a number"
+            "on_outcome['injection'] cannot be None: a policy could escape every punishment by typing a mark of the "
+            "guard's prompt; say 'floor' or a number"
         )
     if value is None or is_number or value in words:
         return value
-    nothing = "" if outcome in _WAYS_OUT else ", None"
+    nothing = "" if outcome is Outcome.INJECTION else ", None"
     raise ValueError(
         f"on_outcome[{str(outcome)!r}] should be a finite number{nothing} or {' or '.join(words)}, found {value!r}"
     )

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 __all__ = ["GrowingTexts"]
 
 _INCOMPLETE = "\ufffd"  # what bytes that are no character yet are shown as
+_MOST_BYTES = 4  # of a character, each of them a token at worst
+_MOST_SILENT = 64  # tokens that show nothing, in front of which the last one that shows something is decoded again
 
 
 class GrowingTexts:
@@ -42,12 +44,15 @@ class GrowingTexts:
         return [self._grown(row, *pair) for row, pair in enumerate(zip(ids, before, after, strict=True))]
 
     def _grown(self, row: int, ids: list[int], before: str, after: str) -> str:
-        text = self._texts[row] + after.removeprefix(before)
         if not after.startswith(before):
             (text,) = self._decoded([ids])
-        elif after.endswith(_INCOMPLETE):
-            return text  # the next token may complete the character
-        self._texts[row], self._begins[row], self._ends[row] = text, self._ends[row], len(ids)
+        else:
+            text = self._texts[row] + after[len(before) :]
+            if after.endswith(_INCOMPLETE) and len(ids) - self._ends[row] < _MOST_BYTES:
+                return text  # the next token may complete the character
+        if after != before or len(ids) - self._begins[row] > _MOST_SILENT:
+            self._begins[row] = self._ends[row]
+        self._texts[row], self._ends[row] = text, len(ids)
         return text
 
     def _decoded(self, ids: Sequence[Sequence[int]]) -> list[str]:

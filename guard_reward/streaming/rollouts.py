@@ -10,15 +10,18 @@ given one more stopping criterion.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from guard_reward.conversation import Turns
-from guard_reward.rewards.outcomes import STOPPED_COLUMN
 from guard_reward.rewards.policy import opens_thinking_of_trainer, tokenizer_of_trainer
+from guard_reward.rewards.stopped import STOPPED_COLUMN
 from guard_reward.rollout import begun_reply
-from guard_reward.streaming.stopping import UnsafeStoppingCriteria
+from guard_reward.streaming.stopping import UnsafeStoppingCriteria, check_stopping
 from guard_reward.verdict import Severity, describe_guard
 
 if TYPE_CHECKING:
@@ -28,24 +31,31 @@ if TYPE_CHECKING:
 
 __all__ = ["StopUnsafe"]
 
+logger = logging.getLogger(__name__)
+
 
 class StopUnsafe:
     """For ``rollout_func=`` of TRL's `GRPOTrainer` and of `guard_reward.trainers.PPOTrainer`.
 
-    A rollout ends at the token that shows the stream guard that its text is not safe. `guard_reward.GuardReward` gives
-    it the outcome ``stopped``, which pays the scheme's worst value unless told otherwise: its own guard sees a text
-    that was cut. Other reward functions get the column ``stopped_as_unsafe``, true or false per row.
+    A rollout ends at the token that shows the stream guard that its text is unsafe. What the guard found goes with it:
+    `guard_reward.GuardReward` takes the worse of this and of its own guard's verdict, which reads a text that was cut.
+    Other reward functions get it as the column ``stopped_severity``: a severity, or None for a rollout that ended by
+    itself.
+
+    A rollout that the guard cannot judge while it grows goes on, and so do all rollouts of a batch in which the guard
+    fails. That is warned of and counted; the reward judges them as ever.
 
     Args:
         guard: a stream guard; its tokenizer may be another one than the policy's.
-        stop_at: the severity from which a rollout is stopped.
+        stop_at: the severity from which a rollout is stopped. ``Severity.CONTROVERSIAL`` stops sooner. It fits rewards
+            that pay no more for Controversial than for Unsafe: what is cut there can get no worse.
         every: how many tokens are judged at a time; more are cheaper and stop a little later.
         sleep: give the accelerator's memory back after every batch.
         name: prefix of its metrics: ``stopping/stopped_rate``, and ``stopping/not_judged_rate`` of rollouts that the
-            guard could not read while they grew, and that were not stopped.
+            guard could not judge while they grew.
 
     Raises:
-        ValueError: not a stream guard; values that `UnsafeStoppingCriteria` refuses.
+        ValueError: not a stream guard; ``stop_at`` Safe, ``every`` below 1.
 
     >>> trainer = GRPOTrainer(                                                               # doctest: +SKIP
     ...     "Qwen/Qwen3-4B", reward, GRPOConfig("runs/grpo"), prompts, rollout_func=StopUnsafe(stream_guard))
@@ -55,14 +65,14 @@ class StopUnsafe:
         self,
         guard: StreamGuard,
         *,
-        stop_at: Severity = Severity.CONTROVERSIAL,
+        stop_at: Severity = Severity.UNSAFE,
         every: int = 1,
         sleep: bool = False,
         name: str = "stopping",
     ):
         if not callable(getattr(guard, "feed_many", None)):
             raise ValueError(f"guard should be a stream guard, found {guard!r}")
-        UnsafeStoppingCriteria(guard, None, [], stop_at=stop_at, every=every)  # refuses what it cannot work with
+        check_stopping(stop_at, every)
         self.guard = guard
         self.stop_at = stop_at
         self.every = every
@@ -77,19 +87,25 @@ class StopUnsafe:
         """Generate one rollout per prompt; called by TRL.
 
         Returns:
-            ``prompt_ids``, ``completion_ids``, ``logprobs`` and the column ``stopped_as_unsafe``.
+            ``prompt_ids``, ``completion_ids``, ``logprobs`` and the column ``stopped_severity``.
 
         Raises:
-            ValueError: a trainer that does not generate with transformers, calls tools, or leaves truncated rollouts
-                out of its loss.
+            ValueError: a trainer that does not generate with transformers, token by token; that calls tools; or that
+                leaves truncated rollouts out of its loss.
             RuntimeError: this version of TRL generates in another way.
         """
         _check(trainer)
-        tokenizer = tokenizer_of_trainer(trainer._log_metric)
         opens = opens_thinking_of_trainer(trainer._log_metric)
         conversations, written = zip(*(_begun(prompt, opens) for prompt in prompts), strict=True)
-        options: dict[str, Any] = {"written": written, "stop_at": self.stop_at, "every": self.every}
-        stop = UnsafeStoppingCriteria(self.guard, tokenizer, conversations, **options)
+        stop = _RolloutStopping(
+            self.guard,
+            tokenizer_of_trainer(trainer._log_metric),
+            conversations,
+            written=written,
+            stop_at=self.stop_at,
+            every=self.every,
+            end_ids=trainer.eos_token_ids,
+        )
         try:
             prompt_ids, *inputs = trainer._tokenize_prompts(prompts)
             with _stopping(trainer.accelerator.unwrap_model(trainer.model_wrapped), stop):
@@ -103,13 +119,45 @@ class StopUnsafe:
         for row in range(len(prompts)):
             trainer._log_metric(f"{self.name}/stopped_rate", float(stop.stopped[row]))
             trainer._log_metric(f"{self.name}/not_judged_rate", float(row in stop.not_judged))
+        found = [severity and str(severity) for severity in stop.found]
+        trainer._log_completion_extra(STOPPED_COLUMN, found)
         return {
             "prompt_ids": prompt_ids,
             # Behind a stopped row's last token there is padding, which TRL takes for the policy's text.
             "completion_ids": [ids[:length] for ids, length in zip(completion_ids, stop.lengths, strict=True)],
             "logprobs": logprobs,
-            STOPPED_COLUMN: stop.stopped,
+            STOPPED_COLUMN: found,
         }
+
+
+class _RolloutStopping(UnsafeStoppingCriteria):
+    """For training: a guard that fails costs no rollout, and what has ended takes no memory.
+
+    Args:
+        end_ids: that end a row.
+        *args, **options: of `UnsafeStoppingCriteria`.
+    """
+
+    def __init__(self, *args: Any, end_ids: Collection[int], **options: Any):
+        super().__init__(*args, **options)
+        self._end_ids = frozenset(end_ids)
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        stopped = super().__call__(input_ids, scores, **kwargs)
+        last = input_ids[:, -1].tolist()
+        self.release(row for row, end in enumerate(stopped.tolist()) if end or last[row] in self._end_ids)
+        return stopped
+
+    def _judge(self, new: Sequence[str], rows: Iterable[int], *, at_end: bool) -> None:
+        try:
+            super()._judge(new, rows, at_end=at_end)
+        except Exception as error:  # out of memory, a broken kernel: stopping saves tokens, and must not end the run
+            growing = [row for row, feed in enumerate(self._feeds) if feed is not None]
+            logger.warning(
+                "the stream guard failed; %d rollouts are not stopped any more", len(growing), exc_info=error
+            )
+            self.not_judged.update(growing)
+            self.release(growing)
 
 
 def _check(trainer: GRPOTrainer) -> None:
@@ -117,6 +165,13 @@ def _check(trainer: GRPOTrainer) -> None:
     other = next((name for name in ("use_vllm", "use_transformers_continuous_batching") if _is_on(trainer, name)), None)
     if other:
         raise ValueError(f"{other}: rollouts are stopped only while transformers generates them; leave {other} out")
+    options = trainer.generation_config
+    mode = options.get_generation_mode().value
+    if mode not in ("sample", "greedy_search") or options.num_return_sequences not in (None, 1):
+        raise ValueError(
+            f"generation_kwargs: rollouts are stopped only in plain sampling, one per prompt; this is {mode} of "
+            f"{options.num_return_sequences or 1}"
+        )
     if getattr(trainer, "tools", None):
         raise ValueError("tools: what a policy writes after a call of a tool would not be stopped; leave out the tools")
     if trainer.args.mask_truncated_completions:

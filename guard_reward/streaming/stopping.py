@@ -20,21 +20,23 @@ if TYPE_CHECKING:
     from guard_reward.guards.stream_guard import StreamGuard
     from guard_reward.verdict import Conversation
 
-__all__ = ["UnsafeStoppingCriteria"]
+__all__ = ["UnsafeStoppingCriteria", "check_stopping"]
 
 
 class UnsafeStoppingCriteria(StoppingCriteria):
     """Stops each row of a batch at its first flagged token; for ``stopping_criteria=`` of transformers' ``generate``.
 
-    It serves one call of ``generate``, not one with beams, whose rows change places. All rows are judged in one forward
-    of the guard per step. The text that is flagged stays in the output, up to the token that showed it.
+    It serves one call of ``generate`` that adds one token to each row per step: not one with beams, whose rows change
+    places, and no assisted one. All rows are judged in one forward of the guard per step. The text that is flagged
+    stays in the output, up to the token that showed it.
 
     Args:
         guard: a stream guard.
         tokenizer: the policy's; it may be another one than the guard's.
         conversations: the messages of each prompt, in the order of the batch. With several samples per prompt
             (``num_return_sequences``), once per prompt.
-        written: what of each conversation's reply stands already in front of the generated text; by default nothing.
+        written: what of each conversation's reply stands already in front of the generated text, such as the
+            ``<think>`` that a chat template has opened; by default nothing.
         stop_at: the severity from which a row is stopped.
         every: how many of the policy's tokens are judged at a time; more are cheaper and stop a little later.
 
@@ -44,6 +46,7 @@ class UnsafeStoppingCriteria(StoppingCriteria):
     Attributes:
         stopped: per row, whether it was stopped; None before the first token.
         lengths: per row, how many tokens it had when it was stopped; None for a row that was not.
+        found: per row, the severity for which it was stopped; None for a row that was not.
         not_judged: rows whose prompt the guard cannot be shown, or that exceed its context while they grow; they are
             not stopped, and `finish` judges them in windows.
 
@@ -62,16 +65,14 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         stop_at: Severity = Severity.CONTROVERSIAL,
         every: int = 1,
     ):
-        if stop_at is Severity.SAFE:
-            raise ValueError("stop_at should be Severity.CONTROVERSIAL or Severity.UNSAFE: every text is Safe at first")
-        if every < 1:
-            raise ValueError(f"every should be at least 1, found {every}")
+        check_stopping(stop_at, every)
         self.guard = guard
         self.tokenizer = tokenizer
         self.stop_at = stop_at
         self.every = every
         self.stopped: list[bool] | None = None
         self.lengths: list[int | None] = []
+        self.found: list[Severity | None] = []
         self.not_judged: set[int] = set()
         self._conversations = list(conversations)
         self._written = list(written) or [""] * len(self._conversations)
@@ -116,7 +117,10 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         severities: list[Severity | None] = []
         if self.stopped is not None:
             self._judge(texts, range(len(texts)), at_end=True)
-            severities = [None if feed is None else feed.session.severity for feed in self._feeds]
+            severities = [
+                found if feed is None else feed.session.severity
+                for found, feed in zip(self.found, self._feeds, strict=True)
+            ]
         for row in self.not_judged:
             text = {"role": "assistant", "content": self._whole(row, texts[row])}
             (verdict,) = self.guard.moderate([[*self._conversations[row // self._samples], text]])
@@ -127,16 +131,22 @@ class UnsafeStoppingCriteria(StoppingCriteria):
     def close(self) -> None:
         """Free what the guard keeps for the rows; the criterion cannot be used again."""
         self._is_closed = True
-        for feed in self._feeds:
-            if feed is not None:
+        self.release(range(len(self._feeds)))
+
+    def release(self, rows: Iterable[int]) -> None:
+        """Free what the guard keeps for some rows; they are not judged any more."""
+        for row in rows:
+            if (feed := self._feeds[row]) is not None:
                 feed.close()
+                self._feeds[row] = None
 
     def _begin(self, input_ids: Tensor) -> None:
         rows = len(input_ids)
         samples, rest = divmod(rows, max(len(self._conversations), 1))
         if rest or not samples:
             raise ValueError(f"{rows} rows are generated for {len(self._conversations)} conversations")
-        self.stopped, self.lengths, self._samples = [False] * rows, [None] * rows, samples
+        self.stopped, self._samples = [False] * rows, samples
+        self.lengths, self.found = [None] * rows, [None] * rows
         self._prompt_length = input_ids.shape[1] - 1  # it is called after the first token
         self._texts = GrowingTexts(self.tokenizer, rows)
         self._feeds = [self._opened(messages) for messages in self._conversations for _ in range(samples)]
@@ -153,7 +163,7 @@ class UnsafeStoppingCriteria(StoppingCriteria):
 
     def _judge(self, new: Sequence[str], rows: Iterable[int], *, at_end: bool) -> None:
         assert self.stopped is not None
-        feeds = {row: feed for row in rows if row not in self.not_judged and (feed := self._feeds[row])}
+        feeds = {row: feed for row in rows if (feed := self._feeds[row]) is not None}
         texts = [self._whole(row, new[row]) for row in feeds]
         try:
             TextFeed.grow(list(feeds.values()), texts, at_end=at_end)
@@ -161,14 +171,33 @@ class UnsafeStoppingCriteria(StoppingCriteria):
             for (row, feed), text in zip(feeds.items(), texts, strict=True):
                 self._judge_alone(row, feed, text, at_end=at_end)
         for row, feed in feeds.items():
-            session = feed.session
-            is_flagged = self.stop_at is Severity.CONTROVERSIAL and session.rule.first_flagged is not None
-            self.stopped[row] = is_flagged or session.severity >= self.stop_at
-            if self.stopped[row] and self.lengths[row] is None:
-                self.lengths[row] = self._calls
+            if (found := self._found(feed)) is not None and not self.stopped[row]:
+                self.stopped[row], self.lengths[row], self.found[row] = True, self._calls, found
+
+    def _found(self, feed: TextFeed) -> Severity | None:
+        """The severity for which a row is stopped; None if it is not."""
+        severity = feed.session.severity
+        if self.stop_at is Severity.CONTROVERSIAL and feed.session.rule.first_flagged is not None:
+            return max(
+                severity, Severity.CONTROVERSIAL
+            )  # two tokens in a row that are not safe, but no pair of one risk
+        return severity if severity >= self.stop_at else None
 
     def _judge_alone(self, row: int, feed: TextFeed, text: str, *, at_end: bool) -> None:
         try:
             TextFeed.grow([feed], [text], at_end=at_end)
         except ContextOverflowError:
+            self.release([row])
             self.not_judged.add(row)
+
+
+def check_stopping(stop_at: Severity, every: int) -> None:
+    """Refuse settings with which nothing or everything would be stopped.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if stop_at is Severity.SAFE:
+        raise ValueError("stop_at should be Severity.CONTROVERSIAL or Severity.UNSAFE: every text is Safe at first")
+    if every < 1:
+        raise ValueError(f"every should be at least 1, found {every}")

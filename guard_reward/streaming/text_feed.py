@@ -46,7 +46,7 @@ class TextFeed:
     def __init__(self, guard: StreamGuard, messages: Conversation):
         self.guard = guard
         self.session: StreamSession = guard.open(messages)
-        self.text = ""
+        self.text: str | None = ""  # as it was judged last; None if that has failed
         self._messages = messages
         self._has_thinking = False
         self._starts: list[int] = []  # the first character of each token that was read
@@ -92,7 +92,7 @@ class TextFeed:
     def _known(self, text: str) -> int:
         """How many of the tokens that were read need not be tokenised again; 0 if the text does not go on."""
         known = len(self._starts) - _AGAIN
-        if known <= 0 or not text.startswith(self.text):
+        if known <= 0 or self.text is None or not text.startswith(self.text):
             return 0
         while known and self._starts[known] == self._starts[known - 1]:  # in the middle of a character
             known -= 1
@@ -121,7 +121,7 @@ class TextFeed:
         same = common_prefix(read, np.array(ready, dtype=np.int64))
         if same < len(read):
             self.session.rewind(known + same)
-            self.text = ""  # until this reading is fed, the session has less than it had
+            self.text = None  # until this reading is fed, the session has less than it had
         self._starts = self._starts[: known + same]
         return _Reading(list(ready[same:]), [first + start for start in starts[same : len(ready)]])
 

@@ -17,10 +17,10 @@ def test_without_a_guard_there_is_nothing() -> None:
 
 
 def test_the_values_arrive() -> None:
-    config = StoppingConfig(str(build_tiny_stream_guard()), stop_at="Unsafe", stop_every=4, stop_sleep=True)
+    config = StoppingConfig(str(build_tiny_stream_guard()), stop_at="Controversial", stop_every=4, stop_sleep=True)
     stop = build_stopping(config)
     assert stop is not None
-    assert (stop.stop_at, stop.every, stop.sleep) == (Severity.UNSAFE, 4, True)
+    assert (stop.stop_at, stop.every, stop.sleep) == (Severity.CONTROVERSIAL, 4, True)
 
 
 def test_a_guard_that_the_run_has_already_is_not_loaded_again(tiny_stream_guard: Any) -> None:

@@ -145,8 +145,8 @@ def test_rewards_are_those_of_one_process(run: Path, single_reward: Any) -> None
         assert len(table) == 8  # two processes, four rollouts each
         prompts, completions = ([list(map(dict, cell)) for cell in table[name]] for name in ("prompt", "completion"))
         assert len({prompt[-1]["content"] for prompt in prompts}) == 2  # a group of four on each process
-        stopped = [outcome == "stopped" for outcome in table["guard_outcome"]]
-        expected = single_reward(prompts=prompts, completions=completions, stopped_as_unsafe=stopped)
+        stopped = list(table["stopped_severity"])
+        expected = single_reward(prompts=prompts, completions=completions, stopped_severity=stopped)
         assert list(table["guard"]) == pytest.approx(expected, abs=1e-4)
         assert len(set(table["guard"])) > 2
 
@@ -162,7 +162,7 @@ def single_reward(world: Path) -> Any:
 
 def test_metrics_cover_both_processes(run: Path) -> None:
     for step in logged_steps(run):
-        assert step["guard/outcome/scored"] + step["guard/outcome/stopped"] == 1
+        assert step["guard/outcome/scored"] == 1
         assert step["guard/truncation_unknown_rate"] == 0
 
 

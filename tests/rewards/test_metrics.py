@@ -70,7 +70,6 @@ def test_exactly_these_metrics_and_values():
         "guard/outcome/timeout": [0] * N,
         "guard/outcome/too_long": [0] * N,
         "guard/outcome/injection": [0] * N,
-        "guard/outcome/stopped": [0] * N,
         "guard/injection_attempt_rate": [0] * N,
         "guard/truncation_unknown_rate": [1] * N,
         "guard/helpfulness": [len(text) for text in BATCH],

@@ -66,3 +66,31 @@ def test_only_the_end_of_a_text_is_tokenised_again(guard, monkeypatch):
     assert len(feed.session.token_ids) > 500
     assert sorted(sizes)[int(0.95 * len(sizes))] < 60
     feed.close()
+
+
+def test_a_character_that_never_ends_costs_nothing(guard):
+    """A collapsed policy may write the first byte of a character for ever."""
+    tokenizer = guard.tokenizer
+    first = tokenizer("你", add_special_tokens=False)["input_ids"][0]
+    grown, spans = GrowingTexts(tokenizer, 1), []
+    original = grown._decoded
+    grown._decoded = lambda ids: spans.extend(map(len, ids)) or original(ids)
+    for length in range(1, 400):
+        grown([[first] * length])
+    assert max(spans) < 10
+
+
+def test_a_space_behind_a_token_that_shows_nothing():
+    """Some tokenizers write no space in front of a text's first word."""
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import AddedToken, Tokenizer, decoders, models
+
+    words = {"<s>": 0, "\u2581Hello": 1, "\u2581world": 2}
+    raw = Tokenizer(models.WordLevel(words, unk_token="<s>"))
+    raw.decoder = decoders.Metaspace()
+    raw.add_special_tokens([AddedToken("<s>", special=True)])
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>")
+    ids = [1, *[0] * 5, 2, 0, 2]
+    grown = GrowingTexts(tokenizer, 1)
+    for length in range(len(ids) + 1):
+        assert grown([ids[:length]]) == tokenizer.batch_decode([ids[:length]], skip_special_tokens=True)

@@ -68,7 +68,7 @@ def rollouts(trainer, prompts, stop=None):
     torch.manual_seed(0)
     if stop is not None:
         found = stop(prompts, trainer)
-        return found["completion_ids"], found["stopped_as_unsafe"]
+        return found["completion_ids"], [severity is not None for severity in found["stopped_severity"]]
     return trainer._generate(prompts)[1], None
 
 
@@ -92,20 +92,20 @@ def test_only_unsafe_rollouts_end_sooner(make_trainer, requests, tiny_stream_gua
 
 
 def test_training_with_stopped_rollouts(make_trainer, tiny_stream_guard, tiny_guard):
-    """Their reward is the scheme's worst, whatever the reward's guard says of the cut text."""
+    """They are unsafe, whatever the reward's guard says of the cut text."""
     seen = Seen()
     reward = GuardReward(tiny_guard, "severity")
     trainer = make_trainer(StopUnsafe(tiny_stream_guard), [reward, seen])
     trainer.train()
     (step,) = [entry for entry in trainer.state.log_history if "loss" in entry]
-    stopped = seen.last.stopped_as_unsafe
+    stopped = [severity == "Unsafe" for severity in seen.last.stopped_severity]
     assert 0 < sum(stopped) < len(stopped)
-    assert step["stopping/stopped_rate"] == step["guard/outcome/stopped"] == pytest.approx(sum(stopped) / len(stopped))
+    assert step["stopping/stopped_rate"] == pytest.approx(sum(stopped) / len(stopped))
+    assert step["guard/unsafe_rate"] >= step["stopping/stopped_rate"]
     assert step["stopping/not_judged_rate"] == 0
     assert step["guard/truncated_rate"] == 0
-    rewards = reward(
-        prompts=seen.last.prompts, completions=seen.last.completions, stopped_as_unsafe=seen.last.stopped_as_unsafe
-    )
+    given = {name: getattr(seen.last, name) for name in ("prompts", "completions", "stopped_severity")}
+    rewards = reward(**given)
     assert {number for number, was_stopped in zip(rewards, stopped, strict=True) if was_stopped} == {-1.0}
 
 
@@ -124,7 +124,7 @@ def test_ppo_with_lora(make_trainer, tiny_stream_guard):
 
     trainer = make_trainer(StopUnsafe(tiny_stream_guard), seen, Trainer, PPOConfig, num_generations=1)
     trainer.train()
-    assert 0 < sum(seen.last.stopped_as_unsafe) < 16
+    assert 0 < seen.last.stopped_severity.count(None) < 16
     (step,) = [entry for entry in trainer.state.log_history if "stream/flagged_rate" in entry]
     assert step["stream/flagged_rate"] >= step["stopping/stopped_rate"] > 0
 
@@ -160,6 +160,43 @@ def test_a_prompt_that_the_guard_cannot_read_is_counted(make_trainer, requests, 
     assert len(ids[0]) > 0
 
 
+def test_a_guard_that_fails_costs_no_rollout(make_trainer, requests, tiny_stream_guard, monkeypatch, caplog):
+    """What it would have stopped goes on, and is counted."""
+    trainer = make_trainer()
+    free, _ = rollouts(trainer, requests)
+    calls, feed_many = [], tiny_stream_guard.feed_many
+
+    def failing(sessions, token_ids):
+        calls.append(len(sessions))
+        if len(calls) == 6:
+            raise torch.OutOfMemoryError("out of memory")
+        return feed_many(sessions, token_ids)
+
+    monkeypatch.setattr(tiny_stream_guard, "feed_many", failing)
+    ids, stopped = rollouts(trainer, requests, StopUnsafe(tiny_stream_guard))
+    assert len(calls) == 6
+    assert all(part == whole[: len(part)] for part, whole in zip(ids, free, strict=True))
+    assert all(part == whole for part, whole, was in zip(ids, free, stopped, strict=True) if not was)
+    assert 0 < sum(trainer._pending_metrics["stopping/not_judged_rate"]) <= len(requests) - sum(stopped)
+    assert "the stream guard failed" in caplog.text
+    assert tiny_stream_guard._parts.engine.growing_rows == 0
+
+
+def test_what_has_ended_takes_no_memory(make_trainer, requests, tiny_stream_guard, monkeypatch):
+    """The guard reads fewer rows with every row that ends or is stopped."""
+    sizes, feed_many = [], tiny_stream_guard.feed_many
+
+    def counting(sessions, token_ids):
+        sizes.append((len(sessions), tiny_stream_guard._parts.engine.growing_rows))
+        return feed_many(sessions, token_ids)
+
+    monkeypatch.setattr(tiny_stream_guard, "feed_many", counting)
+    rollouts(make_trainer(), requests, StopUnsafe(tiny_stream_guard))
+    assert sizes[1][1] == len(requests)
+    assert sizes[-1][1] < len(requests) / 4
+    assert all(rows <= growing for rows, growing in sizes)
+
+
 def test_the_guard_sleeps_between_batches(make_trainer, requests, tiny_stream_guard, monkeypatch):
     slept = []
     monkeypatch.setattr(tiny_stream_guard, "sleep", lambda: slept.append(True))
@@ -179,6 +216,13 @@ def test_trainers_whose_rollouts_cannot_be_stopped(make_trainer, requests, tiny_
     trainer = make_trainer()
     setattr(trainer, name, [print])
     with pytest.raises(ValueError, match=message):
+        StopUnsafe(tiny_stream_guard)(requests, trainer)
+
+
+@pytest.mark.parametrize("kwargs", [{"num_beams": 2, "do_sample": False}, {"num_return_sequences": 2}])
+def test_ways_of_generating_that_cannot_be_stopped(make_trainer, requests, tiny_stream_guard, kwargs):
+    trainer = make_trainer(generation_kwargs=kwargs)
+    with pytest.raises(ValueError, match="generation_kwargs: rollouts are stopped only in plain sampling"):
         StopUnsafe(tiny_stream_guard)(requests, trainer)
 
 
@@ -203,5 +247,5 @@ def test_mistakes(tiny_guard, tiny_stream_guard):
         StopUnsafe(tiny_stream_guard, every=0)
     with pytest.raises(ValueError, match="stop_at should be"):
         StopUnsafe(tiny_stream_guard, stop_at=Severity.SAFE)
-    described = StopUnsafe(tiny_stream_guard, stop_at=Severity.UNSAFE).describe()
-    assert (described["stop_at"], described["every"]) == ("Unsafe", "1")
+    described = StopUnsafe(tiny_stream_guard, stop_at=Severity.CONTROVERSIAL).describe()
+    assert (described["stop_at"], described["every"]) == ("Controversial", "1")
