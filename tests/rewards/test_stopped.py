@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from transformers import TrainerState
 
 from guard_reward import GuardReward, schemes
 from tests.rewards.helpers import THINK, Log, by_length, score
@@ -55,11 +56,12 @@ def test_a_learned_multiplier_counts_it():
     reward = GuardReward(
         ScriptedGuard(), schemes.Lagrangian(unsafe_rate=0.05, learning_rate=0.2), helpfulness=by_length
     )
-    before = score(reward, "fine", stopped_severity=["Unsafe"])
+    state = TrainerState()
+    paid = []
     for step in range(30):
-        state = type("State", (), {"global_step": step, "max_steps": 30})()
-        score(reward, *["fine", STOPPED] * 4, stopped_severity=["Unsafe"] * 8, trainer_state=state)
-    assert score(reward, "fine", stopped_severity=["Unsafe"]) < before
+        state.global_step = step
+        paid.append(score(reward, *["fine", STOPPED] * 4, stopped_severity=["Unsafe"] * 8, trainer_state=state))
+    assert paid[-1] < paid[0]
 
 
 def test_rollouts_that_end_in_their_thinking_are_no_outage():

@@ -135,13 +135,13 @@ def test_what_stands_in_front_of_the_policys_text_counts(make_trainer, tiny_stre
     from guard_reward.streaming import rollouts as module
 
     made = []
-    original = module.UnsafeStoppingCriteria
+    criterion = module._RolloutStopping
 
     def spy(*args, **kwargs):
         made.append(kwargs)
-        return original(*args, **kwargs)
+        return criterion(*args, **kwargs)
 
-    monkeypatch.setattr(module, "UnsafeStoppingCriteria", spy)
+    monkeypatch.setattr(module, "_RolloutStopping", spy)
     stop, trainer = StopUnsafe(tiny_stream_guard), make_trainer()
     prompt = [{"role": "user", "content": "How do I use a blue gravok?"}, {"role": "assistant", "content": begun}]
     _, stopped = rollouts(trainer, [prompt], stop)
