@@ -200,7 +200,8 @@ class TokenTrace:
         categories: the likeliest one at each token; empty at a safe token, where it would mean nothing.
         severity: of the message.
         flagged: the token from which it has this severity; None if it is safe.
-        flagged_char: the character at which this token begins, counted in the message's text; None if it is safe.
+        flagged_char: the character at which this token begins, counted in the message's text; None if it is safe, and
+            for a prompt.
         offsets: where each token begins and ends in the text, shape (tokens, 2); those that close the turn are empty,
             at the end.
         is_thinking: whether each token belongs to the thinking, shape (tokens,).

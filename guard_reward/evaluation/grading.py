@@ -145,4 +145,6 @@ def _case(line: str, place: str) -> Case:
     start, end = (row.get(f"unsafe_{name}_index") for name in ("start", "end"))
     if (start is None) != (end is None) or not all(it is None or type(it) is int for it in (start, end)):
         raise UserError(f"{place}: unsafe_start_index and unsafe_end_index should be two whole numbers, or missing")
+    if start is not None and end is not None and not 0 <= start <= end:
+        raise UserError(f"{place}: unsafe_start_index {start} to unsafe_end_index {end} is no place in a text")
     return Case(messages, Severity(label), start, end)

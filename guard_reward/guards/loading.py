@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from guard_reward.guards.stream_guard import StreamGuard
     from guard_reward.guards.transformers_guard import TransformersGuard
     from guard_reward.guards.vllm_guard import VLLMGuard
+    from guard_reward.models.checkpoint import Checkpoint
 
 __all__ = ["is_in_vllm", "is_served", "load_guard"]
 
@@ -37,7 +38,7 @@ def load_guard(
     compile: bool = False,
     **options: Any,
 ) -> Any:
-    """Load a generative guard from the hub or a folder, in this process or in vLLM, or connect to one that is served.
+    """Load a guard from the hub or a folder, in this process or in vLLM, or connect to one that is served.
 
     Args:
         source: hub id or folder of a Qwen3Guard checkpoint (Gen or Stream), or of any causal LM that answers like Gen;
@@ -149,10 +150,13 @@ def _served_guard(source: Any, **options: Any) -> ServedGuard:
 
 def _vllm_guard(source: str, **options: Any) -> VLLMGuard:
     from guard_reward.guards.vllm_guard import VLLMGuard
+    from guard_reward.models.checkpoint import Checkpoint
 
     name = source.removeprefix(_IN_VLLM)
     if not name:
         raise ValueError(f"{source!r} names no guard: write a hub id or a folder behind it")
+    if "qwen3guard-stream" in name.lower() or (Path(name).is_dir() and _is_stream(Checkpoint(name, None, None, None, {}))):
+        raise ValueError(f"{name!r} is a stream guard, which runs in this process only: leave out {_IN_VLLM}")
     return VLLMGuard(name, **options)
 
 
@@ -171,12 +175,16 @@ def _local_guard(
     from guard_reward.models.checkpoint import Checkpoint, checked_name
 
     checkpoint = Checkpoint(checked_name(source), device, dtype, revision, model_options)
-    if _STREAM_ARCHITECTURE in checkpoint.architectures():
+    if _is_stream(checkpoint):
         from guard_reward.guards.stream_guard import StreamGuard
 
         _refuse("a stream guard", ["spec"] if spec is not None else [], "its format is fixed")
         return StreamGuard(checkpoint, token_budget=token_budget, compile=compile)
     return TransformersGuard(checkpoint, spec=spec, token_budget=token_budget, compile=compile)
+
+
+def _is_stream(checkpoint: Checkpoint) -> bool:
+    return _STREAM_ARCHITECTURE in checkpoint.architectures()
 
 
 def _named_spec(spec: GuardSpec | str | None) -> GuardSpec | None:

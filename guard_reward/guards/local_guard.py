@@ -54,6 +54,9 @@ class LocalGuard(Generic[Parts]):
     def _parts(self) -> Parts:
         return self._lazy.load()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
     @property
     def name(self) -> str:
         """Hub id or folder; for a model built in memory, its class."""

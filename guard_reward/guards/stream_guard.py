@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.guards.assembly import context_length, refuse_partitioned
@@ -208,6 +209,7 @@ class StreamGuard(LocalGuard[_Parts]):
             A verdict per token, per session.
 
         Raises:
+            TypeError: text instead of token ids.
             ValueError: a closed session, another guard's, one that is there twice, an id that the guard's vocabulary
                 does not have; a `ContextOverflowError` for more tokens than the guard's context holds. Then no session
                 has changed.
@@ -250,6 +252,8 @@ class StreamGuard(LocalGuard[_Parts]):
         return {"spec": "qwen3guard-stream", "template_hash": self._parts.encoder.prompter.template_hash}
 
     def _check(self, sessions: Sequence[StreamSession], token_ids: Sequence[Sequence[int]]) -> None:
+        if len(sessions) != len(token_ids):
+            raise ValueError(f"found tokens for {len(token_ids)} of {len(sessions)} sessions")
         if len({id(session) for session in sessions}) < len(sessions):
             raise ValueError("a session is there twice: give all its tokens at once")
         size = self.model.config.vocab_size
@@ -258,6 +262,8 @@ class StreamGuard(LocalGuard[_Parts]):
                 raise ValueError(f"{session!r} is another guard's")
             if session.is_closed:
                 raise ValueError(f"{session!r} takes no more tokens")
+            if not all(isinstance(token, Integral) for token in ids):
+                raise TypeError("a session takes token ids; for text use guard_reward.streaming.TextFeed")
             if not all(0 <= token < size for token in ids):
                 raise ValueError(f"token ids should be 0 to {size - 1}: were they made with the guard's tokenizer?")
             total = len(session.row.token_ids) + len(session.waiting) + len(ids)
@@ -321,7 +327,7 @@ class StreamGuard(LocalGuard[_Parts]):
             categories=readings.tokens.categories,
             severity=severity,
             flagged=flagged,
-            flagged_char=None if flagged is None else int(offsets[flagged, 0]),
+            flagged_char=None if flagged is None or not message.is_response else int(offsets[flagged, 0]),
             offsets=offsets,
             is_thinking=offsets[:, 0] < message.thinking_end,
             text=message.text,

@@ -12,7 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -219,6 +219,21 @@ def _load_guard(config: GuardRewardConfig) -> Any:
         raise UserError("guard_kwargs: " + ", ".join(f"write {name} as guard_{name}" for name in twice))
     given = {name: value for name, value in own.items() if value is not None}
     return load_named_guard("guard", config.guard, **given, **others)
+
+
+def guard_named(config: Any, guard_field: str) -> str | None:
+    """The guard that a part of the file names, or None if the part is not used.
+
+    Raises:
+        UserError: it names none, and sets other options of this part, which would do nothing.
+    """
+    name: str | None = getattr(config, guard_field)
+    if name is not None:
+        return name
+    others = (one for one in fields(config) if one.name != guard_field)
+    if given := [one.name for one in others if getattr(config, one.name) != one.default]:
+        raise UserError(f"{given[0]} needs {guard_field}: name a stream guard, or leave {', '.join(given)} out")
+    return None
 
 
 def load_named_guard(field_name: str, name: str, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from guard_reward.errors import UserError, first_paragraph
-from guard_reward.launch.config import load_named_guard
+from guard_reward.launch.config import guard_named, load_named_guard
 from guard_reward.streaming import StopUnsafe
 from guard_reward.verdict import Severity
 
@@ -62,12 +62,13 @@ def build_stopping(config: StoppingConfig, loaded: Iterable[Any] = ()) -> StopUn
     Raises:
         UserError: names the field that is wrong.
     """
-    if config.stop_guard is None:
+    name = guard_named(config, "stop_guard")
+    if name is None:
         return None
     own = {"device": config.stop_device, "dtype": config.stop_dtype, "revision": config.stop_revision}
-    given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
-    same = [guard for guard in loaded if not given and getattr(guard, "name", None) == config.stop_guard]
-    guard = same[0] if same else load_named_guard("stop_guard", config.stop_guard, **given)
+    given: dict[str, Any] = {key: value for key, value in own.items() if value is not None}
+    same = [guard for guard in loaded if not given and getattr(guard, "name", None) == name]
+    guard = same[0] if same else load_named_guard("stop_guard", name, **given)
     try:
         stop_at = Severity(config.stop_at)
         return StopUnsafe(guard, stop_at=stop_at, every=config.stop_every, sleep=config.stop_sleep)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from guard_reward.errors import UserError, first_paragraph
-from guard_reward.launch.config import load_named_guard
+from guard_reward.launch.config import guard_named, load_named_guard
 from guard_reward.rewards.stream_reward import StreamReward
 
 __all__ = ["StreamRewardConfig", "build_stream_rewards"]
@@ -54,11 +54,12 @@ def build_stream_rewards(config: StreamRewardConfig) -> list[StreamReward]:
     Raises:
         UserError: names the field that is wrong.
     """
-    if config.stream_guard is None:
+    name = guard_named(config, "stream_guard")
+    if name is None:
         return []
     own = {"device": config.stream_device, "dtype": config.stream_dtype, "revision": config.stream_revision}
-    given: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
-    guard = load_named_guard("stream_guard", config.stream_guard, **given)
+    given: dict[str, Any] = {key: value for key, value in own.items() if value is not None}
+    guard = load_named_guard("stream_guard", name, **given)
     try:
         return [StreamReward(guard, weight=config.stream_weight, form=config.stream_form, sleep=config.stream_sleep)]
     except ValueError as error:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guard_reward.conversation import Turns
+from guard_reward.guards.needs_stream import check_stream_guard
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.policy import opens_thinking_of_trainer, tokenizer_of_trainer
 from guard_reward.rewards.reading import check_lengths
@@ -62,7 +63,7 @@ class StreamReward:
         sleep: give the accelerator's memory back after every call.
 
     Raises:
-        ValueError: a guard without ``trace``, a weight that is not positive, another form.
+        ValueError: not a stream guard, a weight that is not positive, another form.
 
     Example:
         >>> trainer = PPOTrainer(                                                # doctest: +SKIP
@@ -82,8 +83,7 @@ class StreamReward:
         breaker: CircuitBreaker | None = CircuitBreaker(),  # noqa: B008  copied below, never shared
         sleep: bool = False,
     ):
-        if not callable(getattr(guard, "trace", None)):
-            raise ValueError(f"guard should be a stream guard, with trace(), found {guard!r}")
+        check_stream_guard(guard, "StreamReward")
         if not 0 < weight < float("inf"):
             raise ValueError(f"weight should be a positive number, found {weight}")
         if form not in ("penalty", "shaping"):

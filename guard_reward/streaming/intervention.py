@@ -8,12 +8,14 @@ are not shown.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from guard_reward.guards.needs_stream import check_stream_guard
 from guard_reward.streaming.stopping import UnsafeStoppingCriteria
 from guard_reward.thinking import OPEN, ends_open
 from guard_reward.verdict import Severity, Verdict
@@ -32,6 +34,8 @@ INTROSPECTION = (
 )
 """What the policy is made to read after a rollback, unless told otherwise."""
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class SafeGeneration:
@@ -39,7 +43,7 @@ class SafeGeneration:
 
     Attributes:
         text: what is shown.
-        severity: the guard's, of `text`; None if it cannot judge it.
+        severity: the guard's, of `text`; None if it cannot judge it, or if nothing is shown.
         interventions: how often it was rolled back.
         wait_tokens: tokens that were computed and are not shown: dropped ones, and those of introspection texts.
         gave_up: whether the last allowed try was flagged too; `text` then ends with what was shown before it, which may
@@ -118,10 +122,16 @@ def generate_safely(
         One reply per conversation, in order.
 
     Raises:
-        ValueError: a negative `buffer` or `retries`, or a conversation that the guard cannot be shown.
+        ValueError: not a stream guard, a negative `buffer` or `retries`, beams or several replies per conversation, or
+            a conversation that the guard cannot be shown.
     """
+    check_stream_guard(guard, "generate_safely")
     if buffer < 0 or retries < 0:
         raise ValueError(f"buffer and retries should not be negative, found {buffer} and {retries}")
+    if refused := [name for name in ("num_beams", "num_return_sequences") if generation.get(name, 1) != 1]:
+        raise ValueError(f"{refused[0]}: one reply per conversation is generated, token by token; leave it out")
+    if not introspection and not generation.get("do_sample", model.generation_config.do_sample):
+        logger.warning("a retry without sampling and without introspection repeats itself: pass do_sample=True")
     for messages in conversations:
         guard.open(messages).close()  # now: what cannot be shown should not fail after minutes of generation
     rows = [_row(tokenizer, messages) for messages in conversations]
@@ -178,7 +188,9 @@ def _take(row: _Row, one: _Try, rules: _Rules) -> None:
 
 def _judge_what_was_given_up(guard: StreamGuard, tokenizer: PreTrainedTokenizerBase, rows: Sequence[_Row]) -> None:
     """A reply that was given up ends in the middle of what was flagged: what is left is judged by itself."""
-    left = [row for row in rows if row.gave_up]
+    for row in rows:
+        row.severity = None if row.gave_up else row.severity
+    left = [row for row in rows if row.gave_up and row.shown]
     texts = [{"role": "assistant", "content": _text(tokenizer, row)} for row in left]
     verdicts = guard.moderate([[*row.messages, text] for row, text in zip(left, texts, strict=True)])
     for row, verdict in zip(left, verdicts, strict=True):

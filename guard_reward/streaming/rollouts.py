@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from guard_reward.conversation import Turns
+from guard_reward.guards.needs_stream import check_stream_guard
 from guard_reward.rewards.policy import opens_thinking_of_trainer, tokenizer_of_trainer
 from guard_reward.rewards.stopped import STOPPED_COLUMN
 from guard_reward.rollout import begun_reply
-from guard_reward.streaming.stopping import UnsafeStoppingCriteria, check_stopping
+from guard_reward.streaming.stopping import UnsafeStoppingCriteria, checked_stop
 from guard_reward.verdict import Severity, describe_guard
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class StopUnsafe:
             guard could not judge while they grew.
 
     Raises:
-        ValueError: not a stream guard; ``stop_at`` Safe, ``every`` below 1.
+        ValueError: not a stream guard; another `stop_at`, `every` below 1.
 
     >>> trainer = GRPOTrainer(                                                               # doctest: +SKIP
     ...     "Qwen/Qwen3-4B", reward, GRPOConfig("runs/grpo"), prompts, rollout_func=StopUnsafe(stream_guard))
@@ -70,11 +71,9 @@ class StopUnsafe:
         sleep: bool = False,
         name: str = "stopping",
     ):
-        if not callable(getattr(guard, "feed_many", None)):
-            raise ValueError(f"guard should be a stream guard, found {guard!r}")
-        check_stopping(stop_at, every)
+        check_stream_guard(guard, "StopUnsafe")
         self.guard = guard
-        self.stop_at = stop_at
+        self.stop_at = checked_stop(stop_at, every)
         self.every = every
         self.sleep = sleep
         self.name = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteria
 
+from guard_reward.guards.inputs import checked_rows
+from guard_reward.guards.needs_stream import check_stream_guard
 from guard_reward.guards.stream_session import ContextOverflowError
 from guard_reward.streaming.growing_texts import GrowingTexts
 from guard_reward.streaming.text_feed import TextFeed
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     from guard_reward.guards.stream_guard import StreamGuard
     from guard_reward.verdict import Conversation
 
-__all__ = ["UnsafeStoppingCriteria", "check_stopping"]
+__all__ = ["UnsafeStoppingCriteria", "checked_stop"]
+
+logger = logging.getLogger(__name__)
 
 
 class UnsafeStoppingCriteria(StoppingCriteria):
@@ -41,7 +46,9 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         every: how many of the policy's tokens are judged at a time; more are cheaper and stop a little later.
 
     Raises:
-        ValueError: `stop_at` Safe, `every` below 1, another number of `written` than of conversations.
+        TypeError: not a list of conversations.
+        ValueError: not a stream guard, another `stop_at`, `every` below 1, another number of `written` than of
+            conversations.
 
     Attributes:
         stopped: per row, whether it was stopped; None before the first token.
@@ -65,16 +72,16 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         stop_at: Severity = Severity.CONTROVERSIAL,
         every: int = 1,
     ):
-        check_stopping(stop_at, every)
+        check_stream_guard(guard, "UnsafeStoppingCriteria")
         self.guard = guard
         self.tokenizer = tokenizer
-        self.stop_at = stop_at
+        self.stop_at = checked_stop(stop_at, every)
         self.every = every
         self.stopped: list[bool] | None = None
         self.lengths: list[int | None] = []
         self.found: list[Severity | None] = []
         self.not_judged: set[int] = set()
-        self._conversations = list(conversations)
+        self._conversations = checked_rows(conversations)
         self._written = list(written) or [""] * len(self._conversations)
         if len(self._written) != len(self._conversations):
             raise ValueError(f"found {len(self._written)} written texts for {len(self._conversations)} conversations")
@@ -155,7 +162,8 @@ class UnsafeStoppingCriteria(StoppingCriteria):
     def _opened(self, messages: Conversation) -> TextFeed | None:
         try:
             return TextFeed(self.guard, messages)
-        except ValueError:  # a prompt that cannot be shown, or that fills the context
+        except ValueError as error:  # a prompt that cannot be shown, or that fills the context
+            logger.warning("a text is not stopped while it is generated: %s", error)
             return None
 
     def _whole(self, row: int, new: str) -> str:
@@ -186,18 +194,20 @@ class UnsafeStoppingCriteria(StoppingCriteria):
     def _judge_alone(self, row: int, feed: TextFeed, text: str, *, at_end: bool) -> None:
         try:
             TextFeed.grow([feed], [text], at_end=at_end)
-        except ContextOverflowError:
+        except ContextOverflowError as error:
+            logger.warning("a text is not stopped any more: %s", error)
             self.release([row])
             self.not_judged.add(row)
 
 
-def check_stopping(stop_at: Severity, every: int) -> None:
-    """Refuse settings with which nothing or everything would be stopped.
+def checked_stop(stop_at: Severity | str, every: int) -> Severity:
+    """The severity from which texts are stopped.
 
     Raises:
-        ValueError: names the setting.
+        ValueError: settings with which everything or nothing would be stopped; names the setting.
     """
-    if stop_at is Severity.SAFE:
-        raise ValueError("stop_at should be Severity.CONTROVERSIAL or Severity.UNSAFE: every text is Safe at first")
     if every < 1:
         raise ValueError(f"every should be at least 1, found {every}")
+    if stop_at not in (Severity.CONTROVERSIAL, Severity.UNSAFE):
+        raise ValueError(f"stop_at should be Controversial or Unsafe, found {str(stop_at)!r}")
+    return Severity(stop_at)

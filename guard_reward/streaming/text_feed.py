@@ -1,16 +1,17 @@
 """A policy's growing text, judged while it is written, whatever tokenizer the policy has.
 
 Each time it has grown, its end is tokenised again with the guard's tokenizer. The last token may still change with the
-text that follows, so it waits; should an earlier token change too, the session is rewound to the place. When the text
-is whole, all of it is tokenised, so that the guard has read exactly its tokens. A text that begins with ``<think>`` is
-read as a response with thinking.
+text that follows, and so may the tokens of an unfinished word, whose pieces can mean what the word does not: they wait.
+Should an earlier token change too, the session is rewound to the place. When the text is whole, all of it is tokenised,
+so that the guard has read exactly its tokens. A text that begins with ``<think>`` is read as a response with thinking.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TextFeed"]
 
+# Letters at the end of a text, but not of scripts that put no space between words.
+_UNFINISHED = re.compile(r"[^\W\d_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff]+$")
+_LONGEST_WORD = 8  # tokens; longer ones do not wait
 _AGAIN = 32  # known tokens that are tokenised again with what is new
 _SAME = 16  # of them the first ones must come out the same; then the beginning was not needed
 
@@ -89,6 +93,12 @@ class TextFeed:
         """Free what is kept for the text."""
         self.session.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _known(self, text: str) -> int:
         """How many of the tokens that were read need not be tokenised again; 0 if the text does not go on."""
         known = len(self._starts) - _AGAIN
@@ -116,7 +126,7 @@ class TextFeed:
             self._has_thinking = not self._has_thinking
             self.session = self.guard.open(self._messages, has_thinking=self._has_thinking)
         first = self._starts[known] if known else 0
-        ready = ids if at_end else ids[:-1]
+        ready = ids if at_end else ids[: _ready(text, [first + start for start in starts])]
         read = np.array(self.session.token_ids[known:], dtype=np.int64)
         same = common_prefix(read, np.array(ready, dtype=np.int64))
         if same < len(read):
@@ -132,6 +142,19 @@ class _Reading:
 
     ids: list[int]
     starts: list[int]
+
+
+def _ready(text: str, starts: Sequence[int]) -> int:
+    """How many tokens of a growing text are read now: not the last one, nor those of an unfinished word.
+
+    >>> _ready("to explosi", [0, 2, 5, 8]), _ready("to explosive ", [0, 2, 5, 12])
+    (1, 3)
+    """
+    word = _UNFINISHED.search(text)
+    ready = len(starts) - 1
+    while word and ready > max(len(starts) - _LONGEST_WORD, 0) and starts[ready - 1] >= word.start() - 1:
+        ready -= 1
+    return max(ready, 0)
 
 
 def _tokens(guard: StreamGuard, texts: Sequence[str]) -> list[tuple[list[int], list[int]]]:

@@ -148,6 +148,8 @@ class PPOTrainer(GRPOTrainer):
             raise TypeError(f"args should be a guard_reward.trainers.PPOConfig, found {type(args).__name__}")
         if token_reward_funcs and (kwargs.get("tools") or kwargs.get("environment_factory")):
             raise ValueError("token_reward_funcs: rewards per token would count what tools write; leave out the tools")
+        if isinstance(token_reward_funcs, str):
+            raise TypeError("token_reward_funcs: pass a function, such as StreamReward(load_guard(...)), not a name")
         check_columns(train_dataset)
         check_columns(eval_dataset)
         super().__init__(model, reward_funcs, args, train_dataset, eval_dataset, **kwargs)

@@ -46,6 +46,10 @@ def summed_token_rewards(
         for row, (values, sums) in enumerate(zip(found, total, strict=True)):
             if values is None:
                 continue
+            if not isinstance(values, Sequence):
+                raise ValueError(
+                    f"{name} should return a list of numbers per row, one per token: row {row} is {values!r}"
+                )
             if len(values) != len(sums) or not all(map(math.isfinite, values)):
                 raise ValueError(
                     f"{name} should return a finite number per token or None: row {row} has {len(sums)} tokens, and "

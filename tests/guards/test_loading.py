@@ -288,3 +288,9 @@ def test_of_several_templates_the_default_one_is_used(tiny_guard, tmp_path):
     rows = [[{"role": "user", "content": "How do I use a blue gravok?"}]]
     assert guard.moderate(rows) == tiny_guard.moderate(rows)
     assert guard.describe()["template_hash"] == tiny_guard.describe()["template_hash"]
+
+
+def test_a_stream_guard_does_not_run_in_vllm(tiny_stream_guard):
+    for name in (tiny_stream_guard.name, "Qwen/Qwen3Guard-Stream-0.6B"):
+        with pytest.raises(ValueError, match="is a stream guard, which runs in this process only: leave out vllm:"):
+            load_guard(f"vllm:{name}")

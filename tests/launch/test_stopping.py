@@ -14,6 +14,8 @@ from guard_reward.tiny import build_tiny_guard, build_tiny_stream_guard
 
 def test_without_a_guard_there_is_nothing() -> None:
     assert build_stopping(StoppingConfig()) is None
+    with pytest.raises(UserError, match="stop_every needs stop_guard: name a stream guard, or leave stop_every"):
+        build_stopping(StoppingConfig(stop_every=4))
 
 
 def test_the_values_arrive() -> None:
@@ -38,7 +40,7 @@ def test_a_guard_that_the_run_has_already_is_not_loaded_again(tiny_stream_guard:
     ("values", "message"),
     [
         ({"stop_guard": "/nowhere"}, "stop_guard: '/nowhere' could not be loaded"),
-        ({"stop_guard": str(build_tiny_guard())}, "should be a stream guard"),
+        ({"stop_guard": str(build_tiny_guard())}, "StopUnsafe needs a stream guard"),
         ({"stop_every": 0}, "every should be at least 1"),
         ({"stop_at": "Safe"}, "stop_at should be"),
     ],

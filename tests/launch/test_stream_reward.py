@@ -17,6 +17,8 @@ FACTS = PolicyFacts(eos_token_ids=(2,), thinking_prefilled=False)
 
 def test_without_a_stream_guard_there_is_nothing() -> None:
     assert build_stream_rewards(StreamRewardConfig()) == []
+    with pytest.raises(UserError, match="stream_weight needs stream_guard"):
+        build_stream_rewards(StreamRewardConfig(stream_weight=10.0))
 
 
 def test_the_values_arrive() -> None:
@@ -34,7 +36,7 @@ def test_the_values_arrive() -> None:
         ({"stream_guard": "/nowhere"}, "stream_guard: '/nowhere' could not be loaded"),
         ({"stream_weight": -1.0}, "weight should be a positive number"),
         ({"stream_form": "both"}, "form should be 'penalty' or 'shaping'"),
-        ({"stream_guard": str(build_tiny_guard())}, "should be a stream guard"),
+        ({"stream_guard": str(build_tiny_guard())}, "StreamReward needs a stream guard"),
     ],
 )
 def test_mistakes_name_the_field(values: dict[str, Any], message: str) -> None:

@@ -145,7 +145,7 @@ def test_rewards_are_those_of_one_process(run: Path, single_reward: Any) -> None
         assert len(table) == 8  # two processes, four rollouts each
         prompts, completions = ([list(map(dict, cell)) for cell in table[name]] for name in ("prompt", "completion"))
         assert len({prompt[-1]["content"] for prompt in prompts}) == 2  # a group of four on each process
-        stopped = list(table["stopped_severity"])
+        stopped = [value if isinstance(value, str) else None for value in table["stopped_severity"]]
         expected = single_reward(prompts=prompts, completions=completions, stopped_severity=stopped)
         assert list(table["guard"]) == pytest.approx(expected, abs=1e-4)
         assert len(set(table["guard"])) > 2

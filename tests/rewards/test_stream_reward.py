@@ -150,8 +150,10 @@ def test_the_formula():
 def test_mistakes_are_named(tiny_stream_guard, tiny_guard, tokenizer, settings, message):
     with pytest.raises(ValueError, match=message):
         StreamReward(tiny_stream_guard, **settings)
-    with pytest.raises(ValueError, match="should be a stream guard"):
+    with pytest.raises(ValueError, match=r"StreamReward needs a stream guard, .* TransformersGuard"):
         StreamReward(tiny_guard)
+    with pytest.raises(ValueError, match=r"is loaded: pass load_guard\('folder'\)"):
+        StreamReward("folder")
     with pytest.raises(ValueError, match="must name the policy's tokenizer"):
         StreamReward(tiny_stream_guard)(prompts=[REQUEST], completions=[SAFE], completion_ids=[[1]])
     with pytest.raises(ValueError, match="completion_ids of 2"):

@@ -55,8 +55,9 @@ def test_only_the_end_of_a_text_is_tokenised_again(guard, monkeypatch):
         for end in range(1, len(text) + 1, 3):
             TextFeed.grow([feed], [text[:end]])
             whole = original(guard, [text[:end]])[0]
-            assert feed.session.token_ids == whole[0][:-1]
-            assert feed._starts == whole[1][:-1]
+            ready = text_feed._ready(text[:end], whole[1])
+            assert feed.session.token_ids == whole[0][:ready]
+            assert feed._starts == whole[1][:ready]
         feed.close()
     sizes.clear()
     feed = TextFeed(guard, messages)

@@ -241,7 +241,7 @@ def test_another_trl(make_trainer, requests, tiny_stream_guard, monkeypatch):
 
 
 def test_mistakes(tiny_guard, tiny_stream_guard):
-    with pytest.raises(ValueError, match="guard should be a stream guard"):
+    with pytest.raises(ValueError, match="StopUnsafe needs a stream guard"):
         StopUnsafe(tiny_guard)
     with pytest.raises(ValueError, match="every should be at least 1"):
         StopUnsafe(tiny_stream_guard, every=0)

@@ -95,3 +95,21 @@ def test_mistakes_are_named(policy, requests, tiny_stream_guard, settings, messa
     stop = UnsafeStoppingCriteria(tiny_stream_guard, policy[1], requests[:2])
     with pytest.raises(ValueError, match="3 rows are generated for 2 conversations"):
         stop(torch.zeros(3, 5, dtype=torch.long), None)
+
+
+@pytest.mark.parametrize("given", [[{"role": "user", "content": "Hi."}], ["Hi."], "Hi."])
+def test_what_is_no_list_of_conversations(policy, tiny_stream_guard, given):
+    """A guard that reads nothing would stop nothing, without a word."""
+    with pytest.raises(TypeError, match="a list of conversations"):
+        UnsafeStoppingCriteria(tiny_stream_guard, policy[1], given)
+
+
+@pytest.mark.parametrize("stop_at", ["Safe", "unsafe", Severity.SAFE])
+def test_other_severities(policy, requests, tiny_stream_guard, stop_at):
+    with pytest.raises(ValueError, match="stop_at should be Controversial or Unsafe, found"):
+        UnsafeStoppingCriteria(tiny_stream_guard, policy[1], requests, stop_at=stop_at)
+
+
+def test_other_guards(policy, requests, tiny_guard):
+    with pytest.raises(ValueError, match=r"needs a stream guard, .* TransformersGuard\(.*\) is none"):
+        UnsafeStoppingCriteria(tiny_guard, policy[1], requests)

@@ -82,3 +82,17 @@ def test_a_text_with_thinking_is_read_as_the_trace_reads_it(guard, text):
     assert feed.session.token_ids == whole(guard, "Hello. I am here.")[0]
     feed.close()
     assert guard._parts.engine.growing_rows == 0
+
+
+def test_pieces_of_a_word_wait_for_the_word(tiny_stream_guard):
+    """Letter by letter, as from a policy with small tokens: no safe reply is flagged on the way."""
+    for text in (
+        "Of course. First cut the garden, then paint the wall.",
+        "I cannot help with the gravok. Ask me about gardens.",
+    ):
+        with TextFeed(tiny_stream_guard, [{"role": "user", "content": "How do I use a blue garden?"}]) as feed:
+            for end in range(len(text) + 1):
+                TextFeed.grow([feed], [text[:end]])
+                read = tiny_stream_guard.tokenizer.decode(feed.session.token_ids)
+                assert text.startswith(read)
+                assert not text[len(read) - 1 : len(read) + 1].isalpha() or not read

@@ -105,3 +105,10 @@ def test_tools_are_refused(make_trainer):
 def test_two_functions_need_two_names(make_trainer):
     with pytest.raises(ValueError, match="have the name 'dense'"):
         make_trainer(token_reward_funcs=[Dense(), Dense()])
+
+
+def test_what_is_no_list_per_row(make_trainer):
+    with pytest.raises(ValueError, match=r"should return a list of numbers per row, one per token: row 0 is 0\.1"):
+        make_trainer(token_reward_funcs=lambda completions, **columns: [0.1] * len(completions)).train()
+    with pytest.raises(TypeError, match="token_reward_funcs: pass a function"):
+        make_trainer(token_reward_funcs="runs/tiny/stream-guard")
