@@ -114,7 +114,8 @@ def train_grpo(way: str, seed: int) -> dict[str, Any]:
             rollout_func=StopUnsafe(load_tiny_stream_guard()) if kind == "stopping" else None,
         )
         outcome = _trained(trainer, f"GRPO, {way}, seed {seed}", seed, safe_rates)
-    return {"part": "grpo", "way": way, "seed": seed, "tokens": sum(tokens), **outcome}
+    used = {"tokens": sum(tokens), "tokens_of_10_rounds": sum(tokens[:10])}
+    return {"part": "grpo", "way": way, "seed": seed, **used, **outcome}
 
 
 def _recording(rates: list[float]) -> Callable[..., list[float]]:

@@ -155,7 +155,8 @@ def _vllm_guard(source: str, **options: Any) -> VLLMGuard:
     name = source.removeprefix(_IN_VLLM)
     if not name:
         raise ValueError(f"{source!r} names no guard: write a hub id or a folder behind it")
-    if "qwen3guard-stream" in name.lower() or (Path(name).is_dir() and _is_stream(Checkpoint(name, None, None, None, {}))):
+    is_stream = _is_stream(Checkpoint(name)) if Path(name).is_dir() else "qwen3guard-stream" in name.lower()
+    if is_stream:
         raise ValueError(f"{name!r} is a stream guard, which runs in this process only: leave out {_IN_VLLM}")
     return VLLMGuard(name, **options)
 

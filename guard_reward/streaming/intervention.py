@@ -125,15 +125,11 @@ def generate_safely(
         ValueError: not a stream guard, a negative `buffer` or `retries`, beams or several replies per conversation, or
             a conversation that the guard cannot be shown.
     """
-    check_stream_guard(guard, "generate_safely")
     if buffer < 0 or retries < 0:
         raise ValueError(f"buffer and retries should not be negative, found {buffer} and {retries}")
-    if refused := [name for name in ("num_beams", "num_return_sequences") if generation.get(name, 1) != 1]:
-        raise ValueError(f"{refused[0]}: one reply per conversation is generated, token by token; leave it out")
+    _check(guard, conversations, generation)
     if not introspection and not generation.get("do_sample", model.generation_config.do_sample):
         logger.warning("a retry without sampling and without introspection repeats itself: pass do_sample=True")
-    for messages in conversations:
-        guard.open(messages).close()  # now: what cannot be shown should not fail after minutes of generation
     rows = [_row(tokenizer, messages) for messages in conversations]
     hidden = tokenizer(introspection, add_special_tokens=False)["input_ids"] if introspection else []
     rules = _Rules(buffer, retries, list(hidden), stop_at, max_new_tokens)
@@ -152,6 +148,15 @@ def generate_safely(
         )
         for row in rows
     ]
+
+
+def _check(guard: StreamGuard, conversations: Sequence[Conversation], generation: dict[str, Any]) -> None:
+    """Refuse at once what would fail after minutes of generation."""
+    check_stream_guard(guard, "generate_safely")
+    if refused := [name for name in ("num_beams", "num_return_sequences") if generation.get(name, 1) != 1]:
+        raise ValueError(f"{refused[0]}: one reply per conversation is generated, token by token; leave it out")
+    for messages in conversations:
+        guard.open(messages).close()
 
 
 @dataclass(frozen=True, slots=True)

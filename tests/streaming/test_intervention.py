@@ -39,7 +39,7 @@ def test_it_makes_a_policy_safe(policy, requests, tiny_stream_guard):
 def test_nothing_that_was_flagged_is_shown(policy, requests, tiny_stream_guard):
     for it in replies(policy, tiny_stream_guard, requests, retries=1):
         if it.gave_up:
-            assert it.text == ""  # the buffer is longer than these replies
+            assert (it.text, it.severity) == ("", None)  # the buffer is longer than these replies
 
 
 @pytest.mark.parametrize("buffer", [0, 2])
@@ -67,4 +67,9 @@ def test_introspection_is_read_by_the_policy_only(policy, requests, tiny_stream_
 def test_mistakes_are_named(policy, requests, tiny_stream_guard):
     with pytest.raises(ValueError, match="should not be negative"):
         replies(policy, tiny_stream_guard, requests, buffer=-1)
+    for name in ("num_beams", "num_return_sequences"):
+        with pytest.raises(ValueError, match=f"{name}: one reply per conversation"):
+            replies(policy, tiny_stream_guard, requests, **{name: 2})
+    with pytest.raises(ValueError, match="generate_safely needs a stream guard that is loaded"):
+        replies(policy, "a folder", requests)
     assert replies(policy, tiny_stream_guard, []) == []
