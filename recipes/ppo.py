@@ -48,7 +48,7 @@ def main() -> None:
     )
     dense = launch.build_stream_rewards(stream)
     stop = launch.build_stopping(stopping, [reward.guard, reward.shadow, *(one.guard for one in dense)])
-    launch.check_guard(args, reward, stop)
+    launch.check_guard(args, reward, stop, dense)
     args.resume_from_checkpoint = checkpoint
     trainer = PPOTrainer(
         model=launch.policy_source(model),

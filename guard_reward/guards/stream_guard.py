@@ -223,13 +223,14 @@ class StreamGuard(LocalGuard[_Parts]):
                 return [[] for _ in sessions]
             self.wake()
             added = [session.waiting + ids for session, ids in fed]
-            logits = parts.engine.extend([session.row for session, _ in fed], added)
+            silent = [len(session.waiting) for session, _ in fed]
+            logits = parts.engine.extend([session.row for session, _ in fed], added, silent)
             if not all(part.isfinite().all() for part in logits):
                 for (session, _), tokens in zip(fed, added, strict=True):
                     parts.engine.truncate(session.row, len(session.row.token_ids) - len(tokens))
                 raise RuntimeError("the guard's outputs are not finite numbers: no session has changed")
             found = {
-                id(session): session.take(ids, part[len(session.waiting) :], parts.reader)
+                id(session): session.take(ids, part, parts.reader)
                 for (session, ids), part in zip(fed, logits, strict=True)
             }
         return [found.get(id(session), []) for session in sessions]

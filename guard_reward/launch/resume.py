@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from guard_reward.rewards.reward import GuardReward
+    from guard_reward.rewards.stream_reward import StreamReward
     from guard_reward.streaming import StopUnsafe
 
 __all__ = ["check_guard", "find_checkpoint", "is_finished"]
@@ -82,13 +83,19 @@ def is_finished(args: TrainingArguments, configs: Sequence[Any] = ()) -> bool:
     return True
 
 
-def check_guard(args: TrainingArguments, reward: GuardReward, stopping: StopUnsafe | None = None) -> None:
+def check_guard(
+    args: TrainingArguments,
+    reward: GuardReward,
+    stopping: StopUnsafe | None = None,
+    dense: Sequence[StreamReward] = (),
+) -> None:
     """Refuse to let ``resume_from_checkpoint: auto`` resume with another guard behind the same name.
 
     Args:
         args: ``resume_from_checkpoint`` must still be what the user gave.
         reward: of this run, its guard loaded.
         stopping: what stops its rollouts, if anything.
+        dense: its rewards per token.
 
     Raises:
         UserError: names what has changed: revision, template, dtype.
@@ -96,8 +103,12 @@ def check_guard(args: TrainingArguments, reward: GuardReward, stopping: StopUnsa
     if args.resume_from_checkpoint != "auto" or (found := _last_checkpoint(args)) is None:
         return
     record = read_record(Path(args.output_dir))
-    for option, part, now in (("guard", "reward", reward), ("stop_guard", "stopping", stopping)):
-        before = record.get(part)
+    known: list[tuple[str, Any, Any]] = [
+        ("guard", record.get("reward"), reward),
+        ("stop_guard", record.get("stopping"), stopping),
+        *(("stream_guard", *pair) for pair in zip(record.get("dense_rewards", ()), dense, strict=False)),
+    ]
+    for option, before, now in known:
         if now is None or not isinstance(before, dict) or not (changes := guard_changes(before, now.describe())):
             continue
         raise UserError(

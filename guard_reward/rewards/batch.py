@@ -17,7 +17,7 @@ from guard_reward.guards.typed_marks import TypedMark
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
-from guard_reward.rewards.outcomes import OutcomeReward, as_injection, row_outcome, score_row
+from guard_reward.rewards.outcomes import OutcomeReward, RowOutcome, as_injection, row_outcome, score_row
 from guard_reward.rewards.policy import policy_of_trainer
 from guard_reward.rewards.reading import check_lengths, read_rollout
 from guard_reward.rewards.stopped import as_stopped, read_stopped, with_stop
@@ -148,7 +148,7 @@ def prepare(call: Call, rules: Rules) -> Batch:
     if rules.system_prompt == "omit":
         shown = tuple(without_system_prompt(*row) for row in zip(rollouts, call.prompts, strict=True))
     requests = (_requests(*row, rules) for row in zip(shown, stopped, strict=True))
-    rollouts = tuple(_read_as(*row, rules.scheme) for row in zip(rollouts, stopped, strict=True))
+    rollouts = tuple(_read_as(*row) for row in zip(rollouts, stopped, strict=True))
     return Batch(rollouts, tuple(labels), tuple(requests), tuple(stopped))
 
 
@@ -175,9 +175,11 @@ def finish(
         read = (batch.rollouts, batch.harmful, batch.stopped or [None] * len(batch.rollouts))
         for rollout, harmful, stopped, said, h in zip(*read, verdicts, helpfulness, strict=True):
             readable = rollout if isinstance(rollout, Rollout) else None
-            found = with_stop(said, stopped, rules.scheme) if stopped and readable else said
+            found = with_stop(said, stopped) if stopped and readable else said
             marks = _typed_marks(readable, spec, special_tokens)
             outcome = as_injection(row_outcome(rollout, found, h, rules.scheme), marks, rules.outcome_rewards)
+            if stopped and said.answer is None and not outcome.is_complete:  # no helpfulness of an answer that is none
+                outcome = RowOutcome(Outcome.EMPTY, "stopped by a stream guard before an answer")
             assessment = found.assessment(h) if outcome.is_complete else None
             yield JudgedRollout(
                 rollout=readable,
@@ -193,8 +195,8 @@ def finish(
     return FinishedBatch(judged, table_columns(judged, prompts=rules.scheme.needs_prompt, shadow=rules.has_shadow))
 
 
-def _read_as(rollout: Rollout | Unjudged, stopped: Severity | None, scheme: Scheme) -> Rollout | Unjudged:
-    return as_stopped(rollout, scheme) if stopped and isinstance(rollout, Rollout) else rollout
+def _read_as(rollout: Rollout | Unjudged, stopped: Severity | None) -> Rollout | Unjudged:
+    return as_stopped(rollout) if stopped and isinstance(rollout, Rollout) else rollout
 
 
 def _requests(rollout: Rollout | Unjudged, stopped: Severity | None, rules: Rules) -> RolloutRequests:
@@ -202,7 +204,7 @@ def _requests(rollout: Rollout | Unjudged, stopped: Severity | None, rules: Rule
     if isinstance(rollout, Unjudged):
         return RolloutRequests()
     if rollout.outcome is Outcome.EMPTY:
-        if stopped is None or rules.scheme.needs_tokens:
+        if stopped is None:
             return RolloutRequests()
         # Stopped in its thinking: there is no answer to judge, and the stream guard's verdict stands for it.
         return RolloutRequests(None, None, _prompt_request(rollout) if rules.scheme.needs_prompt else None)

@@ -13,8 +13,7 @@ from typing import Any
 
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rollout import Rollout
-from guard_reward.schemes import Scheme
-from guard_reward.verdict import Outcome, Probabilities, Severity, Unjudged, Verdict
+from guard_reward.verdict import Probabilities, Severity, TokenScores, Unjudged, Verdict
 
 __all__ = ["STOPPED_COLUMN", "as_stopped", "read_stopped", "with_stop"]
 
@@ -44,41 +43,45 @@ def read_stopped(columns: Mapping[str, Any], rows: int) -> list[Severity | None]
     return [None if value is None else Severity(value) for value in found]
 
 
-def as_stopped(rollout: Rollout, scheme: Scheme) -> Rollout:
-    """A stopped rollout as what it is: not cut for its length, and not empty if it was stopped in its thinking.
-
-    Without an answer there are no scores of its tokens: for a scheme that needs those, such a row stays empty.
-    """
-    is_empty = rollout.outcome is Outcome.EMPTY and scheme.needs_tokens
-    return replace(rollout, truncated=False, outcome=Outcome.EMPTY if is_empty else None)
+def as_stopped(rollout: Rollout) -> Rollout:
+    """A stopped rollout as what it is: not cut for its length, and not empty if it was stopped in its thinking."""
+    return replace(rollout, truncated=False, outcome=None)
 
 
-def with_stop(verdicts: RolloutVerdicts, severity: Severity, scheme: Scheme) -> RolloutVerdicts:
+def with_stop(verdicts: RolloutVerdicts, severity: Severity) -> RolloutVerdicts:
     """The verdicts on a stopped rollout: its answer is at least as bad as the stream guard says.
 
-    >>> from guard_reward.schemes import make_scheme
     >>> judged = RolloutVerdicts(answer=Verdict(Severity.SAFE, refusal=False))
-    >>> str(with_stop(judged, Severity.UNSAFE, make_scheme("guard_only")).answer.severity)
+    >>> str(with_stop(judged, Severity.UNSAFE).answer.severity)
     'Unsafe'
     """
     answer = verdicts.answer
-    if answer is None and not scheme.needs_tokens:
-        return replace(verdicts, answer=_verdict(Severity.UNSAFE), shadow=None)
-    if isinstance(answer, Unjudged) and severity is Severity.UNSAFE and not scheme.needs_tokens:
-        return replace(verdicts, answer=_verdict(severity), shadow=None)  # an Unsafe part decides alone
-    if isinstance(answer, Verdict) and answer.severity < severity:
-        return replace(verdicts, answer=_worse(answer, severity), shadow=None)
+    if answer is None:
+        return replace(verdicts, answer=_worse(_NO_ANSWER, Severity.UNSAFE), shadow=None)
+    if isinstance(answer, Unjudged) and severity is Severity.UNSAFE:  # an Unsafe part decides alone
+        return replace(verdicts, answer=_worse(_NO_ANSWER, severity), shadow=None)
+    if isinstance(answer, Verdict) and answer.severity <= severity:
+        shadow = verdicts.shadow if answer.severity is severity else None  # it is compared with the guard's own verdict
+        return replace(verdicts, answer=_worse(answer, severity), shadow=shadow)
     return verdicts
 
 
-def _verdict(severity: Severity) -> Verdict:
-    return Verdict(severity, refusal=False, probabilities=_certain(severity), text="stopped by a stream guard")
+_NO_ANSWER = Verdict(
+    Severity.SAFE,
+    refusal=False,
+    probabilities=Probabilities(1.0, 0.0, 0.0),
+    text="stopped by a stream guard",
+    token_scores=TokenScores(1, 1.0, 1.0, None),
+)
 
 
 def _worse(verdict: Verdict, severity: Severity) -> Verdict:
-    """A verdict with another severity; with probabilities where it had some, for schemes that read them."""
-    return replace(verdict, severity=severity, probabilities=verdict.probabilities and _certain(severity))
+    """A verdict with a severity that is certain; with probabilities and scores of tokens where it had some.
 
-
-def _certain(severity: Severity) -> Probabilities:
-    return Probabilities(*(float(severity is one) for one in Severity))
+    The scores are those of the text up to the flag, and would say how long the policy has put it off.
+    """
+    certain = Probabilities(*(float(severity is one) for one in Severity))
+    scores = verdict.token_scores
+    if scores is not None and severity is Severity.UNSAFE:
+        scores = TokenScores(scores.tokens, 0.0, 0.0, 0)
+    return replace(verdict, severity=severity, probabilities=verdict.probabilities and certain, token_scores=scores)

@@ -45,6 +45,7 @@ class KVCache:
         self._beginning: dict[int, KeyValues] = {}
         self._layers: dict[int, KeyValues] = {}
         self._freed: Ids = np.empty(0, dtype=np.int64)
+        self._others: Ids = np.empty(0, dtype=np.int64)  # how many more rows list each slot
         self.allocated = 0  # slots ever allocated; the next new one has this number
 
     def begin_with(self, beginning: Mapping[int, KeyValues]) -> None:
@@ -62,8 +63,19 @@ class KVCache:
         self.allocated += len(new)
         return np.concatenate([reused, new])
 
+    def share(self, slots: Ids) -> None:
+        """Count one more row that lists these slots; each of them must free them."""
+        self._others = np.concatenate([self._others, np.zeros(self.allocated - len(self._others), dtype=np.int64)])
+        self._others[slots] += 1
+
     def free(self, slots: Ids) -> None:
-        """Free the slots of tokens that no row will see again."""
+        """Free the slots of tokens that a row will not see again; those that other rows list too are kept for them."""
+        if len(self._others):
+            slots = np.asarray(slots, dtype=np.int64)
+            shared = slots[slots < len(self._others)]
+            shared = shared[self._others[shared] > 0]
+            self._others[shared] -= 1
+            slots = np.setdiff1d(slots, shared, assume_unique=True)
         self._freed = np.concatenate([self._freed, slots])
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> KeyValues:

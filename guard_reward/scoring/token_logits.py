@@ -23,7 +23,7 @@ from guard_reward.scoring.model_runner import ModelRunner
 from guard_reward.scoring.onednn import fast_products
 from guard_reward.scoring.packing import Segment, plan_pass, rounding_on
 from guard_reward.scoring.prefill import segment_of
-from guard_reward.scoring.prefixes import Ids, TokenRows, as_ids, share_prefixes, sorted_order
+from guard_reward.scoring.prefixes import Ids, TokenRows, as_ids, common_prefix, share_prefixes, sorted_order
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -77,8 +77,8 @@ class TokenLogitsEngine:
 
     @property
     def growing_tokens(self) -> int:
-        """Tokens whose keys and values are kept for growing rows."""
-        return sum(len(row.slots) for row in self._growing)
+        """Tokens whose keys and values are kept for growing rows; shared ones count once."""
+        return len(np.unique(np.concatenate([_NO_SLOTS, *(row.slots for row in self._growing)])))
 
     @property
     def growing_rows(self) -> int:
@@ -117,28 +117,34 @@ class TokenLogitsEngine:
         by_index = {index: found[torch.from_numpy(one.slots)] for index, one in zip(order, shared, strict=True)}
         return [by_index[index] for index in range(len(rows))]
 
-    def extend(self, rows: Sequence[GrowingRow], tokens: Sequence[Sequence[int]]) -> list[Tensor]:
+    def extend(
+        self, rows: Sequence[GrowingRow], tokens: Sequence[Sequence[int]], silent: Sequence[int] | None = None
+    ) -> list[Tensor]:
         """Add tokens to growing rows, in one pass if all fit into one.
+
+        Rows of which nothing is kept yet share their beginnings: several samples of one prompt compute and keep it
+        once.
 
         Args:
             rows: each of them once, begun with `begin`.
             tokens: what is added to each, at least one token.
+            silent: of how many of them, from the first one on, no outputs are wanted, per row; by default of none.
 
         Returns:
-            The outputs at the added tokens, per row, as `logits` would return them for the whole row.
+            The outputs at the other added tokens, per row, as `logits` would return them for the whole row.
 
         Raises:
             Exception: whatever the model raises; then no row has changed.
         """
         known = [len(row.token_ids) for row in rows]
         kept = [row.slots for row in rows]
+        wanted = [len(added) - count for added, count in zip(tokens, silent or [0] * len(rows), strict=True)]
         try:
-            parts = []
             for row, added in zip(rows, tokens, strict=True):
                 row.token_ids.extend(added)
-                new = np.array(row.token_ids[len(row.slots) :], dtype=np.int64)
-                row.slots = np.concatenate([row.slots, self._cache.allocate(len(new))])
-                parts.append((new, row.slots))
+            # What a row shares must be computed before it: rows without slots go in lexicographic order.
+            order = sorted(range(len(rows)), key=lambda index: [] if len(kept[index]) else rows[index].token_ids)
+            parts = self._parts([(rows[index], wanted[index]) for index in order])
             found, _ = self._computed(parts, self._cache)
         except BaseException:
             for row, length, slots in zip(rows, known, kept, strict=True):
@@ -146,8 +152,29 @@ class TokenLogitsEngine:
                 del row.token_ids[length:]
                 row.slots = slots
             raise
-        computed = found.split([len(new) for new, _ in parts])
-        return [part[len(part) - len(added) :] for part, added in zip(computed, tokens, strict=True)]
+        computed = dict(zip(order, found.split([len(new) for new, _ in parts]), strict=True))
+        return [computed[index][len(computed[index]) - count :] for index, count in enumerate(wanted)]
+
+    def _parts(self, rows: Sequence[tuple[GrowingRow, int]]) -> list[tuple[Ids, Ids]]:
+        """What each row computes: its new tokens, and the slots of all its tokens, which are allocated here.
+
+        Args:
+            rows: each with the number of outputs that are wanted at its end: those are not shared.
+        """
+        parts = []
+        left: GrowingRow | None = None
+        for row, wanted in rows:
+            ids = as_ids(row.token_ids)
+            if not len(row.slots):
+                if left is not None:
+                    same = min(common_prefix(as_ids(left.token_ids), ids), len(ids) - max(wanted, 1))
+                    row.slots = left.slots[:same]
+                    self._cache.share(row.slots)
+                left = row
+            new = ids[len(row.slots) :]
+            row.slots = np.concatenate([row.slots, self._cache.allocate(len(new))])
+            parts.append((new, row.slots))
+        return parts
 
     def truncate(self, row: GrowingRow, length: int) -> None:
         """Take a growing row's last tokens back, so that `length` are left."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["GrowingTexts"]
+__all__ = ["INCOMPLETE", "GrowingTexts"]
 
-_INCOMPLETE = "\ufffd"  # what bytes that are no character yet are shown as
+INCOMPLETE = "\ufffd"
+"""What bytes that are no character yet are shown as."""
+
 _MOST_BYTES = 4  # of a character, each of them a token at worst
 _MOST_SILENT = 64  # tokens that show nothing, in front of which the last one that shows something is decoded again
 
@@ -48,7 +50,7 @@ class GrowingTexts:
             (text,) = self._decoded([ids])
         else:
             text = self._texts[row] + after[len(before) :]
-            if after.endswith(_INCOMPLETE) and len(ids) - self._ends[row] < _MOST_BYTES:
+            if after.endswith(INCOMPLETE) and len(ids) - self._ends[row] < _MOST_BYTES:
                 return text  # the next token may complete the character
         if after != before or len(ids) - self._begins[row] > _MOST_SILENT:
             self._begins[row] = self._ends[row]

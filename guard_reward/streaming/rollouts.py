@@ -23,12 +23,13 @@ from guard_reward.rewards.policy import opens_thinking_of_trainer, tokenizer_of_
 from guard_reward.rewards.stopped import STOPPED_COLUMN
 from guard_reward.rollout import begun_reply
 from guard_reward.streaming.stopping import UnsafeStoppingCriteria, checked_stop
-from guard_reward.verdict import Severity, describe_guard
+from guard_reward.verdict import Conversation, Severity, describe_guard
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer
 
     from guard_reward.guards.stream_guard import StreamGuard
+    from guard_reward.streaming.text_feed import TextFeed
 
 __all__ = ["StopUnsafe"]
 
@@ -146,6 +147,13 @@ class _RolloutStopping(UnsafeStoppingCriteria):
         last = input_ids[:, -1].tolist()
         self.release(row for row, end in enumerate(stopped.tolist()) if end or last[row] in self._end_ids)
         return stopped
+
+    def _opened(self, messages: Conversation) -> TextFeed | None:
+        try:
+            return super()._opened(messages)
+        except Exception as error:  # more sessions than a guard opens
+            logger.warning("a rollout is not stopped: %s", error)
+            return None
 
     def _judge(self, new: Sequence[str], rows: Iterable[int], *, at_end: bool) -> None:
         try:

@@ -13,7 +13,7 @@ from transformers import StoppingCriteria
 from guard_reward.guards.inputs import checked_rows
 from guard_reward.guards.needs_stream import check_stream_guard
 from guard_reward.guards.stream_session import ContextOverflowError
-from guard_reward.streaming.growing_texts import GrowingTexts
+from guard_reward.streaming.growing_texts import INCOMPLETE, GrowingTexts
 from guard_reward.streaming.text_feed import TextFeed
 from guard_reward.verdict import Severity, Verdict
 
@@ -172,7 +172,7 @@ class UnsafeStoppingCriteria(StoppingCriteria):
     def _judge(self, new: Sequence[str], rows: Iterable[int], *, at_end: bool) -> None:
         assert self.stopped is not None
         feeds = {row: feed for row in rows if (feed := self._feeds[row]) is not None}
-        texts = [self._whole(row, new[row]) for row in feeds]
+        texts = [self._whole(row, new[row] if at_end else new[row].rstrip(INCOMPLETE)) for row in feeds]
         try:
             TextFeed.grow(list(feeds.values()), texts, at_end=at_end)
         except ContextOverflowError:  # one text exceeds the context: find out which

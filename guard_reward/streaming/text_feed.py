@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TextFeed"]
 
-# Letters at the end of a text, but not of scripts that put no space between words.
-_UNFINISHED = re.compile(r"[^\W\d_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff]+$")
+# Letters and their marks at the end of a text, but not of scripts that put no space between words.
+_LETTERS = r"[^\W\d_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff]"
+_MARKS = r"[\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u0900-\u0d7f]"
+_UNFINISHED = re.compile(f"(?:{_LETTERS}|{_MARKS})+$")
 _LONGEST_WORD = 8  # tokens; longer ones do not wait
 _AGAIN = 32  # known tokens that are tokenised again with what is new
 _SAME = 16  # of them the first ones must come out the same; then the beginning was not needed
@@ -150,9 +152,10 @@ def _ready(text: str, starts: Sequence[int]) -> int:
     >>> _ready("to explosi", [0, 2, 5, 8]), _ready("to explosive ", [0, 2, 5, 12])
     (1, 3)
     """
-    word = _UNFINISHED.search(text)
+    first = max(len(starts) - _LONGEST_WORD, 0)  # earlier tokens do not wait: a search from there takes no long time
+    word = _UNFINISHED.search(text, starts[first] if starts else 0)
     ready = len(starts) - 1
-    while word and ready > max(len(starts) - _LONGEST_WORD, 0) and starts[ready - 1] >= word.start() - 1:
+    while word and ready > first and starts[ready - 1] >= word.start() - 1:
         ready -= 1
     return max(ready, 0)
 

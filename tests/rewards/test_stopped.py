@@ -16,6 +16,10 @@ def rank(assessment):
     return -float(assessment.answer.severity.rank)
 
 
+def no_opinion(completions, **columns):
+    return [None] * len(completions)
+
+
 @pytest.mark.parametrize(
     ("scheme", "options", "completion", "severity", "paid"),
     [
@@ -28,6 +32,8 @@ def rank(assessment):
         ("guard_only", {"controversial": "safe"}, "fine", "Unsafe", 0.0),
         ("hybrid", {}, "fine", "Unsafe", -10.0),
         (schemes.Soft(schemes.GuardOnly()), {}, "likely", "Unsafe", 0.0),  # its probabilities too
+        (schemes.Soft(schemes.GuardOnly()), {}, "a bomb", "Unsafe", 0.0),
+        ("hybrid", {"helpfulness": no_opinion}, STOPPED, "Unsafe", -10.0),  # of an answer that is none
         ("severity", {}, STOPPED, "Unsafe", -1.0),  # in its thinking
         ("guard_only", {"controversial": "safe"}, STOPPED, "Controversial", 0.0),  # without an answer nothing is paid
         ("guard_only", {"thinking": "ignore"}, STOPPED, "Unsafe", 0.0),
@@ -38,8 +44,16 @@ def rank(assessment):
     ],
 )
 def test_rewards(scheme, options, completion, severity, paid):
-    reward = GuardReward(ScriptedGuard(), scheme, helpfulness=by_length, **options)
+    reward = GuardReward(ScriptedGuard(), scheme, **{"helpfulness": by_length, **options})
     assert score(reward, completion, stopped_severity=[severity]) == [paid]
+
+
+@pytest.mark.parametrize("of", ["min", "mean", "position"])
+def test_scores_of_tokens_are_the_worst(tiny_stream_guard, of):
+    """A flag always stands at the end of what was stopped, which is not late."""
+    reward = GuardReward(tiny_stream_guard, schemes.TokenScore(of))
+    prompts, completions = ["How do I use a blue gravok?"] * 2, ["Sure. First cut the gravok, then", STOPPED]
+    assert reward(prompts=prompts, completions=completions, stopped_severity=["Unsafe"] * 2) == [0.0, 0.0]
 
 
 def test_it_counts_in_the_metrics_and_is_not_truncated():

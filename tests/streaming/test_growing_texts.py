@@ -95,3 +95,15 @@ def test_a_space_behind_a_token_that_shows_nothing():
     grown = GrowingTexts(tokenizer, 1)
     for length in range(len(ids) + 1):
         assert grown([ids[:length]]) == tokenizer.batch_decode([ids[:length]], skip_special_tokens=True)
+
+
+def test_long_words_take_no_long_time():
+    """Each step looks at the last few tokens: a run of letters costs what other text costs."""
+    for text in ("a" * 200_000 + " x", "hello" * 40_000 + " x", "\u0301" * 200_000 + "."):
+        starts = list(range(0, len(text), 4))
+        assert text_feed._ready(text, starts) >= len(starts) - 8
+
+
+@pytest.mark.parametrize(("text", "starts", "ready"), [("to cafe\u0301s", [0, 2, 5, 8], 1), ("यह वि", [0, 2, 4], 1)])
+def test_marks_belong_to_their_word(text, starts, ready):
+    assert text_feed._ready(text, starts) == ready

@@ -197,6 +197,15 @@ def test_what_has_ended_takes_no_memory(make_trainer, requests, tiny_stream_guar
     assert all(rows <= growing for rows, growing in sizes)
 
 
+def test_more_rollouts_than_sessions(make_trainer, requests, tiny_stream_guard, monkeypatch):
+    """Those that find no place are generated as ever."""
+    monkeypatch.setattr("guard_reward.guards.stream_guard.MAX_SESSIONS", 5)
+    trainer = make_trainer()
+    ids, _ = rollouts(trainer, requests[:8], StopUnsafe(tiny_stream_guard))
+    assert len(ids) == 8
+    assert sum(trainer._pending_metrics["stopping/not_judged_rate"]) == 3
+
+
 def test_the_guard_sleeps_between_batches(make_trainer, requests, tiny_stream_guard, monkeypatch):
     slept = []
     monkeypatch.setattr(tiny_stream_guard, "sleep", lambda: slept.append(True))

@@ -113,3 +113,11 @@ def test_other_severities(policy, requests, tiny_stream_guard, stop_at):
 def test_other_guards(policy, requests, tiny_guard):
     with pytest.raises(ValueError, match=r"needs a stream guard, .* TransformersGuard\(.*\) is none"):
         UnsafeStoppingCriteria(tiny_guard, policy[1], requests)
+
+
+def test_half_a_character_is_not_shown_to_the_guard(policy, requests, tiny_stream_guard):
+    stop = UnsafeStoppingCriteria(tiny_stream_guard, policy[1], requests[:1])
+    stop(torch.zeros(1, 5, dtype=torch.long), None)
+    stop._judge(["First cut the gravo\ufffd"], [0], at_end=False)
+    assert stop._feeds[0].text == "First cut the gravo"
+    stop.close()
