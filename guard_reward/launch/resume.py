@@ -103,10 +103,14 @@ def check_guard(
     if args.resume_from_checkpoint != "auto" or (found := _last_checkpoint(args)) is None:
         return
     record = read_record(Path(args.output_dir))
+    per_token = record.get("dense_rewards")
     known: list[tuple[str, Any, Any]] = [
         ("guard", record.get("reward"), reward),
         ("stop_guard", record.get("stopping"), stopping),
-        *(("stream_guard", *pair) for pair in zip(record.get("dense_rewards", ()), dense, strict=False)),
+        *(
+            ("stream_guard", *pair)
+            for pair in zip(per_token if isinstance(per_token, list) else (), dense, strict=False)
+        ),
     ]
     for option, before, now in known:
         if now is None or not isinstance(before, dict) or not (changes := guard_changes(before, now.describe())):

@@ -13,8 +13,9 @@ import pytest
 pytest.importorskip("transformers")
 
 from guard_reward.errors import UserError
-from guard_reward.launch import GuardRewardConfig, check_guard, find_checkpoint, is_finished
+from guard_reward.launch import GuardRewardConfig, StoppingConfig, check_guard, find_checkpoint, is_finished
 from guard_reward.launch.record import recorded
+from guard_reward.launch.same_run import setting_changes
 from guard_reward.prompts import DataConfig, PromptSet
 
 
@@ -301,7 +302,33 @@ def test_another_guard_behind_the_same_name(tmp_path: Path, changes: dict[str, s
         assert str(error.value).endswith(f"--resume_from_checkpoint {last}")
 
 
-@pytest.mark.parametrize("record", ["", "{}", '{"reward": 3}', '{"reward": {}}'])
+@pytest.mark.parametrize(("part", "option"), [("stopping", "stop"), ("dense_rewards", "stream")])
+def test_other_guards_behind_the_same_names(tmp_path: Path, part: str, option: str) -> None:
+    """That which stops rollouts, and that which gives rewards per token."""
+    reward, same, other = (
+        SimpleNamespace(describe=lambda facts=facts: facts) for facts in (GUARD, GUARD, {**GUARD, "revision": "new"})
+    )
+    recorded_part: Any = [GUARD] if part == "dense_rewards" else GUARD
+    (tmp_path / "run_config.json").write_text(json.dumps({"reward": GUARD, part: recorded_part}))
+    checkpoint(tmp_path, 5)
+
+    def check(one: Any) -> None:
+        given: Any = {"dense": [one]} if part == "dense_rewards" else {"stopping": one}
+        check_guard(args(tmp_path, "auto"), reward, **given)  # type: ignore[arg-type]
+
+    check(same)
+    with pytest.raises(UserError, match=rf"{option}_guard: .* Give the old one \({option}_revision\)"):
+        check(other)
+
+
+def test_settings_of_a_kind_that_the_record_does_not_know_count_as_unset(tmp_path: Path) -> None:
+    """Older recipes could not stop rollouts."""
+    assert setting_changes({"GRPOConfig": {}}, [StoppingConfig()], "GRPOConfig") == {}
+    changes = setting_changes({"GRPOConfig": {}}, [StoppingConfig("a-guard", stop_device="cpu")], "GRPOConfig")
+    assert changes == {"stop_guard": (None, "a-guard")}
+
+
+@pytest.mark.parametrize("record", ["", "{}", '{"reward": 3}', '{"reward": {}}', '{"dense_rewards": 3}'])
 def test_a_record_without_a_guard_is_not_compared(tmp_path: Path, record: str) -> None:
     checkpoint(tmp_path, 5)
     (tmp_path / "run_config.json").write_text(record)
