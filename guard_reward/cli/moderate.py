@@ -98,8 +98,9 @@ def moderate(
     """Judge every row of a file; write all its rows and columns, in order, and the verdicts in added columns.
 
     Adds guard_outcome, guard_severity, guard_categories, guard_refusal, guard_p_safe, guard_p_controversial,
-    guard_p_unsafe, guard_refusal_probability, guard_verdict_text and guard_reason; if several response columns are
-    judged, guard_chosen_outcome, guard_rejected_outcome and so on.
+    guard_p_unsafe, guard_refusal_probability, guard_verdict_text and guard_reason, and guard_flagged_char with a stream
+    guard (where a response becomes unsafe); if several response columns are judged, guard_chosen_outcome,
+    guard_rejected_outcome and so on.
 
     TRL's and ShareGPT's columns are found by their names: prompt with response or completion, chosen and rejected with
     or without prompt, messages, conversations. Prompts and responses are text or chat messages.
