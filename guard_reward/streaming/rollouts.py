@@ -19,7 +19,7 @@ from torch import Tensor
 
 from guard_reward.conversation import Turns
 from guard_reward.guards.needs_stream import check_stream_guard
-from guard_reward.rewards.policy import opens_thinking_of_trainer, tokenizer_of_trainer
+from guard_reward.rewards.policy import policy_of_trainer, tokenizer_of_trainer
 from guard_reward.rewards.stopped import STOPPED_COLUMN
 from guard_reward.rollout import begun_reply
 from guard_reward.streaming.stopping import UnsafeStoppingCriteria, checked_stop
@@ -95,8 +95,10 @@ class StopUnsafe:
             RuntimeError: this version of TRL generates in another way.
         """
         _check(trainer)
-        opens = opens_thinking_of_trainer(trainer._log_metric)
-        conversations, written = zip(*(_begun(prompt, opens) for prompt in prompts), strict=True)
+        policy = policy_of_trainer(trainer._log_metric)
+        if policy is None:
+            raise _unknown_trl("its trainer has no tokenizer")
+        conversations, written = zip(*(_begun(prompt, policy.thinking_prefilled) for prompt in prompts), strict=True)
         stop = _RolloutStopping(
             self.guard,
             tokenizer_of_trainer(trainer._log_metric),
@@ -104,7 +106,7 @@ class StopUnsafe:
             written=written,
             stop_at=self.stop_at,
             every=self.every,
-            end_ids=trainer.eos_token_ids,
+            end_ids=policy.eos_token_ids,
         )
         try:
             prompt_ids, *inputs = trainer._tokenize_prompts(prompts)
