@@ -66,9 +66,9 @@ def build_stopping(config: StoppingConfig, loaded: Iterable[Any] = ()) -> StopUn
     if name is None:
         return None
     own = {"device": config.stop_device, "dtype": config.stop_dtype, "revision": config.stop_revision}
-    given: dict[str, Any] = {key: value for key, value in own.items() if value is not None}
-    same = [guard for guard in loaded if not given and getattr(guard, "name", None) == name]
-    guard = same[0] if same else load_named_guard("stop_guard", name, **given)
+    is_like_others = not any(own.values())
+    same = [guard for guard in loaded if is_like_others and getattr(guard, "name", None) == name]
+    guard = same[0] if same else load_named_guard("stop_guard", name, **own)
     try:
         stop_at = Severity(config.stop_at)
         return StopUnsafe(guard, stop_at=stop_at, every=config.stop_every, sleep=config.stop_sleep)

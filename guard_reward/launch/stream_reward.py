@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from guard_reward.errors import UserError, first_paragraph
 from guard_reward.launch.config import guard_named, load_named_guard
@@ -58,8 +58,7 @@ def build_stream_rewards(config: StreamRewardConfig) -> list[StreamReward]:
     if name is None:
         return []
     own = {"device": config.stream_device, "dtype": config.stream_dtype, "revision": config.stream_revision}
-    given: dict[str, Any] = {key: value for key, value in own.items() if value is not None}
-    guard = load_named_guard("stream_guard", name, **given)
+    guard = load_named_guard("stream_guard", name, **own)
     try:
         return [StreamReward(guard, weight=config.stream_weight, form=config.stream_form, sleep=config.stream_sleep)]
     except ValueError as error:

@@ -186,9 +186,8 @@ class UnsafeStoppingCriteria(StoppingCriteria):
         """The severity for which a row is stopped; None if it is not."""
         severity = feed.session.severity
         if self.stop_at is Severity.CONTROVERSIAL and feed.session.rule.first_flagged is not None:
-            return max(
-                severity, Severity.CONTROVERSIAL
-            )  # two tokens in a row that are not safe, but no pair of one risk
+            # Two tokens in a row are not safe, but perhaps no two of one risk.
+            return max(severity, Severity.CONTROVERSIAL)
         return severity if severity >= self.stop_at else None
 
     def _judge_alone(self, row: int, feed: TextFeed, text: str, *, at_end: bool) -> None:
