@@ -2,7 +2,7 @@
 #   make demo | make test | make check | make install | make clean
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= trl,deepspeed,peft,wandb,served,report,modelscope,dev
+EXTRAS ?= trl,deepspeed,peft,wandb,served,report,evaluation,inspect,modelscope,dev
 OUT ?= runs/demo
 OLDEST_TRL ?= 1.14.0
 VLLM ?= 0.32.0

@@ -32,7 +32,7 @@ _NEW_NAMES = {
     "pipeline.conversations": "moderation.columns",
     "pipeline.errors": "errors",
     "pipeline.files": "files",
-    "pipeline.journal": "moderation.journal",
+    "pipeline.journal": "journal",
     "pipeline.moderate": "moderation.moderate",
     "pipeline.report": "report",
     "pipeline.tables": "moderation.tables",

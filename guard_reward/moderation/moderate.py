@@ -4,7 +4,7 @@
     >>> moderate_file("replies.jsonl", "judged.jsonl", guard=load_guard("Qwen/Qwen3Guard-Gen-0.6B"))  # doctest: +SKIP
 
 Nothing is lost: all rows and columns are kept, in order and unchanged, and a row that could not be judged says why.
-Rows are judged in chunks, and finished chunks are journalled next to the output (`guard_reward.moderation.journal`):
+Rows are judged in chunks, and finished chunks are journalled next to the output (`guard_reward.journal`):
 the same job, run again after a kill, resumes and writes the same bytes. The output appears at the end, in one step.
 Before anything is judged, the output is rehearsed: the rows are written to nowhere, and a file to its folder.
 """
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 from guard_reward._version import __version__
 from guard_reward.errors import UserError, first_paragraph
 from guard_reward.files import check_writable, replacing, without_link
+from guard_reward.journal import Journal, Result
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
-from guard_reward.moderation.journal import Journal, Result
 from guard_reward.moderation.outage import OutageError, check_for_outage
 from guard_reward.moderation.summary import Counts, Summary
 from guard_reward.moderation.tables import Field, Kind, Row, Table, TableWriter, open_table, rehearse, table_writer

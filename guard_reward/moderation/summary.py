@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from guard_reward.moderation.journal import Result
+from guard_reward.journal import Result
 from guard_reward.verdict import Outcome, Severity
 
 __all__ = ["Counts", "Summary"]

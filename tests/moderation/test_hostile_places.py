@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from guard_reward.moderation.journal import Journal
+from guard_reward.journal import Journal
 from tests.moderation.files import content_of, judged, moderate, read_jsonl, refused, write_jsonl
 
 JOB = b'{"journal": 1, "job": {}}\n'

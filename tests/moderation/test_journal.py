@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from guard_reward.errors import UserError
-from guard_reward.moderation.journal import Journal
+from guard_reward.journal import Journal
 from tests.moderation.files import moderate, read_jsonl, write_any, write_jsonl
 from tests.scripted_guard import ScriptedGuard
 
