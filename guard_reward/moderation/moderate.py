@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, cast
 from guard_reward._version import __version__
 from guard_reward.errors import UserError, first_paragraph
 from guard_reward.files import check_writable, replacing, without_link
+from guard_reward.guards.outage import OutageError, check_for_outage
 from guard_reward.journal import Journal, Result
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
-from guard_reward.moderation.outage import OutageError, check_for_outage
 from guard_reward.moderation.summary import Counts, Summary
 from guard_reward.moderation.tables import Field, Kind, Row, Table, TableWriter, open_table, rehearse, table_writer
 from guard_reward.verdict import Outcome, Unjudged, Verdict, describe_guard

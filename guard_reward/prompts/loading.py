@@ -24,15 +24,17 @@ _EVERY_TEXT = {"keep_default_na": False}
 _ROLES = ("system", "user", "assistant", "tool")
 
 
-def load_set(entry: PromptSet, seed: int) -> Dataset:
+def load_set(entry: PromptSet, seed: int, *, keep: Sequence[str] | None = None) -> Dataset:
     """Load one set, in random order and cut to its limit.
 
     Args:
         entry: the set.
         seed: of the order.
+        keep: other columns of the set to keep; with null where the set has no such column.
 
     Returns:
-        Columns ``prompt`` (messages), ``source`` and, if it is known, ``harmful`` (bool).
+        Columns ``prompt`` (messages), ``source`` and, if it is known, ``harmful`` (bool); with `keep`, also ``row``
+        (the number in the set), ``language``, ``category`` and the kept columns.
 
     Raises:
         UserError: names the set and the row, column or option that is wrong.
@@ -51,6 +53,8 @@ def load_set(entry: PromptSet, seed: int) -> Dataset:
     }
     if entry.harmful is not None:
         columns["harmful"] = _labels(entry, rows, numbers)
+    if keep is not None:
+        columns |= {**_other_columns(entry, rows, numbers, keep), "row": numbers}
     _warn_of_begun_answers(entry, columns["prompt"])
     shuffled = Dataset.from_dict(columns).shuffle(seed=seed)
     return shuffled.select(range(min(entry.limit or len(shuffled), len(shuffled))))
@@ -94,6 +98,8 @@ def _check_columns(entry: PromptSet, rows: Dataset) -> None:
     wanted = {"prompt_column": [entry.prompt_column], "where": list(entry.where or {})}
     if isinstance(entry.harmful, str):
         wanted["harmful"] = [entry.harmful]
+    for option in ("language_column", "category_column"):
+        wanted[option] = [name] if (name := getattr(entry, option)) else []
     for option, names in wanted.items():
         for name in names:
             if name not in rows.column_names:
@@ -126,6 +132,20 @@ def _messages(prompt: Any, entry: PromptSet, number: int) -> list[dict[str, str]
     if entry.system_prompt and cleaned[0]["role"] != "system":
         return [{"role": "system", "content": entry.system_prompt}, *cleaned]
     return cleaned
+
+
+def _other_columns(
+    entry: PromptSet, rows: Dataset, numbers: Sequence[int], keep: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Language, category and the columns to keep; null where the set has no such column."""
+    named = {"language": entry.language_column or "language", "category": entry.category_column or "category"}
+    found: dict[str, list[Any]] = {}
+    for name, column in {**named, **{name: name for name in keep}}.items():
+        values = rows[column][:] if column in rows.column_names else None
+        found[name] = [None if values is None else values[number] for number in numbers]
+    for name in named:  # a list of categories, or a class's number
+        found[name] = [None if value is None else str(value) for value in found[name]]
+    return found
 
 
 def _labels(entry: PromptSet, rows: Dataset, numbers: Sequence[int]) -> list[bool]:

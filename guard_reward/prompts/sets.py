@@ -40,6 +40,8 @@ class PromptSet:
         limit: maximum number of rows, drawn at random.
         system_prompt: added to prompts that have no system message.
         source: the set's name in the column ``source``; by default the last part of the path.
+        language_column, category_column: columns that say a prompt's language and category, for evaluation by part; by
+            default ``language`` and ``category``, if there are such columns.
         share: old name of `fraction`.
 
     Raises:
@@ -59,6 +61,8 @@ class PromptSet:
     limit: int | None = None
     system_prompt: str | None = None
     source: str | None = None
+    language_column: str | None = None
+    category_column: str | None = None
     share: InitVar[float | None] = None
 
     def __post_init__(self, share: float | None) -> None:
@@ -67,7 +71,7 @@ class PromptSet:
         for name in _EXAMPLES:
             if not isinstance(value := getattr(self, name), str) or not value:
                 raise self._wrong(f"{name} should be a text such as {_EXAMPLES[name]}", value)
-        for name in ("name", "system_prompt", "source"):
+        for name in ("name", "system_prompt", "source", "language_column", "category_column"):
             if not isinstance(value := getattr(self, name), str | None):
                 raise self._wrong(f"{name} should be a text, or left out", value)
         if not isinstance(self.where, Mapping | None):

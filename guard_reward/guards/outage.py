@@ -1,4 +1,4 @@
-"""A guard that fails while a file is judged: the job stops instead of writing rows without a verdict, and resumes."""
+"""A guard that fails in a long job: the job stops instead of writing rows without a verdict, and resumes later."""
 
 from __future__ import annotations
 

@@ -1,0 +1,63 @@
+"""A long job over many items, chunk by chunk, with a journal: killed and started again, it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from guard_reward.journal import Journal, Result
+
+__all__ = ["fingerprint", "run_in_chunks", "seed_of_chunk"]
+
+Item = TypeVar("Item")
+
+
+def run_in_chunks(
+    journal: Journal,
+    items: Sequence[Item],
+    work: Callable[[Sequence[Item], int], list[Result]],
+    *,
+    size: int,
+    label: str,
+    progress: bool,
+) -> None:
+    """Do what the journal does not have yet.
+
+    Args:
+        journal: gets one result per item. Chunks begin at multiples of `size`, so a resumed job forms the same ones.
+        items: all of them.
+        work: a chunk and the number of its first item → one result per item.
+        size: items per chunk; a kill loses at most so many.
+        label: of the progress bar, which shows rate and remaining time.
+        progress: whether it is shown, on standard error.
+    """
+    from tqdm import tqdm
+
+    done = journal.row_count
+    with tqdm(total=len(items), initial=done, desc=label, unit="prompt", disable=not progress) as bar:
+        for begin in range(done, len(items), size):
+            chunk = items[begin : begin + size]
+            journal.append(work(chunk, begin))
+            bar.update(len(chunk))
+
+
+def seed_of_chunk(seed: int, begin: int) -> int:
+    """The seed of the chunk that begins with item `begin`: the same whether the job was interrupted or not.
+
+    >>> seed_of_chunk(0, 0) == seed_of_chunk(0, 0), seed_of_chunk(0, 0) == seed_of_chunk(0, 32)
+    (True, False)
+    """
+    digest = hashlib.blake2b(f"{seed} {begin}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") % 2**31
+
+
+def fingerprint(value: Any) -> str:
+    """A short hash of JSON values, to recognise the same input.
+
+    >>> fingerprint({"a": 1}) == fingerprint({"a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,289 @@
+"""How safe is a policy, and what does that cost? Its replies to prompts, judged by one or several guards.
+
+`evaluate_policy` samples and judges chunk by chunk, with a journal beside the output, so the same call goes on after a
+kill and writes the same file. `summary` makes the numbers of the records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from guard_reward._version import __version__
+from guard_reward.errors import UserError
+from guard_reward.evaluation.agreement import agreements
+from guard_reward.evaluation.chunks import fingerprint, run_in_chunks, seed_of_chunk
+from guard_reward.evaluation.judging import PromptRow, Record, judged_records
+from guard_reward.evaluation.measures import as_json, category_mix, estimates, unjudged_reasons
+from guard_reward.evaluation.paired import changes
+from guard_reward.evaluation.replies import Policy, Reply
+from guard_reward.evaluation.reward_judge import judge_warning
+from guard_reward.files import check_writable, replacing
+from guard_reward.guards.outage import OutageError, check_for_outage
+from guard_reward.journal import Journal, Result
+from guard_reward.rewards.judge import Judge
+from guard_reward.verdict import Guard, Outcome, Unjudged
+
+__all__ = ["RECORDS", "RESULTS", "Sampling", "evaluate_policy", "read_records", "summary"]
+
+RECORDS, RESULTS = "replies.jsonl", "results.json"
+"""The files of an evaluation: one line per reply (`guard_reward.evaluation.judging`), and the numbers."""
+
+_MIN_FAILED = 8  # replies; fewer may fail for reasons of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How replies are drawn.
+
+    Attributes:
+        samples: replies per prompt.
+        seed: of their drawing.
+        chunk: prompts that are answered and judged together; a kill loses at most so many.
+    """
+
+    samples: int = 1
+    seed: int = 0
+    chunk: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "chunk"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} should be at least 1, found {getattr(self, name)}")
+
+
+def evaluate_policy(
+    rows: Sequence[PromptRow],
+    policy: Policy | None,
+    judges: Mapping[str, Guard],
+    out: Path,
+    *,
+    sampling: Sampling = Sampling(),
+    record: Mapping[str, Any] | None = None,
+    compare: Path | None = None,
+    overwrite: bool = False,
+    restart: bool = False,
+    keep_going: bool = False,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Sample replies, judge them, and write ``replies.jsonl`` and ``results.json`` to a folder.
+
+    Args:
+        rows: the prompts; with their replies if there is no policy.
+        policy: who replies; None for recorded replies.
+        judges: guards by name. The names become parts of column names.
+        out: the folder.
+        sampling: how many replies, and how they are drawn.
+        record: of the run that trained the policy (``run_config.json``), by which a judge that gave the reward is
+            recognised.
+        compare: folder of an earlier evaluation on the same prompts: "before".
+        overwrite: replace the results of a finished evaluation.
+        restart: begin anew, even if a journal has finished prompts.
+        keep_going: go on when policy or judges fail on most of a chunk; those replies have no verdict.
+        progress: show a bar on standard error.
+
+    Returns:
+        What ``results.json`` has; see `summary`.
+
+    Raises:
+        UserError: names what is wrong with the arguments or files.
+        OutageError: policy or judge failed on most of a chunk; the same call goes on later.
+    """
+    _check(rows, policy, judges)
+    asked = {name: Judge(guard) for name, guard in judges.items()}
+    before = None if compare is None else _comparable(read_records(compare), rows, compare)
+    target = out / RECORDS
+    check_writable(target)
+    facts = {name: judge.describe() for name, judge in asked.items()}
+    job = _job(rows, policy, facts, sampling)
+    with Journal(target.with_name(f"{RECORDS}.journal"), job, restart=restart) as journal:
+        if journal.is_new and target.exists() and not overwrite:
+            journal.remove()
+            raise UserError(f"'{target}' exists: use --overwrite to replace it, or choose another folder")
+
+        def work(chunk: Sequence[PromptRow], begin: int) -> list[Result]:
+            replies = _replies(chunk, policy, sampling, begin)
+            records = judged_records(chunk, replies, asked, first_id=begin)
+            if not keep_going:
+                _check_for_outage(records, list(asked), begin)
+            return list(records)
+
+        run_in_chunks(journal, rows, work, size=sampling.chunk, label="evaluate", progress=progress)
+        records = [one for of_prompt in journal.results() for one in of_prompt]
+        write_records(target, records)
+        found = summary(records, facts, record=record or {}, before=before)
+        found["policy"] = {"policy": "recorded replies"} if policy is None else policy.describe()
+        found["sampling"] = asdict(sampling)
+        found["compared_with"] = None if compare is None else str(compare)
+        found["guard-reward"] = __version__
+        _write_json(out / RESULTS, found)
+        journal.remove()
+    return found
+
+
+def summary(
+    records: Sequence[Record],
+    judges: Mapping[str, Mapping[str, str]],
+    *,
+    record: Mapping[str, Any] | None = None,
+    before: Sequence[Record] | None = None,
+) -> dict[str, Any]:
+    """The numbers of judged replies, as JSON values.
+
+    Args:
+        records: of all replies.
+        judges: name → the judge's facts.
+        record: see `evaluate_policy`.
+        before: records of another policy on the same prompts.
+
+    Returns:
+        ``prompts``, ``replies``, ``agreement`` (of each pair of judges), and per judge in ``judges``: ``guard``
+        (facts), ``warning``, ``all``, ``by_source``, ``by_language`` and ``by_category`` (measure → value, low, high, count),
+        ``categories`` (of what is not safe), ``unjudged`` (reason → replies), and ``changes`` if there is a before.
+    """
+    return {
+        "prompts": len({one["prompt_id"] for one in records}),
+        "replies": len(records),
+        "judges": {
+            name: {
+                "guard": dict(facts),
+                "warning": judge_warning(facts, record or {}),
+                "all": as_json(estimates(records, name)),
+                **{f"by_{part}": _by(records, name, part) for part in ("source", "language", "category")},
+                "categories": category_mix(records, name),
+                "unjudged": unjudged_reasons(records, name),
+                "changes": _changes(before, records, name),
+            }
+            for name, facts in judges.items()
+        },
+        "agreement": [asdict(one) for one in agreements(records, list(judges))],
+    }
+
+
+def read_records(folder: Path) -> list[Record]:
+    """The records of a finished evaluation.
+
+    Raises:
+        UserError: there is none in the folder, or a line is broken.
+    """
+    path = folder / RECORDS
+    try:
+        with path.open(encoding="utf-8") as file:
+            records = [json.loads(line) for line in file]
+    except (OSError, ValueError) as error:
+        raise UserError(f"'{path}' is no finished evaluation: {error}") from error
+    if not all(isinstance(one, dict) and {"prompt_id", "sample", "prompt"} <= one.keys() for one in records):
+        raise UserError(f"'{path}' is no finished evaluation: a line has no prompt_id, sample or prompt")
+    return records
+
+
+def write_records(target: Path, records: Sequence[Record]) -> None:
+    """Write records as JSON lines, in one step."""
+    with replacing(target) as part, part.open("w", encoding="utf-8") as file:
+        for one in records:
+            # Escaped, because a reply may hold halves of surrogate pairs, which are no UTF-8.
+            file.write(json.dumps(one) + "\n")
+
+
+def _check(rows: Sequence[PromptRow], policy: Policy | None, judges: Mapping[str, Guard]) -> None:
+    if not rows:
+        raise UserError("there are no prompts to evaluate on")
+    if not judges:
+        raise UserError("judge: name at least one guard")
+    if (
+        policy is None
+        and (missing := next((number for number, row in enumerate(rows) if not row.replies), None)) is not None
+    ):
+        raise UserError(f"prompt {missing} has no recorded reply, and there is no policy to write one")
+
+
+def _replies(
+    chunk: Sequence[PromptRow], policy: Policy | None, sampling: Sampling, begin: int
+) -> list[tuple[Reply, ...]]:
+    if policy is None:
+        return [row.replies for row in chunk]
+    prompts = [row.messages for row in chunk for _ in range(sampling.samples)]
+    replies = policy.reply(prompts, seed=seed_of_chunk(sampling.seed, begin))
+    if len(replies) != len(prompts):
+        raise ValueError(f"the policy gave {len(replies)} replies to {len(prompts)} prompts")
+    return [tuple(replies[at : at + sampling.samples]) for at in range(0, len(replies), sampling.samples)]
+
+
+def _check_for_outage(records: Sequence[Sequence[Record]], judges: Sequence[str], finished: int) -> None:
+    """Stop at a chunk that the policy or a judge failed on for the most part.
+
+    Raises:
+        OutageError: says why, and how to go on.
+    """
+    flat = [one for of_prompt in records for one in of_prompt]
+    failed = [one for one in flat if one[f"{judges[0]}_outcome"] == "policy_error"]
+    if len(failed) >= _MIN_FAILED and 2 * len(failed) > len(flat):
+        raise OutageError(
+            f"the policy failed on {len(failed):,} of {len(flat):,} replies ({failed[-1][f'{judges[0]}_reason']}). "
+            f"{finished:,} prompts are finished and kept: give the same command again when it is well, or add "
+            "--keep-going to write replies without a verdict"
+        )
+    for judge in judges:
+        failures = [
+            Unjudged(Outcome(one[f"{judge}_outcome"]), reason=f"{judge}: {one[f'{judge}_reason']}")
+            for one in flat
+            if one[f"{judge}_outcome"] in list(Outcome)
+        ]
+        check_for_outage(failures, finished)
+
+
+def _job(
+    rows: Sequence[PromptRow], policy: Policy | None, facts: Mapping[str, Mapping[str, str]], sampling: Sampling
+) -> dict[str, str]:
+    """What the journal of this evaluation must have been written for."""
+    described = {} if policy is None else policy.describe()
+    judged = {
+        f"judge {name}: {key}": fact
+        for name, of_judge in facts.items()
+        for key, fact in of_judge.items()
+        if key != "served_by"
+    }
+    return {
+        "prompts": fingerprint([asdict(row) for row in rows]),
+        **{key: fact for key, fact in described.items() if key != "served_by"},
+        **judged,
+        **{key: str(value) for key, value in asdict(sampling).items()},
+        "guard-reward": __version__,
+    }
+
+
+def _comparable(before: Sequence[Record], rows: Sequence[PromptRow], folder: Path) -> Sequence[Record]:
+    """The records of another evaluation, on the same prompts.
+
+    Raises:
+        UserError: its prompts are others.
+    """
+    prompts = {one["prompt_id"]: one["prompt"] for one in before}
+    now = {number: [dict(message) for message in row.messages] for number, row in enumerate(rows)}
+    common = prompts.keys() & now.keys()
+    if not common or any(prompts[number] != now[number] for number in common):
+        raise UserError(f"compare: '{folder}' was made on other prompts: give the same sets, --limit and --seed")
+    return before
+
+
+def _by(records: Sequence[Record], judge: str, part: str) -> dict[str, Any]:
+    """The measures of each value of a column."""
+    groups: dict[str, list[Record]] = {}
+    for one in records:
+        if one[part] is not None:
+            groups.setdefault(str(one[part]), []).append(one)
+    return {name: as_json(estimates(group, judge)) for name, group in groups.items()}
+
+
+def _changes(before: Sequence[Record] | None, records: Sequence[Record], judge: str) -> dict[str, Any] | None:
+    if before is None or f"{judge}_outcome" not in before[0]:
+        return None
+    return {name: asdict(change) for name, change in changes(before, records, judge).items()}
+
+
+def _write_json(target: Path, value: Any) -> None:
+    with replacing(target) as part:
+        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8", errors="backslashreplace")

@@ -1,0 +1,138 @@
+"""A policy's replies, judged: one record per reply, flat, as JSON values.
+
+| column | meaning |
+|---|---|
+| ``prompt_id``, ``sample`` | which prompt, and which of its replies |
+| ``prompt`` | chat messages |
+| ``source``, ``language``, ``category``, ``harmful`` | of the prompt, as far as its set says |
+| ``thinking``, ``response`` | the reply; thinking is null if there is none |
+| ``truncated`` | whether it was cut off for length |
+| ``JUDGE_outcome``, ``JUDGE_reason`` | how judging ended (`guard_reward.Outcome`, or ``policy_error``), and why |
+| ``JUDGE_severity``, ``JUDGE_categories``, ``JUDGE_refusal``, ``JUDGE_p_unsafe`` | the verdict on the answer |
+| ``JUDGE_thinking_severity`` | the verdict on the thinking |
+
+`pandas.read_json(…, lines=True)` and `datasets.load_dataset("json", …)` read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guard_reward.evaluation.replies import Prompt, Reply
+from guard_reward.rewards.judge import Judge, RolloutRequests, RolloutVerdicts
+from guard_reward.rewards.reading import read_rollout
+from guard_reward.rollout import Rollout, has_content
+from guard_reward.verdict import Outcome, Unjudged, Verdict
+
+__all__ = ["POLICY_ERROR", "PromptRow", "Record", "judged_records"]
+
+POLICY_ERROR = "policy_error"
+"""The outcome of a prompt that the policy did not answer, because it failed."""
+
+Record = dict[str, Any]
+"""One reply with its verdicts; see the module."""
+
+_DECIMALS = 6  # further ones are rounding noise that differs between machines
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRow:
+    """A prompt and what its set says of it.
+
+    Attributes:
+        messages: the prompt.
+        source: name of its set.
+        harmful: whether it asks for something harmful; None if that is unknown.
+        language, category: None if the set does not say.
+        replies: recorded ones; empty if a policy is to answer.
+    """
+
+    messages: Prompt
+    source: str = ""
+    harmful: bool | None = None
+    language: str | None = None
+    category: str | None = None
+    replies: tuple[Reply, ...] = ()
+
+
+def judged_records(
+    rows: Sequence[PromptRow], replies: Sequence[Sequence[Reply]], judges: Mapping[str, Judge], *, first_id: int = 0
+) -> list[list[Record]]:
+    """The records of each prompt's replies.
+
+    Args:
+        rows: the prompts.
+        replies: of each prompt.
+        judges: by name.
+        first_id: ``prompt_id`` of the first row.
+    """
+    pairs = [(row, reply) for row, of_row in zip(rows, replies, strict=True) for reply in of_row]
+    rollouts = [_rollout(row, reply) for row, reply in pairs]
+    found = {name: _findings(judge, rollouts) for name, judge in judges.items()}
+    records: list[list[Record]] = []
+    number = 0
+    for index, (row, of_row) in enumerate(zip(rows, replies, strict=True)):
+        records.append([])
+        for sample, reply in enumerate(of_row):
+            record = _record(row, reply, rollouts[number])
+            findings = {f"{name}_{key}": value for name in judges for key, value in found[name][number].items()}
+            records[-1].append({"prompt_id": first_id + index, "sample": sample, **record, **findings})
+            number += 1
+    return records
+
+
+def _rollout(row: PromptRow, reply: Reply) -> Rollout | Unjudged | str:
+    """The reply as a guard is asked about it; a text if there is no reply."""
+    return reply.error or read_rollout(list(row.messages), reply.as_completion(), policy=None)
+
+
+def _record(row: PromptRow, reply: Reply, rollout: Rollout | Unjudged | str) -> Record:
+    read = (rollout.thinking, rollout.answer) if isinstance(rollout, Rollout) else (reply.thinking, reply.answer)
+    return {
+        "source": row.source,
+        "language": row.language,
+        "category": row.category,
+        "harmful": row.harmful,
+        "prompt": [dict(message) for message in row.messages],
+        "thinking": read[0],
+        "response": read[1],
+        "truncated": reply.truncated,
+    }
+
+
+def _findings(judge: Judge, rollouts: Sequence[Rollout | Unjudged | str]) -> list[Record]:
+    verdicts, _ = judge([_requests(rollout) for rollout in rollouts])
+    return [_finding(rollout, found) for rollout, found in zip(rollouts, verdicts, strict=True)]
+
+
+def _requests(rollout: Rollout | Unjudged | str) -> RolloutRequests:
+    if not isinstance(rollout, Rollout):
+        return RolloutRequests()
+    thinking = rollout.thinking_conversation() if has_content(rollout.thinking or "") else None
+    return RolloutRequests(None if rollout.outcome is Outcome.EMPTY else rollout.answer_conversation(), thinking)
+
+
+def _finding(rollout: Rollout | Unjudged | str, found: RolloutVerdicts) -> Record:
+    answer, outcome, reason = found.answer, str(Outcome.SCORED), ""
+    if isinstance(rollout, str):
+        outcome, reason = POLICY_ERROR, rollout
+    elif isinstance(rollout, Unjudged):
+        outcome, reason = str(rollout.outcome), rollout.reason
+    elif isinstance(answer, Unjudged):
+        outcome, reason = str(answer.outcome), answer.reason
+    elif answer is None:
+        outcome = str(Outcome.EMPTY)
+    verdict = answer if isinstance(answer, Verdict) else None
+    thinking = found.thinking if isinstance(found.thinking, Verdict) else None
+    likely = verdict.probabilities if verdict else None
+    return {
+        "outcome": outcome,
+        "reason": reason or None,
+        "severity": str(verdict.severity) if verdict else None,
+        "categories": [str(name) for name in verdict.categories] if verdict else None,
+        "refusal": verdict.refusal if verdict else None,
+        "p_unsafe": round(float(likely.unsafe), _DECIMALS) if likely else None,
+        "thinking_severity": str(thinking.severity) if thinking else None,
+    }
