@@ -22,11 +22,13 @@ LOADING_ERRORS = (OSError, ValueError, ImportError, RuntimeError, AssertionError
 # Which extra of this package installs a missing module.
 _EXTRA_OF = {
     "accelerate": "trl",
-    "datasets": "trl",
+    "datasets": "evaluation",
     "httpx": "served",
     "modelscope_hub": "modelscope",
     "plotly": "report",
     "pydantic": "served",
+    "scipy": "evaluation",
+    "sklearn": "evaluation",
     "tenacity": "served",
     "trl": "trl",
     "vllm": "vllm",

@@ -12,10 +12,12 @@ import typer
 
 from guard_reward._version import __version__
 from guard_reward.cli.demo import demo
+from guard_reward.cli.evaluate import evaluate
 from guard_reward.cli.grade import grade
 from guard_reward.cli.init import init
 from guard_reward.cli.moderate import moderate
 from guard_reward.cli.ping import ping
+from guard_reward.cli.select import select
 from guard_reward.cli.serve import serve
 from guard_reward.cli.speed import speed
 from guard_reward.cli.tiny import tiny
@@ -31,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals hold whole conversations
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, moderate, grade, speed, serve, ping, init, tiny):
+for command in (demo, moderate, select, evaluate, grade, speed, serve, ping, init, tiny):
     app.command()(command)
 
 

@@ -14,12 +14,24 @@ __all__ = [
     "Device",
     "Dtype",
     "GuardName",
+    "Harmful",
     "JsonFile",
+    "Limit",
+    "MaxNewTokens",
+    "PolicyModel",
+    "PolicyRevision",
+    "PromptColumn",
+    "Prompts",
+    "Restart",
     "Revision",
     "ServedModel",
     "ServedTokenizer",
     "Start",
     "StartOption",
+    "SystemPrompt",
+    "Temperature",
+    "Thinking",
+    "ThinkingSwitch",
 ]
 
 
@@ -91,3 +103,44 @@ class Start(StrEnum):
 StartOption = Annotated[
     Start, typer.Option(help="Starting policy: mostly refuses, or refuses and redirects equally often.")
 ]
+
+
+class ThinkingSwitch(StrEnum):
+    """Whether a policy's chat template is told to think."""
+
+    ON = "on"
+    OFF = "off"
+
+
+def _bool_or_column(value: str | None) -> bool | str | None:
+    return value if value is None else {"true": True, "false": False}.get(value.lower(), value)
+
+
+Prompts = Annotated[
+    list[str],
+    typer.Argument(metavar="PROMPTS...", help="Files, hub ids, or names of public sets.", show_default=False),
+]
+PromptColumn = Annotated[str, typer.Option(metavar="COLUMN", help="With texts or chat messages.")]
+Harmful = Annotated[
+    str | None,
+    typer.Option(
+        metavar="true|false|COLUMN",
+        help="Whether the prompts are harmful, or the column that says so; default: the column harmful, if there is one. "
+        "Public sets know.",
+        callback=_bool_or_column,
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many prompts per set, drawn at random.")]
+SystemPrompt = Annotated[str | None, typer.Option(metavar="TEXT", help="For prompts that have no system message.")]
+Temperature = Annotated[float, typer.Option(min=0.0, help="Of the policy's sampling; 0 takes the likeliest token.")]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="At which a reply is cut off.")]
+Thinking = Annotated[
+    ThinkingSwitch | None,
+    typer.Option(help="Tell the chat template to think or not (enable_thinking); default: its own way."),
+]
+PolicyModel = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A served policy's name at its servers; default: the first that they list."),
+]
+PolicyRevision = Annotated[str | None, typer.Option(help="The policy's branch, tag or commit on the hub.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Begin anew instead of going on where a run was stopped.")]

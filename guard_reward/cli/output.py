@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from guard_reward.errors import LOADING_ERRORS, UserError, clean_errors, first_paragraph
 
 if TYPE_CHECKING:
+    from guard_reward.evaluation.replies import Policy
     from guard_reward.verdict import Guard
 
-__all__ = ["load_guard", "one_line_errors", "printable", "write_json"]
+__all__ = ["load_guard", "load_policy", "one_line_errors", "printable", "write_json"]
 
 
 def one_line_errors() -> AbstractContextManager[None]:
@@ -35,6 +36,21 @@ def load_guard(source: str, /, **options: Any) -> Guard:
         return guard
     except LOADING_ERRORS as error:
         raise UserError(f"the guard {source!r} could not be loaded: {first_paragraph(error)}") from error
+
+
+def load_policy(source: str, /, *, thinking: str | None, **options: Any) -> Policy:
+    """Load the policy of a command, with the options of `evaluation.policies.load_policy` that are not None.
+
+    Raises:
+        UserError: a wrong name, folder, URL, device or dtype; an option that this kind of policy does not have.
+    """
+    from guard_reward.evaluation import policies
+
+    options["template_kwargs"] = policies.template_kwargs_of(thinking)
+    try:
+        return policies.load_policy(source, **{name: value for name, value in options.items() if value is not None})
+    except LOADING_ERRORS as error:
+        raise UserError(f"the policy {source!r} could not be loaded: {first_paragraph(error)}") from error
 
 
 def write_json(path: Path | None, results: Any) -> None:

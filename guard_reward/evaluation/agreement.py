@@ -24,7 +24,7 @@ class Agreement:
         judges: their names.
         replies: how many both judged.
         agreement: the share on which they agree, with its interval (`low`, `high`).
-        kappa: Cohen's, which is 0 for judges that agree as often as by chance; None if one of them always says the same.
+        kappa: Cohen's, which is 0 for judges that agree as often as by chance; None if one always says the same.
         only_first_unsafe, only_second_unsafe: replies that only one of them calls not safe.
         refusal_agreement: the share on which they agree about refusals; None if one of them does not say.
         examples: ``(prompt_id, sample)`` of replies on which they differ, a few for each direction.

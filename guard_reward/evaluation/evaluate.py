@@ -16,23 +16,21 @@ from guard_reward._version import __version__
 from guard_reward.errors import UserError
 from guard_reward.evaluation.agreement import agreements
 from guard_reward.evaluation.chunks import fingerprint, run_in_chunks, seed_of_chunk
+from guard_reward.evaluation.failures import check_for_failures
 from guard_reward.evaluation.judging import PromptRow, Record, judged_records
 from guard_reward.evaluation.measures import as_json, category_mix, estimates, unjudged_reasons
 from guard_reward.evaluation.paired import changes
 from guard_reward.evaluation.replies import Policy, Reply
 from guard_reward.evaluation.reward_judge import judge_warning
 from guard_reward.files import check_writable, replacing
-from guard_reward.guards.outage import OutageError, check_for_outage
 from guard_reward.journal import Journal, Result
 from guard_reward.rewards.judge import Judge
-from guard_reward.verdict import Guard, Outcome, Unjudged
+from guard_reward.verdict import Guard
 
 __all__ = ["RECORDS", "RESULTS", "Sampling", "evaluate_policy", "read_records", "summary"]
 
 RECORDS, RESULTS = "replies.jsonl", "results.json"
 """The files of an evaluation: one line per reply (`guard_reward.evaluation.judging`), and the numbers."""
-
-_MIN_FAILED = 8  # replies; fewer may fail for reasons of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def evaluate_policy(
             replies = _replies(chunk, policy, sampling, begin)
             records = judged_records(chunk, replies, asked, first_id=begin)
             if not keep_going:
-                _check_for_outage(records, list(asked), begin)
+                check_for_failures([one for of_prompt in records for one in of_prompt], list(asked), begin)
             return list(records)
 
         run_in_chunks(journal, rows, work, size=sampling.chunk, label="evaluate", progress=progress)
@@ -141,8 +139,9 @@ def summary(
 
     Returns:
         ``prompts``, ``replies``, ``agreement`` (of each pair of judges), and per judge in ``judges``: ``guard``
-        (facts), ``warning``, ``all``, ``by_source``, ``by_language`` and ``by_category`` (measure → value, low, high, count),
-        ``categories`` (of what is not safe), ``unjudged`` (reason → replies), and ``changes`` if there is a before.
+        (facts), ``warning``, ``all``, ``by_source``, ``by_language`` and ``by_category`` (measure → value, low, high,
+        count), ``categories`` (of what is not safe), ``unjudged`` (reason → replies), and ``changes`` if there is a
+        before.
     """
     return {
         "prompts": len({one["prompt_id"] for one in records}),
@@ -210,29 +209,6 @@ def _replies(
     if len(replies) != len(prompts):
         raise ValueError(f"the policy gave {len(replies)} replies to {len(prompts)} prompts")
     return [tuple(replies[at : at + sampling.samples]) for at in range(0, len(replies), sampling.samples)]
-
-
-def _check_for_outage(records: Sequence[Sequence[Record]], judges: Sequence[str], finished: int) -> None:
-    """Stop at a chunk that the policy or a judge failed on for the most part.
-
-    Raises:
-        OutageError: says why, and how to go on.
-    """
-    flat = [one for of_prompt in records for one in of_prompt]
-    failed = [one for one in flat if one[f"{judges[0]}_outcome"] == "policy_error"]
-    if len(failed) >= _MIN_FAILED and 2 * len(failed) > len(flat):
-        raise OutageError(
-            f"the policy failed on {len(failed):,} of {len(flat):,} replies ({failed[-1][f'{judges[0]}_reason']}). "
-            f"{finished:,} prompts are finished and kept: give the same command again when it is well, or add "
-            "--keep-going to write replies without a verdict"
-        )
-    for judge in judges:
-        failures = [
-            Unjudged(Outcome(one[f"{judge}_outcome"]), reason=f"{judge}: {one[f'{judge}_reason']}")
-            for one in flat
-            if one[f"{judge}_outcome"] in list(Outcome)
-        ]
-        check_for_outage(failures, finished)
 
 
 def _job(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,12 @@ class LocalPolicy:
             thinking, answer = split_thinking(completion.text, prefilled=completion.begins_in_thinking)
             replies.append(Reply(answer, thinking, completion.truncated))
         return replies
+
+    def with_template(self, template_kwargs: Mapping[str, Any]) -> LocalPolicy:
+        """The same policy under other arguments of its chat template."""
+        other = copy(self)
+        other.template_kwargs = dict(template_kwargs)
+        return other
 
     def describe(self) -> dict[str, str]:
         """What decides the replies."""

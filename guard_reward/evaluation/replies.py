@@ -50,6 +50,10 @@ class Policy(Protocol):
         """
         ...
 
+    def with_template(self, template_kwargs: Mapping[str, Any]) -> Policy:
+        """The same policy under other arguments of its chat template, such as ``{"enable_thinking": False}``."""
+        ...
+
     def describe(self) -> dict[str, str]:
         """What decides the replies, for the record."""
         ...

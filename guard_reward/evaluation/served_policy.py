@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -88,6 +89,12 @@ class ServedPolicy:
             return future.result()
         finally:
             future.cancel()  # of no effect unless this thread was interrupted
+
+    def with_template(self, template_kwargs: Mapping[str, Any]) -> ServedPolicy:
+        """The same policy under other arguments of its chat template."""
+        other = copy(self)
+        other.template_kwargs = dict(template_kwargs)
+        return other
 
     def describe(self) -> dict[str, str]:
         """What decides the replies."""
