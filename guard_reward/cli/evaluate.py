@@ -33,7 +33,7 @@ Judges = Annotated[
     typer.Option(
         "--judge",
         metavar="[NAME=]GUARD",
-        help="A guard that judges the replies: hub id, folder or URL; once per judge. NAME is used in tables and columns.",
+        help="A guard that judges the replies: hub id, folder or URL; once per judge. NAME is for tables and columns.",
     ),
 ]
 Out = Annotated[
@@ -62,8 +62,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Output folder of the run that trained the policy, to warn of judges that gave its reward. Default: the "
-            "policy's folder, or the one above it.",
+            help="Output folder of the run that trained the policy, to warn of judges that gave its reward. Default: "
+            "the policy's folder, or the one above it.",
         ),
     ] = None,
     prompt_column: PromptColumn = "prompt",
@@ -89,9 +89,9 @@ def evaluate(
 ) -> None:
     """Say how safe a policy is, and how often it refuses, by one or several judges.
 
-    PROMPTS are files (.jsonl, .json, .csv, .parquet), hub ids, or public sets by name: wildjailbreak, xstest, harmbench,
-    strongreject, simplesafetytests, or-bench, jailbreakbench. Give harmful and benign prompts: a policy that refuses
-    everything is safe.
+    PROMPTS are files (.jsonl, .json, .csv, .parquet), hub ids, or public sets by name: wildjailbreak, xstest,
+    harmbench, strongreject, simplesafetytests, or-bench, jailbreakbench. Give harmful and benign prompts: a policy that
+    refuses everything is safe.
 
     Judge with a guard that did not give the reward. Rates have 95% bootstrap intervals over prompts; before and after
     are compared prompt by prompt, with McNemar's exact test.

@@ -125,8 +125,8 @@ Harmful = Annotated[
     str | None,
     typer.Option(
         metavar="true|false|COLUMN",
-        help="Whether the prompts are harmful, or the column that says so; default: the column harmful, if there is one. "
-        "Public sets know.",
+        help="Whether the prompts are harmful, or the column that says so; default: the column harmful, if there is "
+        "one. Public sets know.",
         callback=_bool_or_column,
     ),
 ]

@@ -101,7 +101,7 @@ def select(
     - `guard-reward select prompts.jsonl --policy Qwen/Qwen3-4B --guard Qwen/Qwen3Guard-Gen-4B --out data/selected`
 
     - `guard-reward select prompts.jsonl --policy http://127.0.0.1:8001/v1 --guard http://127.0.0.1:8000/v1
-      --thinking both --samples 4 --scheme soft:guard_only --min-spread 0.1 --out data/selected`
+      --thinking both --samples 4 --scheme soft --min-spread 0.1 --out data/selected`
     """
     with one_line_errors():
         from guard_reward.evaluation.evaluate import Sampling

@@ -119,7 +119,7 @@ def evaluate_policy(
         found["guard-reward"] = __version__
         _write_json(out / RESULTS, found)
         journal.remove()
-    return found
+    return dict(json.loads(json.dumps(found)))  # as it is in the file: lists, no tuples
 
 
 def summary(

@@ -13,6 +13,7 @@ from guard_reward.evaluation.replies import Reply
 from guard_reward.prompts.loading import load_set
 from guard_reward.prompts.public_sets import PUBLIC_SETS
 from guard_reward.prompts.sets import PromptSet
+from guard_reward.rewards.labels import read_label
 from guard_reward.thinking import split_thinking
 
 __all__ = ["load_rows", "named_sets"]
@@ -61,19 +62,19 @@ def load_rows(
     Raises:
         UserError: names the set and the row or column that is wrong.
     """
-    keep = [name for name in (response_column, thinking_column) if name]
     rows: list[PromptRow] = []
     for entry in sets:
-        loaded = _with_labels(entry, seed, ["row", *keep])
-        if response_column and all(value is None for value in loaded[response_column]):
-            raise UserError(f"datasets: {entry.path} has no column {response_column!r} with replies")
+        label_column = entry.harmful if isinstance(entry.harmful, str) else _LABEL_COLUMN
+        keep = [name for name in (label_column, response_column, thinking_column) if name]
+        loaded = load_set(entry if isinstance(entry.harmful, bool) else replace(entry, harmful=None), seed, keep=keep)
+        _check_columns(entry, loaded, response_column)
         for row in sorted(loaded, key=lambda row: row["row"]):
             replies = _replies(row, entry, response_column, thinking_column) if response_column else ()
             rows.append(
                 PromptRow(
                     messages=row["prompt"],
                     source=row["source"],
-                    harmful=row.get("harmful"),
+                    harmful=entry.harmful if isinstance(entry.harmful, bool) else _label(row, entry, label_column),
                     language=row["language"],
                     category=row["category"],
                     replies=replies,
@@ -82,14 +83,20 @@ def load_rows(
     return rows
 
 
-def _with_labels(entry: PromptSet, seed: int, keep: Sequence[str]) -> Any:
-    """The set, labelled by its column ``harmful`` if it has one and nothing else was said."""
-    if entry.harmful is not None:
-        return load_set(entry, seed, keep=keep)
-    loaded = load_set(entry, seed, keep=(*keep, _LABEL_COLUMN))
-    if all(value is None for value in loaded[_LABEL_COLUMN]):
-        return loaded.remove_columns(_LABEL_COLUMN)
-    return load_set(replace(entry, harmful=_LABEL_COLUMN), seed, keep=keep)
+def _check_columns(entry: PromptSet, loaded: Any, response_column: str | None) -> None:
+    """Refuse a set without the columns that were named."""
+    label_column = entry.harmful if isinstance(entry.harmful, str) else None
+    for column, what in ((response_column, "replies"), (label_column, "labels")):
+        if column and all(value is None for value in loaded[column]):
+            raise UserError(f"datasets: {entry.path} has no column {column!r} with {what}")
+
+
+def _label(row: Mapping[str, Any], entry: PromptSet, column: str) -> bool | None:
+    """Whether the prompt is harmful; None if its label is missing."""
+    try:
+        return read_label(row[column], column)
+    except ValueError as error:
+        raise UserError(f"datasets: {entry.path}, row {row['row']} (the first is 0): {error}") from error
 
 
 def _replies(
