@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= trl,deepspeed,peft,wandb,served,report,evaluation,inspect,modelscope,dev
 OUT ?= runs/demo
+PIPELINE ?= runs/pipeline
 OLDEST_TRL ?= 1.14.0
 VLLM ?= 0.32.0
 # Test files that run at the same time; 0 for one process, to debug.
@@ -15,10 +16,11 @@ VLLM_VENV := $(VENV)-vllm
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-served test-oldest-trl check format tiny-models build clean
+.PHONY: help install demo pipeline test test-served test-oldest-trl check format tiny-models build clean
 
 help:
 	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
+	@echo "make pipeline install, then choose prompts, train, judge and compare on the tiny world (minutes): $(PIPELINE)"
 	@echo "make test     install, then run every test"
 	@echo "make test-served  install vLLM for the CPU into $(VENV)-vllm, then run the tests that need real servers (minutes)"
 	@echo "make test-oldest-trl   install, then run the trainers' tests with the oldest supported TRL"
@@ -40,6 +42,22 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/guard-reward demo --out $(OUT)
+
+# The chain of docs/pipeline.md. An interrupted one goes on where it was.
+pipeline: install
+	$(BIN)/guard-reward tiny runs/tiny
+	$(BIN)/guard-reward evaluate runs/tiny/eval.jsonl --policy runs/tiny/policy $(TINY) $(JUDGES) \
+		--out $(PIPELINE)/before --overwrite --quiet
+	$(BIN)/guard-reward select runs/tiny/train.jsonl --policy runs/tiny/policy --guard runs/tiny/guard $(TINY) \
+		--scheme hybrid --helpfulness guard_reward.tiny.oracle.oracle_helpfulness --min-spread 0.1 \
+		--out $(PIPELINE)/prompts --overwrite
+	$(BIN)/python recipes/grpo.py --config configs/grpo_tiny.yaml --scheme hybrid \
+		--dataset_name $(PIPELINE)/prompts/selected.jsonl --harmful harmful --output_dir $(PIPELINE)/policy
+	$(BIN)/guard-reward evaluate runs/tiny/eval.jsonl --policy $(PIPELINE)/policy $(TINY) $(JUDGES) \
+		--out $(PIPELINE)/after --compare $(PIPELINE)/before --overwrite
+
+TINY := --temperature 0.8 --max-new-tokens 40
+JUDGES := --judge reward=runs/tiny/guard --judge stream=runs/tiny/stream-guard
 
 test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)

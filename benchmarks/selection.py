@@ -20,8 +20,8 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from guard_reward.evaluation.evaluate import Sampling
-from guard_reward.evaluation.judging import PromptRow
 from guard_reward.evaluation.policies import load_policy
+from guard_reward.evaluation.records import PromptRow
 from guard_reward.prompts.selection import select_prompts
 from guard_reward.tiny import build_tiny_policy, load_tiny_guard
 from guard_reward.tiny.demo import make_reward
@@ -63,9 +63,9 @@ class Watch(TrainerCallback):
 
 def run(selected: bool, scheme: str, seed: int, settings: DemoSettings, every: int, requests: int) -> dict[str, Any]:
     """Train once; one row of the table."""
-    policy = build_tiny_policy(seed)
+    policy = build_tiny_policy()  # the same for every seed, which decides prompts and sampling
     torch.manual_seed(seed)
-    reward = make_reward(scheme, load_tiny_guard(seed, device="cpu"), policy)
+    reward = make_reward(scheme, load_tiny_guard(device="cpu"), policy)
     count = settings.steps * settings.batch_size // settings.num_generations
     data = training_requests(seed, count, settings.harmful_share)
     kept = len(data)
@@ -88,6 +88,7 @@ def run(selected: bool, scheme: str, seed: int, settings: DemoSettings, every: i
         "scheme": scheme,
         "seed": seed,
         "steps": settings.steps,
+        "learning_rate": settings.learning_rate,
         "candidates": count,
         "kept": kept,
         "reached": {f"{level:.0%}": _first(watch.curve, level) for level in LEVELS},
@@ -137,19 +138,24 @@ def main(
     ),
     seed: Annotated[list[int] | None, typer.Option(help="Which seeds; default: 0, 1 and 2.")] = None,
     scheme: Annotated[str, typer.Option(help="The reward scheme.")] = "guard_only",
-    steps: Annotated[int, typer.Option(help="Rounds of 64 rollouts.")] = 60,
-    every: Annotated[int, typer.Option(help="Steps between two judgements.")] = 5,
+    steps: Annotated[int, typer.Option(help="Rounds of 64 rollouts.")] = 40,
+    learning_rate: Annotated[
+        float, typer.Option(help="Lower than the demo's, so that there are steps to count.")
+    ] = 1e-4,
+    every: Annotated[int, typer.Option(help="Steps between two judgements.")] = 2,
     requests: Annotated[int, typer.Option(help="Held-out requests per judgement.")] = 500,
     threads: Annotated[int, typer.Option(help="Of torch.")] = 2,
 ) -> None:
     """Train every combination that the JSON file does not have yet; print the table."""
     torch.set_num_threads(threads)
     rows = json.loads(json_file.read_text()) if json_file.is_file() else []
-    settings = DemoSettings(steps=steps)
+    settings = DemoSettings(steps=steps, learning_rate=learning_rate)
     for one_seed in seed or [0, 1, 2]:
         for selected in (False, True):
-            key = ("selected" if selected else "all", scheme, one_seed, steps)
-            if key in [(row["prompts"], row["scheme"], row["seed"], row["steps"]) for row in rows]:
+            key = ("selected" if selected else "all", scheme, one_seed, steps, learning_rate)
+            if key in [
+                tuple(row[name] for name in ("prompts", "scheme", "seed", "steps", "learning_rate")) for row in rows
+            ]:
                 continue
             rows.append(run(selected, scheme, one_seed, settings, every, requests))
             json_file.parent.mkdir(parents=True, exist_ok=True)

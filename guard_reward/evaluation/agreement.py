@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from guard_reward.evaluation.bootstrap import bootstrap_interval
-from guard_reward.evaluation.judging import Record
+from guard_reward.evaluation.records import Record
 from guard_reward.verdict import Severity
 
 __all__ = ["Agreement", "agreements"]

@@ -17,9 +17,9 @@ from guard_reward.errors import UserError
 from guard_reward.evaluation.agreement import agreements
 from guard_reward.evaluation.chunks import fingerprint, run_in_chunks, seed_of_chunk
 from guard_reward.evaluation.failures import check_for_failures
-from guard_reward.evaluation.judging import PromptRow, Record, judged_records
 from guard_reward.evaluation.measures import as_json, category_mix, estimates, unjudged_reasons
 from guard_reward.evaluation.paired import changes
+from guard_reward.evaluation.records import PromptRow, Record, judged_records
 from guard_reward.evaluation.replies import Policy, Reply
 from guard_reward.evaluation.reward_judge import judge_warning
 from guard_reward.files import check_writable, replacing
@@ -30,7 +30,7 @@ from guard_reward.verdict import Guard
 __all__ = ["RECORDS", "RESULTS", "Sampling", "evaluate_policy", "read_records", "summary"]
 
 RECORDS, RESULTS = "replies.jsonl", "results.json"
-"""The files of an evaluation: one line per reply (`guard_reward.evaluation.judging`), and the numbers."""
+"""The files of an evaluation: one line per reply (`guard_reward.evaluation.records`), and the numbers."""
 
 
 @dataclass(frozen=True, slots=True)

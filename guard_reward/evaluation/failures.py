@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from guard_reward.evaluation.judging import POLICY_ERROR, Record
+from guard_reward.evaluation.records import POLICY_ERROR, Record
 from guard_reward.guards.outage import OutageError, check_for_outage
 from guard_reward.verdict import Outcome, Unjudged
 
@@ -17,7 +17,7 @@ def check_for_failures(records: Sequence[Record], judges: Sequence[str], finishe
     """Stop at a chunk that the policy or a judge failed on for the most part.
 
     Args:
-        records: of the chunk (`guard_reward.evaluation.judging`).
+        records: of the chunk (`guard_reward.evaluation.records`).
         judges: their names.
         finished: prompts that the journal has.
 

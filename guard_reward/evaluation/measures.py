@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guard_reward.evaluation.bootstrap import bootstrap_interval
-from guard_reward.evaluation.judging import Record
+from guard_reward.evaluation.records import Record
 from guard_reward.evaluation.statistics import Estimate, rate
 from guard_reward.verdict import Outcome, Severity
 

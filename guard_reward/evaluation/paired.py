@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guard_reward.evaluation.bootstrap import bootstrap_interval
-from guard_reward.evaluation.judging import Record
 from guard_reward.evaluation.measures import MEASURES, Measure
+from guard_reward.evaluation.records import Record
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,7 @@ from guard_reward.errors import UserError
 from guard_reward.evaluation.chunks import fingerprint, run_in_chunks, seed_of_chunk
 from guard_reward.evaluation.evaluate import Sampling
 from guard_reward.evaluation.failures import check_for_failures
-from guard_reward.evaluation.judging import POLICY_ERROR, PromptRow, Record
+from guard_reward.evaluation.records import POLICY_ERROR, PromptRow, Record
 from guard_reward.evaluation.replies import Policy, Reply
 from guard_reward.files import check_writable
 from guard_reward.journal import Journal, Result

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from guard_reward.evaluation.judging import PromptRow
+from guard_reward.evaluation.records import PromptRow
 from guard_reward.files import replacing
 from guard_reward.journal import Result
 
