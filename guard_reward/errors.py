@@ -27,6 +27,8 @@ _EXTRA_OF = {
     "modelscope_hub": "modelscope",
     "plotly": "report",
     "pydantic": "served",
+    "scipy": "evaluation",
+    "sklearn": "evaluation",
     "tenacity": "served",
     "trl": "trl",
     "vllm": "vllm",

@@ -61,9 +61,7 @@ class Calibration:
     after: Reliability
 
 
-def calibrate(
-    labels: np.ndarray, scores: np.ndarray, clusters: Sequence[Any], *, seed: int = 0
-) -> Calibration | None:
+def calibrate(labels: np.ndarray, scores: np.ndarray, clusters: Sequence[Any], *, seed: int = 0) -> Calibration | None:
     """Fit a temperature on one half and report on the other; rows of one cluster are in the same half.
 
     Returns:

@@ -1,15 +1,15 @@
 """Precision, recall and the like of yes-or-no answers, with intervals, for all rows and for groups of them.
 
-scikit-learn computes the numbers. Their 95% intervals come from one bootstrap over all rows, in which rows with the same
-prompt are drawn together; a group's interval is that of its rows in the same samples.
+scikit-learn computes the numbers. Their 95% intervals come from one bootstrap over all rows, in which rows with the
+same prompt are drawn together; a group's interval is that of its rows in the same samples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from guard_reward.evaluation.bootstrap import RESAMPLES, bootstrap_intervals
 from guard_reward.evaluation.extra import evaluation_module
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "Binary", "Scores", "macro_mean", "score_groups"]
 
 METRICS = ("precision", "recall", "f1", "accuracy", "false_positive_rate")
+Name = TypeVar("Name", bound=Hashable)
 _OUTCOMES = 4  # true positive, false positive, true negative, false negative
 
 
@@ -65,8 +66,8 @@ class Scores:
 
 
 def score_groups(
-    data: Binary, groups: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Scores]:
+    data: Binary, groups: Mapping[Name, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[Name, Scores]:
     """Scores by group.
 
     Args:
@@ -82,7 +83,7 @@ def score_groups(
 
 
 def macro_mean(
-    data: Binary, groups: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
+    data: Binary, groups: Mapping[Any, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Estimate | None]:
     """The mean over groups of each number, every group counting once; `Estimate.count` is the number of groups.
 
@@ -115,23 +116,22 @@ def _scores(labels: np.ndarray, answers: np.ndarray, estimates: Sequence[Estimat
     negatives, false_positives, misses, hits = map(
         int, metrics.confusion_matrix(labels, answers, labels=[False, True]).ravel()
     )
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+    of_yes = metrics.precision_recall_fscore_support(
         labels, answers, labels=[True], average=None, zero_division=math.nan
     )
     values = [
-        float(precision[0]),
-        float(recall[0]),
-        float(f1[0]),
+        *(float(found[0]) for found in of_yes[:3]),
         float(metrics.accuracy_score(labels, answers)),
         false_positives / (false_positives + negatives) if false_positives + negatives else math.nan,
     ]
-    intervals = [
+    precision, recall, f1, accuracy, false_positive_rate = (
         None if math.isnan(value) else Estimate(value, found.low, found.high, len(labels))
         for value, found in zip(values, estimates, strict=True)
-    ]
+    )
     both = len(set(labels.tolist()) | set(answers.tolist())) > 1
     kappa = float(metrics.cohen_kappa_score(labels, answers)) if both else None
-    return Scores(len(labels), hits, false_positives, negatives, misses, *intervals, kappa)
+    counts = (len(labels), hits, false_positives, negatives, misses)
+    return Scores(*counts, precision, recall, f1, accuracy, false_positive_rate, kappa)
 
 
 def _estimates(data: Binary, groups: Sequence[np.ndarray], resamples: int, seed: int) -> list[list[Estimate]]:

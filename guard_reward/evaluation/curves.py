@@ -1,4 +1,4 @@
-"""What a guard's probabilities could do: the precision–recall curve, and the threshold for a wished false-positive rate."""
+"""What a guard's probabilities could do: the precision–recall curve, and the threshold for a false-positive rate."""
 
 from __future__ import annotations
 

@@ -53,7 +53,6 @@ _REFUSALS = {
     **dict.fromkeys(("partial", "partial_refusal", "3_partial_refusal"), Refusal.PARTIAL),
     **dict.fromkeys(("false", "0", "no", "compliance", "full_compliance", "1_full_compliance"), Refusal.COMPLIANCE),
 }
-_GROUPS = ("source", "language")
 _LABELS = ("prompt_harm", "response_harm", "refusal", "label")
 
 
@@ -100,12 +99,11 @@ class Labelled:
     skipped: dict[str, int]
 
 
-def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], *, source: str = "") -> Labelled:
+def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Labelled:
     """Read rows with their places (``file: line 3``), which errors name.
 
     Args:
         rows: place and fields of each.
-        source: of rows that name none.
 
     Raises:
         UserError: names the place and the field that is wrong; or no row has a label.
@@ -113,19 +111,19 @@ def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]], *, source: str = ""
     found: list[LabelledRow] = []
     unlabelled = 0
     for number, (place, fields) in enumerate(rows, 1):
-        row = read_row(fields, place, number, source=source)
+        row = read_row(fields, place, number)
         if row.labels:
             found.append(row)
         else:
             unlabelled += 1
     if not found and not unlabelled:
-        raise UserError(f"{source or 'the input'} has no rows")
+        raise UserError("the input has no rows")
     if not found:
-        raise UserError(f"no row of {source or 'the input'} has a label: name it {', '.join(_LABELS)}, or use --preset")
+        raise UserError(f"no row has a label: name it {', '.join(_LABELS)}, or use --preset")
     return Labelled(found, {"no label": unlabelled} if unlabelled else {})
 
 
-def read_row(fields: Mapping[str, Any], place: str, number: int, *, source: str = "") -> LabelledRow:
+def read_row(fields: Mapping[str, Any], place: str, number: int) -> LabelledRow:
     """One row; see the module for its fields.
 
     Raises:
@@ -150,7 +148,8 @@ def read_row(fields: Mapping[str, Any], place: str, number: int, *, source: str 
         tuple(prompt),
         response,
         labels,
-        *(_text(fields, group, place) or default for group, default in zip(_GROUPS, (source, ""), strict=True)),
+        _text(fields, "source", place) or "",
+        _text(fields, "language", place) or "",
         tuple(map(str, category)) if isinstance(category, list | tuple) else (str(category),) if category else (),
         _place(fields, place),
     )

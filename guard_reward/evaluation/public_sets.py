@@ -68,9 +68,7 @@ _QWEN_SPLITS = ("thinking", "thinking_loc", "response_loc")
 PUBLIC_SETS: dict[str, PublicSet] = {
     "aegis": PublicSet("Aegis", conventions.aegis, "nvidia/Aegis-AI-Content-Safety-Dataset-1.0"),
     "aegis2": PublicSet("Aegis2.0", conventions.aegis2, "nvidia/Aegis-AI-Content-Safety-Dataset-2.0"),
-    "beavertails": PublicSet(
-        "BeaverTails", conventions.beavertails, "PKU-Alignment/BeaverTails", splits=("30k_test",)
-    ),
+    "beavertails": PublicSet("BeaverTails", conventions.beavertails, "PKU-Alignment/BeaverTails", splits=("30k_test",)),
     "harmbench": PublicSet(
         "HarmBench", conventions.harmbench, "walledai/HarmBench", "standard", ("train",), is_gated=True
     ),
@@ -107,33 +105,36 @@ PUBLIC_SETS: dict[str, PublicSet] = {
 }
 
 
-def read_labelled(path: Path | None = None, *, preset: str | None = None) -> Labelled:
-    """The labelled rows of a file, or of a public set.
+def read_labelled(*paths: Path, preset: str | None = None) -> Labelled:
+    """The labelled rows of files, or of a public set.
 
     Args:
-        path: a file; without it, the set comes from the hub.
-        preset: one of `PUBLIC_SETS`, in whose own columns the file is; by default it has the columns of
-            `guard_reward.evaluation.labelled`.
+        paths: files; without one, the set comes from the hub.
+        preset: one of `PUBLIC_SETS`, in whose own columns the files are; by default they have the columns of
+            `guard_reward.evaluation.labelled`. A row without ``source`` gets the name of the set or of its file.
 
     Raises:
         UserError: names the place and the field that is wrong, or the preset.
         OSError: the file cannot be read.
     """
     if preset is None:
-        if path is None:
+        if not paths:
             raise UserError("give a FILE with labelled rows, or --preset with the name of a public set")
-        return read_rows(file_rows(path), source=path.name.partition(".")[0])
+        return read_rows((place, _with_source(row, path)) for path in paths for place, row in file_rows(path))
     if preset not in PUBLIC_SETS:
         raise UserError(f"there is no preset {preset!r}; there are {', '.join(PUBLIC_SETS)}")
     chosen = PUBLIC_SETS[preset]
-    if path is None:
-        placed: Iterable[tuple[str, str, Mapping[str, Any]]] = chosen.hub_rows()
-    else:
-        placed = ((chosen.title, place, row) for place, row in file_rows(path))
+    placed: Iterable[tuple[str, str, Mapping[str, Any]]] = (
+        ((chosen.title, place, row) for path in paths for place, row in file_rows(path)) if paths else chosen.hub_rows()
+    )
     left_out: list[str] = []
-    found = read_rows(_converted(chosen, placed, left_out), source=chosen.title)
+    found = read_rows(_converted(chosen, placed, left_out))
     skipped = {**found.skipped, **({f"not graded by {preset}": len(left_out)} if left_out else {})}
     return Labelled(found.rows, skipped)
+
+
+def _with_source(row: dict[str, Any], path: Path) -> dict[str, Any]:
+    return row if row.get("source") else row | {"source": path.name.partition(".")[0]}
 
 
 def _converted(

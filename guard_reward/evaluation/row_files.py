@@ -16,7 +16,7 @@ import csv
 import gzip
 import json
 import lzma
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +25,7 @@ from guard_reward.errors import UserError, first_paragraph, one_line
 __all__ = ["file_rows"]
 
 _LONGEST_CELL = 2**31 - 1
-_OPENERS = {".gz": gzip.open, ".xz": lzma.open}
+_OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".xz": lzma.open}
 PlacedRow = tuple[str, dict[str, Any]]
 
 
