@@ -86,8 +86,8 @@ def reliability(labels: np.ndarray, scores: np.ndarray) -> Reliability:
     """ECE, Brier score and the bins.
 
     >>> import numpy as np
-    >>> reliability(np.array([True, False]), np.array([0.9, 0.1])).ece
-    0.1
+    >>> reliability(np.array([True, False]), np.array([0.75, 0.25])).ece
+    0.25
     """
     import numpy as np
 
