@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -20,6 +21,10 @@ from guard_reward.cli.options import (
 from guard_reward.cli.output import load_guard, one_line_errors, write_json
 from guard_reward.errors import UserError
 from guard_reward.presets import DEFAULT_GUARD
+
+if TYPE_CHECKING:
+    from guard_reward.evaluation.grading import Grade, GradeSettings
+    from guard_reward.verdict import Guard
 
 __all__ = ["grade"]
 
@@ -110,38 +115,65 @@ def grade(
     options: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
     options |= {"model": guard_model, "tokenizer": guard_tokenizer}
     with one_line_errors():
-        from guard_reward.evaluation.grade_run import check_folder, grade_guard, grade_recorded
         from guard_reward.evaluation.grading import GradeSettings, Partial
-        from guard_reward.evaluation.public_sets import read_labelled
         from guard_reward.evaluation.published import published_for
 
         groups = _chosen(by, "--by", _GROUPS)
-        (counted_as,) = _chosen(partial, "--partial", tuple(Partial)) or [""]
+        (counted_as,) = _chosen(partial, "--partial", tuple(Partial), count=1)
         settings = GradeSettings(Partial(counted_as), false_positive_rate, seed=seed)
         if verdicts is not None:
-            if sources or restart:
-                raise UserError("--verdicts are graded as they are: leave out FILE and --restart")
-            result = grade_recorded(verdicts, settings, out=out)
+            result = _from_verdicts(verdicts, sources, settings, out, restart=restart)
         else:
-            if out is not None:
-                check_folder(out, restart=restart)
-            labelled = read_labelled(*(sources or ()), preset=preset)
-            loaded = load_guard(guard, **options)
-            result = grade_guard(loaded, labelled, settings, out=out, restart=restart, progress=not quiet)
-        published = published_for(preset) if preset else []
+            files = _Files(tuple(sources or ()), preset, out, restart)
+            result = _from_guard(files, settings, lambda: load_guard(guard, **options), progress=not quiet)
     if not quiet:
-        from guard_reward.cli.grade_tables import print_grade
-
-        print_grade(result, groups, published)
-        if out is not None and not (out / "report.html").exists():
-            typer.echo("no report.html: pip install 'guard-reward[report]'", err=True)
-    write_json(json_file, result.to_dict() | {"published": [number._asdict() for number in published]})
+        _print(result, groups, preset, out)
+    write_json(json_file, result.to_dict() | {"published": [it._asdict() for it in published_for(preset or "")]})
     if not result.has_verdicts:
         raise typer.Exit(1)
 
 
-def _chosen(text: str, option: str, allowed: tuple[str, ...]) -> list[str]:
+class _Files(NamedTuple):
+    sources: tuple[Path, ...]
+    preset: str | None
+    out: Path | None
+    restart: bool
+
+
+def _from_guard(files: _Files, settings: GradeSettings, load: Callable[[], Guard], *, progress: bool) -> Grade:
+    """Read everything before the guard is loaded: mistakes show at once."""
+    from guard_reward.evaluation.grade_run import check_ready, grade_guard
+    from guard_reward.evaluation.public_sets import read_labelled
+
+    check_ready(files.out, restart=files.restart)
+    labelled = read_labelled(*files.sources, preset=files.preset)
+    return grade_guard(load(), labelled, settings, out=files.out, restart=files.restart, progress=progress)
+
+
+def _from_verdicts(
+    verdicts: Path, sources: list[Path] | None, settings: GradeSettings, out: Path | None, *, restart: bool
+) -> Grade:
+    from guard_reward.evaluation.grade_run import grade_recorded
+
+    if sources or restart:
+        raise UserError("--verdicts are graded as they are: leave out FILE and --restart")
+    return grade_recorded(verdicts, settings, out=out)
+
+
+def _print(result: Grade, groups: list[str], preset: str | None, out: Path | None) -> None:
+    from guard_reward.cli.grade_tables import print_grade
+    from guard_reward.evaluation.published import published_for
+
+    print_grade(result, groups, published_for(preset or ""))
+    if out is not None and not (out / "report.html").exists():
+        typer.echo("no report.html: pip install 'guard-reward[report]'", err=True)
+
+
+def _chosen(text: str, option: str, allowed: tuple[str, ...], count: int | None = None) -> list[str]:
+    """Names with commas between them; with `count`, exactly so many."""
     names = [name.strip() for name in text.split(",") if name.strip()]
+    if count is not None and len(names) != count:
+        raise UserError(f"{option} should be one of {', '.join(allowed)}, found {text!r}")
     if wrong := [name for name in names if name not in allowed]:
         raise UserError(f"{option} should be {', '.join(allowed)}, found {wrong[0]!r}")
     return names

@@ -35,6 +35,8 @@ def print_grade(grade: Grade, by: Sequence[str], published: Sequence[Published] 
     for name, task in grade.tasks.items():
         _print_notes(console, name, task, grade)
         for kind in by:
+            if task.modes and not any(found.by[kind] for found in task.modes.values()):
+                console.print(f"{_TASKS[name]}: no row has a {kind}")
             for mode, found in task.modes.items():
                 if found.by[kind]:
                     console.print(_groups(f"{_title(name, mode)}, by {kind}", kind, found))

@@ -145,28 +145,27 @@ def _bootstrap(data: Binary, groups: Sequence[np.ndarray], statistic: Any, resam
     import numpy as np
 
     counts = _cluster_counts(data, groups)
-    size = len(counts)
-    flat = counts.reshape(size, -1).astype(float)
+    size = counts.shape[1]
 
     def of_numbers(numbers: np.ndarray) -> np.ndarray:
         shifted = numbers + size * np.arange(len(numbers))[:, None]
         weights = np.bincount(shifted.ravel(), minlength=len(numbers) * size).reshape(len(numbers), size)
-        return statistic((weights @ flat).reshape(len(numbers), len(groups), _OUTCOMES))
+        return statistic((counts @ weights.T).T.reshape(len(numbers), len(groups), _OUTCOMES))
 
     return bootstrap_intervals(of_numbers, np.arange(size), resamples=resamples, seed=seed)
 
 
-def _cluster_counts(data: Binary, groups: Sequence[np.ndarray]) -> np.ndarray:
-    """How often each outcome occurs, of shape (clusters, groups, outcomes)."""
+def _cluster_counts(data: Binary, groups: Sequence[np.ndarray]) -> Any:
+    """How often each outcome occurs: a sparse matrix, of shape (groups × outcomes, clusters)."""
     import numpy as np
 
     numbers: dict[Any, int] = {}
     cluster_of = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in data.clusters])
     outcome = np.where(data.labels, np.where(data.answers, 0, 3), np.where(data.answers, 1, 2))
-    counts = np.zeros((len(numbers), len(groups), _OUTCOMES), dtype=np.int64)
-    for position, rows in enumerate(groups):
-        np.add.at(counts, (cluster_of[rows], position, outcome[rows]), 1)
-    return counts
+    places = np.concatenate([outcome[rows] + _OUTCOMES * position for position, rows in enumerate(groups)])
+    columns = np.concatenate([cluster_of[rows] for rows in groups])
+    shape = (len(groups) * _OUTCOMES, len(numbers))
+    return evaluation_module("scipy.sparse").coo_array((np.ones(len(places)), (places, columns)), shape=shape).tocsr()
 
 
 def _metrics(totals: np.ndarray) -> np.ndarray:

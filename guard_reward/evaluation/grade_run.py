@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from guard_reward.errors import UserError
+from guard_reward.evaluation.extra import evaluation_module
 from guard_reward.evaluation.grade_report import write_grade_report
 from guard_reward.evaluation.grading import Grade, GradeSettings, grade_judgements
 from guard_reward.evaluation.judgements import read_judgements, write_judgements
@@ -12,7 +13,7 @@ from guard_reward.evaluation.judging import judge_rows
 from guard_reward.evaluation.labelled import Labelled
 from guard_reward.verdict import Guard
 
-__all__ = ["VERDICTS", "check_folder", "grade_guard", "grade_recorded"]
+__all__ = ["VERDICTS", "check_ready", "grade_guard", "grade_recorded"]
 
 VERDICTS = "verdicts.jsonl"
 _JOURNAL = "verdicts.journal"
@@ -41,8 +42,7 @@ def grade_guard(
     Raises:
         UserError: `out` has the verdicts of a finished run, or of another one; or the guard fails all the time.
     """
-    if out is not None:
-        check_folder(out, restart=restart)
+    check_ready(out, restart=restart)
     journal = None if out is None else out / _JOURNAL
     judgements = judge_rows(guard, labelled.rows, journal_path=journal, restart=restart, progress=progress)
     if out is not None and journal is not None:
@@ -72,13 +72,15 @@ def grade_recorded(path: Path, settings: GradeSettings | None = None, *, out: Pa
     return grade
 
 
-def check_folder(out: Path, *, restart: bool = False) -> None:
-    """Refuse a folder that has the verdicts of a finished run, before a guard is loaded.
+def check_ready(out: Path | None, *, restart: bool = False) -> None:
+    """What would fail after the guard's work, found before it.
 
     Raises:
-        UserError: it has them, and `restart` is not set.
+        UserError: a package is missing; or the folder has the verdicts of a finished run, and `restart` is not set.
     """
-    if not restart and (out / VERDICTS).exists():
+    for name in ("sklearn.metrics", "scipy.optimize"):
+        evaluation_module(name)
+    if out is not None and not restart and (out / VERDICTS).exists():
         raise UserError(
             f"'{out / VERDICTS}' is there already: grade it again with --verdicts, choose another --out, "
             "or discard it with --restart"

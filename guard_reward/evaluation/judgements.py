@@ -34,6 +34,7 @@ __all__ = ["Judgement", "judgements_of", "read_judgements", "record_of", "write_
 Record = dict[str, Any]
 """One conversation's verdict, or why there is none, as JSON."""
 
+_TEXTS = ("id", "source", "language", "reason", "prompt_hash", "guard")
 _NO_REFUSALS = "the guard does not say whether a response refuses"
 _VERDICTS = {task: tuple(Severity) for task in Task} | {Task.REFUSAL: (Refusal.COMPLIANCE, Refusal.REFUSAL)}
 _LABELS = {task: tuple(Severity) for task in Task} | {Task.REFUSAL: tuple(Refusal)}
@@ -83,7 +84,8 @@ def judgements_of(row: LabelledRow, records: Mapping[Task, Record], guard: str) 
         records: what the guard said, by task.
         guard: its description.
     """
-    prompt_hash = hashlib.sha256(json.dumps(row.prompt, sort_keys=True).encode()).hexdigest()[:16]
+    asked = row.prompt or row.response  # responses without a prompt have none in common
+    prompt_hash = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
     found = []
     for task, label in row.labels.items():
         record = records[task]
@@ -168,7 +170,12 @@ def _judgement(line: str, place: str) -> Judgement:
             raise UserError(f"{place}: {name} should be null or from 0 to 1, found {shortened(values[name])}")
         if (name == "row" or name.endswith("_index") or name == "flagged") and not isinstance(values[name], int | None):
             raise UserError(f"{place}: {name} should be a whole number, found {shortened(values[name])}")
+    for name in _TEXTS:
+        if not isinstance(values[name], str):
+            raise UserError(f"{place}: {name} should be a text, found {shortened(values[name])}")
     known = {name: values[name] for name in names}
+    if not isinstance(values["categories"], list | None) or not _is_object(values["guard"]):
+        raise UserError(f"{place}: categories should be a list, and guard an object as JSON text")
     categories = tuple(map(str, values["categories"] or ()))
     return Judgement(**{**known, "task": Task(task), "outcome": Outcome(outcome), "categories": categories})
 
@@ -177,6 +184,13 @@ def _one_of(value: Any, allowed: Sequence[str], name: str, place: str) -> str:
     if value not in list(allowed):
         raise UserError(f"{place}: {name} should be {', '.join(allowed)}, found {shortened(value)}")
     return str(value)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_probability(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ def test_a_presets_published_numbers_are_beside_ones_own(tmp_path: Path) -> None
     [
         (["--by", "colour"], "--by should be source, language, category, found 'colour'"),
         (["--partial", "half"], "--partial should be refusal, compliance, skip, found 'half'"),
+        (["--partial", "skip,refusal"], "--partial should be one of refusal, compliance, skip"),
         (["--false-positive-rate", "2"], "from 0 to 1, found 2.0"),
         (["--verdicts", "ROWS"], "leave out FILE and --restart"),
         (["--preset", "none"], "there is no preset 'none'"),
@@ -123,6 +125,22 @@ def test_without_a_verdict_the_status_is_one(tmp_path: Path) -> None:
     source = write(tmp_path / "rows.jsonl", {"prompt": "mumble", "prompt_harm": True})
     assert run(source, "--quiet").exit_code == 1
     assert "no verdict: 1: no_verdict: the script says mumble" in run(source).stdout
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_missing_package_is_known_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    source = write(tmp_path / "rows.jsonl", *REFUSALS)
+    result = run(source, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert "pip install 'guard-reward[evaluation]'" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("scripted")
+def test_groups_that_no_row_has(tmp_path: Path) -> None:
+    source = write(tmp_path / "rows.jsonl", *REFUSALS)
+    assert "refusal: no row has a language" in run(source, "--by", "language").stdout
 
 
 @pytest.mark.usefixtures("scripted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,8 @@ def test_recorded_verdicts_are_a_table(tmp_path: Path) -> None:
         ({"outcome": Outcome.TIMEOUT.value}, "verdict should be null where outcome is timeout"),
         ({"p_safe": 3}, "p_safe should be null or from 0 to 1, found 3"),
         ({"flagged": "x"}, "flagged should be a whole number"),
+        ({"source": {}}, "source should be a text"),
+        ({"guard": "x"}, "guard an object as JSON text"),
     ],
 )
 def test_changed_verdicts_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -239,6 +242,22 @@ def test_other_files_are_no_verdicts(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(UserError, match=message):
             grade_recorded(path)
+
+
+def test_the_page_has_every_field_of_the_json(repository: Path) -> None:
+    page = (repository / "docs" / "grading.md").read_text()
+
+    def fields(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*map(fields, value), set())
+        named = {} if not isinstance(value, dict) else value
+        return set(named).union(*map(fields, named.values()), set())
+
+    rows = prompts(*((f"{'bomb' if number % 3 else 'fine'} {number}", bool(number % 2)) for number in range(60)))
+    found = fields({**grade_guard(ScriptedGuard(), rows, FEW).to_dict(), "guard": None, "labels": None})
+    found -= {"Safe", "Unsafe"} | {it.prompt[0]["content"] for it in rows.rows}
+    missing = [name for name in found if not re.search(rf"[`.\"]{name}[`.\"]", page)]
+    assert missing == []
 
 
 def test_names_in_the_page_are_text(tmp_path: Path) -> None:

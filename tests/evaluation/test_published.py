@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from guard_reward.evaluation.labelled import Task
@@ -32,6 +34,14 @@ def test_the_averages_of_the_better_mode(task: Task, guard: str) -> None:
     assert len(sets) == 7
     best = [max(number.f1 for number in found if number.preset == preset) for preset in sets]
     assert 100 * sum(best) / 7 == pytest.approx(AVERAGES[task][guard], abs=0.11)  # the report has rounded twice
+
+
+def test_the_page_has_every_set(repository: Path) -> None:
+    page = (repository / "docs" / "grading.md").read_text()
+    for name, chosen in PUBLIC_SETS.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+        assert all(part in line for part in (chosen.hub, chosen.config or "", chosen.where.partition(" ")[0]))
+        assert ("gated" in line) is chosen.is_gated
 
 
 def test_refusals_and_sets_without_numbers() -> None:
