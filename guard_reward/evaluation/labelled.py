@@ -18,6 +18,7 @@ Every label may be missing; a row is graded on those that it has.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -67,6 +68,7 @@ class LabelledRow:
         response: the message to judge as an answer; None if there is only a prompt.
         labels: `Severity` for harm, `Refusal` for refusals.
         place: the first and the last token of what makes a response unsafe.
+        has_blank: an empty text is labelled; that label is not in `labels`.
     """
 
     number: int
@@ -78,6 +80,7 @@ class LabelledRow:
     language: str = ""
     categories: tuple[str, ...] = ()
     place: tuple[int, int] | None = None
+    has_blank: bool = False
 
     def conversation(self, task: Task) -> list[Message]:
         """The messages that a guard sees for a task; the last one is judged."""
@@ -109,18 +112,19 @@ def read_rows(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> Labelled:
         UserError: names the place and the field that is wrong; or no row has a label.
     """
     found: list[LabelledRow] = []
-    unlabelled = 0
+    skipped: Counter[str] = Counter()
     for number, (place, fields) in enumerate(rows, 1):
         row = read_row(fields, place, number)
         if row.labels:
             found.append(row)
-        else:
-            unlabelled += 1
-    if not found and not unlabelled:
+        elif not row.has_blank:
+            skipped["no label"] += 1
+        skipped["the labelled text is empty"] += row.has_blank
+    if not found and not skipped.total():
         raise UserError("the input has no rows")
     if not found:
-        raise UserError(f"no row has a label: name it {', '.join(_LABELS)}, or use --preset")
-    return Labelled(found, {"no label": unlabelled} if unlabelled else {})
+        raise UserError(f"no row has a text and a label: name the label {', '.join(_LABELS)}, or use --preset")
+    return Labelled(found, dict(+skipped))
 
 
 def read_row(fields: Mapping[str, Any], place: str, number: int) -> LabelledRow:
@@ -135,11 +139,11 @@ def read_row(fields: Mapping[str, Any], place: str, number: int) -> LabelledRow:
     """
     prompt, response = _texts(fields, place)
     labels = _labels(fields, place, has_response=response is not None)
-    if Task.PROMPT_HARM in labels and not prompt:
-        raise UserError(f"{place}: there is a label for the prompt, and no prompt")
-    for task in (Task.RESPONSE_HARM, Task.REFUSAL):
-        if task in labels and response is None:
-            raise UserError(f"{place}: {task} labels a response, and there is none")
+    given = {task: bool(prompt) if task is Task.PROMPT_HARM else response is not None for task in labels}
+    for task in labels:
+        text = "prompt" if task is Task.PROMPT_HARM else "response"
+        if not given[task] and text not in fields:
+            raise UserError(f"{place}: {task} labels a {text}, and there is none")
     category = fields.get("category")
     name = fields.get("id")
     return LabelledRow(
@@ -147,11 +151,12 @@ def read_row(fields: Mapping[str, Any], place: str, number: int) -> LabelledRow:
         str(number if _is_missing(name) else name),
         tuple(prompt),
         response,
-        labels,
+        {task: label for task, label in labels.items() if given[task]},
         _text(fields, "source", place) or "",
         _text(fields, "language", place) or "",
-        tuple(map(str, category)) if isinstance(category, list | tuple) else (str(category),) if category else (),
+        () if _is_missing(category) else tuple(map(str, category if isinstance(category, list) else [category])),
         _place(fields, place),
+        has_blank=not all(given.values()),
     )
 
 
@@ -170,7 +175,7 @@ def _texts(fields: Mapping[str, Any], place: str) -> tuple[list[Message], Messag
         is_text = isinstance(found, str)
         prompt = [{"role": "user", "content": found}] if is_text else _messages(found, "prompt", place)
     response = _text(fields, "response", place)
-    if not prompt and response is None:
+    if not prompt and response is None and not fields.keys() & {"prompt", "response"}:
         raise UserError(f"{place}: there is no prompt, no response and no messages")
     return prompt, None if response is None else {"role": "assistant", "content": response}
 

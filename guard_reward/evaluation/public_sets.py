@@ -133,6 +133,10 @@ def read_labelled(*paths: Path, preset: str | None = None) -> Labelled:
     return Labelled(found.rows, skipped)
 
 
+# What reading a value that a convention does not know can raise; a text that is nested too deep, the last two.
+_WRONG_VALUES = (AttributeError, OverflowError, SyntaxError, TypeError, ValueError, MemoryError, RecursionError)
+
+
 def _with_source(row: dict[str, Any], path: Path) -> dict[str, Any]:
     return row if row.get("source") else row | {"source": path.name.partition(".")[0]}
 
@@ -146,7 +150,7 @@ def _converted(
         except KeyError as error:
             have = shortened(", ".join(map(str, row)))
             raise UserError(f"{place} has no column {error} of {chosen.title}; it has {have}") from error
-        except (TypeError, ValueError, SyntaxError) as error:
+        except _WRONG_VALUES as error:
             raise UserError(f"{place} is not in {chosen.title}'s convention: {one_line(error)}") from error
         left_out.extend([] if converted else [place])
         yield from ((place, {"source": source, **fields}) for fields in converted)

@@ -11,7 +11,7 @@ import pytest
 
 from guard_reward import Severity
 from guard_reward.errors import UserError
-from guard_reward.evaluation.labelled import Refusal, Task, read_row
+from guard_reward.evaluation.labelled import Refusal, Task, read_row, read_rows
 from guard_reward.evaluation.public_sets import read_labelled
 
 USER = {"role": "user", "content": "Hi"}
@@ -52,7 +52,7 @@ def test_what_the_guard_sees() -> None:
         ({"prompt": "Hi", "prompt_harm": "perhaps"}, "line 3: prompt_harm should be true, false, Safe, Controversial"),
         ({"prompt": "Hi", "refusal": True}, "line 3: refusal labels a response, and there is none"),
         ({"prompt": "Hi", "response": "No.", "refusal": "maybe"}, "line 3: refusal should be true, false or partial"),
-        ({"response": "No.", "prompt_harm": True}, "line 3: there is a label for the prompt, and no prompt"),
+        ({"response": "No.", "prompt_harm": True}, "line 3: prompt_harm labels a prompt, and there is none"),
         ({"prompt_harm": True}, "line 3: there is no prompt, no response and no messages"),
         ({"messages": [], "label": "Safe"}, "line 3: messages should be a list of chat messages"),
         ({"message": [USER, ANSWER], "label": "bad"}, "line 3: label should be true, false, Safe"),
@@ -105,7 +105,7 @@ def test_every_format_reads_alike(tmp_path: Path, name: str) -> None:
         ("x.jsonl", "{", "x.jsonl: line 1 is not JSON"),
         ("x.jsonl", "[]", "line 1 is not an object"),
         ("x.jsonl", "", "the input has no rows"),
-        ("x.jsonl", '{"prompt": "Hi"}', "no row has a label"),
+        ("x.jsonl", '{"prompt": "Hi"}', "no row has a text and a label"),
         ("x.json", "3", "is not a list of objects"),
         ("x.csv", "a,b\n1\n", "line 2 has more or fewer cells"),
         ("x.csv", 'a,b\n"1,2\n', "is not CSV"),
@@ -119,6 +119,17 @@ def test_broken_files_name_what_is_broken(tmp_path: Path, name: str, content: st
     path.write_text(content)
     with pytest.raises(UserError, match=message):
         read_labelled(path)
+
+
+def test_labels_of_empty_texts_are_counted() -> None:
+    rows = [
+        {"prompt": "Hi", "response": "", "prompt_harm": True, "refusal": True},
+        {"prompt": "", "prompt_harm": True},
+        {"prompt": "Hi", "response": None, "response_harm": True},
+    ]
+    found = read_rows((f"row {number}", row) for number, row in enumerate(rows))
+    assert [dict(row.labels) for row in found.rows] == [{Task.PROMPT_HARM: U}]
+    assert found.skipped == {"the labelled text is empty": 3}
 
 
 def test_rows_without_a_label_are_counted(tmp_path: Path) -> None:

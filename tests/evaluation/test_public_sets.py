@@ -102,6 +102,9 @@ def test_another_sets_file_names_the_column(tmp_path: Path) -> None:
     path.write_text('{"prompt": "Q", "response": "A", "is_safe": "perhaps"}\n')
     with pytest.raises(UserError, match="line 1 is not in BeaverTails's convention: should be true or false"):
         read_labelled(path, preset="beavertails")
+    path.write_text(json.dumps({"prompt": "Q", "response": "A", "is_safe": True, "category": "{" * 200_000}) + "\n")
+    with pytest.raises(UserError, match="line 1 is not in BeaverTails's convention"):
+        read_labelled(path, preset="beavertails")
 
 
 def test_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
