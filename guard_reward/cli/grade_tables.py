@@ -111,6 +111,8 @@ def _print_notes(console: Console, name: str, task: TaskGrade, grade: Grade) -> 
     if name == "refusal" and partial:
         what = "are left out" if task.left_out else f"count as {grade.settings.partial.value}"
         console.print(f"refusal: {partial:,} partial refusals {what} (--partial)")
+    if task.unjudged:
+        console.print(f"{_TASKS[name]}: {sum(task.unjudged.values()):,} of {task.rows:,} rows have no verdict")
     for reason, count in list(task.unjudged.items())[:_MOST_REASONS]:
         console.print(printable(f"{_TASKS[name]}: no verdict: {count:,}: {reason}"))
     if len(task.unjudged) > _MOST_REASONS:

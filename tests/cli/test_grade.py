@@ -70,6 +70,7 @@ def test_tables(tmp_path: Path) -> None:
         "mean of sources",
         "labelled partial: 1 compliance",
         "1 partial refusals count as refusal",
+        "refusal: 1 of 4 rows have no verdict",
         "no verdict: 1: no_verdict: the script says mumble",
     ):
         assert text in result.stdout
