@@ -11,6 +11,7 @@ PAGES = [
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/architecture.md",
+    "docs/grading.md",
     "docs/moderation.md",
     "docs/rewards.md",
     "docs/scoring.md",
@@ -51,7 +52,7 @@ def test_what_is_held_is_tested(repository):
 
 
 WITH_DEMO = ["README.md", "docs/training.md"]
-WITH_CODE = ["README.md", "docs/stream.md", "docs/training.md"]
+WITH_CODE = ["README.md", "docs/grading.md", "docs/stream.md", "docs/training.md"]
 
 
 @pytest.mark.parametrize("page", WITH_CODE)
@@ -66,6 +67,7 @@ def test_code_that_needs_the_hub_is_at_least_python(repository, page):
     [
         ("README.md", "Unsafe from"),
         ("docs/training.md", "Hybrid"),
+        ("docs/grading.md", "Estimate(value=1.0"),
         ("docs/stream.md", "('Violent',) Sure. First cut the gravok"),
     ],
 )

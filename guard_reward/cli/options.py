@@ -32,10 +32,11 @@ __all__ = [
     "Temperature",
     "Thinking",
     "ThinkingSwitch",
+    "check_writable",
 ]
 
 
-def _check_writable(path: Path | None) -> Path | None:
+def check_writable(path: Path | None) -> Path | None:
     """Refuse a file that cannot be written, before the work whose results it is for. Nothing is created."""
     if path is None:
         return None
@@ -57,7 +58,7 @@ JsonFile = Annotated[
         metavar="FILE",
         help="Also write the results to this file, as JSON.",
         dir_okay=False,
-        callback=_check_writable,
+        callback=check_writable,
     ),
 ]
 GuardName = Annotated[

@@ -1,1 +1,1 @@
-"""Judging policies: sampling replies, and statistics over what was found."""
+"""Judging policies and guards: sampling replies, grading verdicts against labels, statistics over what was found."""

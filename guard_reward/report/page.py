@@ -23,7 +23,7 @@ from guard_reward.report.charts import (
     run_colours,
 )
 
-__all__ = ["write_report"]
+__all__ = ["csp_hash", "template_environment", "template_source", "write_report"]
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -79,14 +79,14 @@ def write_report(
         "curves": curve_charts(histories, colours),
         "categories": category_charts(histories),
     }
-    environment = _environment()
-    style, script = (_template(environment, name) for name in ("report.css", "report.js"))
+    environment = template_environment()
+    style, script = (template_source(environment, name) for name in ("report.css", "report.js"))
     scripts = [get_plotlyjs(), script]
     page = environment.get_template("report.html.jinja").render(
         title=title,
         style=style,
         scripts=scripts,
-        script_hashes=[_csp_hash(text) for text in scripts],
+        script_hashes=[csp_hash(text) for text in scripts],
         charts=charts,
         figures={f"{name}-{n}": chart.figure for name, members in charts.items() for n, chart in enumerate(members)},
         results=_results(table),
@@ -101,7 +101,8 @@ def write_report(
     return path
 
 
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """The package's templates; every value in them is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -115,12 +116,14 @@ def _environment() -> Environment:
     return environment
 
 
-def _template(environment: Environment, name: str) -> str:
+def template_source(environment: Environment, name: str) -> str:
+    """A template's own text."""
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
 
 
-def _csp_hash(script: str) -> str:
+def csp_hash(script: str) -> str:
+    """What the page's policy says to let a script run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from guard_reward import Severity
-from guard_reward.evaluation.latency import BINS, Detection, latency, unsafe_scores
+from guard_reward.evaluation.latency import BINS, Detection, latency
 
 S, C, U = Severity
 
@@ -66,18 +66,6 @@ def test_a_thousand_random_cases():
     assert sum(found.bins.values()) == found.responses
 
 
-@pytest.mark.parametrize("strict", [True, False])
-def test_scores(strict):
-    random = Random(1)
-    cases = [random_case(random) for _ in range(1000)]
-    called = {number for number, case in enumerate(cases) if case.severity is U or (strict and case.severity is C)}
-    unsafe = {number for number, case in enumerate(cases) if case.label is U}
-    found = unsafe_scores(cases, controversial_is_unsafe=strict)
-    assert found.precision == len(called & unsafe) / len(called)
-    assert found.recall == len(called & unsafe) / len(unsafe)
-    assert found.f1 == pytest.approx(2 / (1 / found.precision + 1 / found.recall))
-
-
 @pytest.mark.parametrize(
     ("flagged", "expected"),
     [(9, "Ahead"), (10, "Hit"), (20, "Hit"), (21, "1-32"), (52, "1-32"), (53, "33-64"), (148, "65-128"),
@@ -92,4 +80,3 @@ def test_what_cannot_be_computed_is_named():
         latency([Detection(S, S)])
     with pytest.raises(ValueError, match="unsafe_start_index"):
         latency([Detection(U, U, 3)])
-    assert unsafe_scores([], controversial_is_unsafe=True).f1 == 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from guard_reward.report import write_report
 from guard_reward.report.cells import Estimate, estimate, is_rate, label, text_of
 from guard_reward.report.charts import category_charts, curve_charts, exact_histories, plane_chart, run_colours
 from guard_reward.report.page import MAX_ROLLOUTS
+from tests.report.html_page import Page
 
 ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)>\" autofocus onfocus=alert(2) x=\"{{ 7*7 }}"
 
@@ -41,33 +41,6 @@ HISTORY = [
     }
     for step in (1, 2, 3)
 ] + [{"step": 3, "train_runtime": 12.0}]
-
-
-class Page(HTMLParser):
-    """What a browser would make of the page: elements with their attributes, and the text of each script."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.scripts: list[str] = []
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem == "script":
-            self.scripts[-1] += data
-        elif not self.cdata_elem:
-            self.text.append(data)
-
-    @property
-    def figures(self) -> dict[str, Any]:
-        return json.loads(self.scripts[0])
 
 
 def test_rates_are_those_of_all_rows_of_a_log_line():
