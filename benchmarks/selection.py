@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from guard_reward.evaluation.evaluate import Sampling
-from guard_reward.evaluation.policies import load_policy
+from guard_reward.evaluation.policies.loading import load_policy
 from guard_reward.evaluation.records import PromptRow
 from guard_reward.prompts.selection import select_prompts
 from guard_reward.tiny import build_tiny_policy, load_tiny_guard
@@ -30,6 +30,7 @@ from guard_reward.tiny.grpo import DemoSettings, show_progress, trainer_argument
 
 LEVELS = (0.7, 0.8, 0.9)
 """Safety rates to reach."""
+_KEY = ("prompts", "scheme", "seed", "steps", "learning_rate", "harmful_share")
 
 
 class Watch(TrainerCallback):
@@ -50,7 +51,7 @@ class Watch(TrainerCallback):
             model,
             tokenizer,
             count=self.requests,
-            harmful_share=self.settings.harmful_share,
+            harmful_share=0.6,
             max_new_tokens=self.settings.max_completion_length,
             temperature=self.settings.temperature,
             seed=self.seed,
@@ -89,6 +90,7 @@ def run(selected: bool, scheme: str, seed: int, settings: DemoSettings, every: i
         "seed": seed,
         "steps": settings.steps,
         "learning_rate": settings.learning_rate,
+        "harmful_share": settings.harmful_share,
         "candidates": count,
         "kept": kept,
         "reached": {f"{level:.0%}": _first(watch.curve, level) for level in LEVELS},
@@ -121,11 +123,16 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
     levels = [f"{level:.0%}" for level in LEVELS]
     ends = ("safety_rate", "refusal_rate_benign", "garbled_rate")
-    heads = ["prompts", "scheme", "seed", "kept", *(f"steps to {level} safe" for level in levels)]
+    heads = ["prompts", "harmful", "seed", "kept", *(f"steps to {level} safe" for level in levels)]
     heads += ["safe at the end", "refused (benign)", "garbled"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
-        cells = [row["prompts"], f"`{row['scheme']}`", str(row["seed"]), f"{row['kept']} of {row['candidates']}"]
+        cells = [
+            row["prompts"],
+            f"{row['harmful_share']:.0%}",
+            str(row["seed"]),
+            f"{row['kept']} of {row['candidates']}",
+        ]
         cells += [str(row["reached"][level] if row["reached"][level] is not None else "never") for level in levels]
         cells += [f"{row['curve'][-1][name]:.1%}" for name in ends]
         lines.append(f"| {' | '.join(cells)} |")
@@ -142,6 +149,7 @@ def main(
     learning_rate: Annotated[
         float, typer.Option(help="Lower than the demo's, so that there are steps to count.")
     ] = 1e-4,
+    harmful_share: Annotated[float, typer.Option(help="Of the prompts; benign ones are always answered safely.")] = 0.6,
     every: Annotated[int, typer.Option(help="Steps between two judgements.")] = 2,
     requests: Annotated[int, typer.Option(help="Held-out requests per judgement.")] = 500,
     threads: Annotated[int, typer.Option(help="Of torch.")] = 2,
@@ -149,13 +157,11 @@ def main(
     """Train every combination that the JSON file does not have yet; print the table."""
     torch.set_num_threads(threads)
     rows = json.loads(json_file.read_text()) if json_file.is_file() else []
-    settings = DemoSettings(steps=steps, learning_rate=learning_rate)
+    settings = DemoSettings(steps=steps, learning_rate=learning_rate, harmful_share=harmful_share)
     for one_seed in seed or [0, 1, 2]:
         for selected in (False, True):
-            key = ("selected" if selected else "all", scheme, one_seed, steps, learning_rate)
-            if key in [
-                tuple(row[name] for name in ("prompts", "scheme", "seed", "steps", "learning_rate")) for row in rows
-            ]:
+            key = ("selected" if selected else "all", scheme, one_seed, steps, learning_rate, harmful_share)
+            if key in [tuple(row[name] for name in _KEY) for row in rows]:
                 continue
             rows.append(run(selected, scheme, one_seed, settings, every, requests))
             json_file.parent.mkdir(parents=True, exist_ok=True)

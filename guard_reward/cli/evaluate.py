@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from guard_reward.cli.evaluation_tables import print_evaluation
 from guard_reward.cli.options import (
     Device,
     Dtype,
     Harmful,
     JsonFile,
+    KeepGoing,
     Limit,
     MaxNewTokens,
+    Overwrite,
     PolicyModel,
     PolicyRevision,
     PromptColumn,
     Prompts,
+    Quiet,
     Restart,
+    SampleSeed,
     SystemPrompt,
     Temperature,
     Thinking,
 )
 from guard_reward.cli.output import load_guard, load_policy, one_line_errors, write_json
 from guard_reward.errors import UserError
+
+if TYPE_CHECKING:
+    from guard_reward.evaluation.records import PromptRow
+    from guard_reward.verdict import Guard
 
 __all__ = ["evaluate"]
 
@@ -39,33 +48,38 @@ Judges = Annotated[
 Out = Annotated[
     Path, typer.Option(metavar="DIR", help="For replies.jsonl and results.json; an interrupted run goes on there.")
 ]
+Policy = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Who replies: hub id, folder (a LoRA adapter's too), or a server's URL."),
+]
+ResponseColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Judge the recorded replies in this column; no policy.")
+]
+ThinkingColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="The thinking of recorded replies, if it is apart.")
+]
+Compare = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="An earlier evaluation on the same prompts: before and after.")
+]
+Run = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Output folder of the run that trained the policy, to warn of judges that gave its reward. Default: "
+        "the policy's folder, or the one above it.",
+    ),
+]
 
 
 def evaluate(
     prompts: Prompts,
     judge: Judges,
     out: Out,
-    policy: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", help="Who replies: hub id, folder (a LoRA adapter's too), or a server's URL."),
-    ] = None,
-    response_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Judge the recorded replies in this column; no policy.")
-    ] = None,
-    thinking_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The thinking of recorded replies, if it is apart.")
-    ] = None,
-    compare: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="An earlier evaluation on the same prompts: before and after.")
-    ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Output folder of the run that trained the policy, to warn of judges that gave its reward. Default: "
-            "the policy's folder, or the one above it.",
-        ),
-    ] = None,
+    policy: Policy = None,
+    response_column: ResponseColumn = None,
+    thinking_column: ThinkingColumn = None,
+    compare: Compare = None,
+    run: Run = None,
     prompt_column: PromptColumn = "prompt",
     harmful: Harmful = None,
     limit: Limit = None,
@@ -78,67 +92,70 @@ def evaluate(
     policy_revision: PolicyRevision = None,
     device: Device = None,
     dtype: Dtype = None,
-    seed: Annotated[int, typer.Option(help="Of the replies, and of the prompts that --limit leaves.")] = 0,
+    seed: SampleSeed = 0,
     restart: Restart = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished evaluation in DIR.")] = False,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Go on when the policy or a judge fails on most replies of a chunk.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
+    overwrite: Overwrite = False,
+    keep_going: KeepGoing = False,
+    quiet: Quiet = False,
     json_file: JsonFile = None,
 ) -> None:
     """Say how safe a policy is, and how often it refuses, by one or several judges.
 
     PROMPTS are files (.jsonl, .json, .csv, .parquet), hub ids, or public sets by name: wildjailbreak, xstest,
     harmbench, strongreject, simplesafetytests, or-bench, jailbreakbench. Give harmful and benign prompts: a policy that
-    refuses everything is safe.
-
-    Judge with a guard that did not give the reward. Rates have 95% bootstrap intervals over prompts; before and after
-    are compared prompt by prompt, with McNemar's exact test.
+    refuses everything is safe. Judge with a guard that did not give the reward.
 
     Examples:
-
-    - `guard-reward evaluate xstest harmbench --policy runs/gspo --judge Qwen/Qwen3Guard-Gen-8B --out eval/after`
 
     - `guard-reward evaluate xstest harmbench --policy runs/gspo --judge Qwen/Qwen3Guard-Gen-8B --out eval/after
       --compare eval/before`
 
-    - `guard-reward evaluate replies.jsonl --response-column response --judge wild=allenai/wildguard --judge
-      qwen=Qwen/Qwen3Guard-Gen-4B --out eval/recorded`
+    - `guard-reward evaluate replies.jsonl --response-column response --judge wild=allenai/wildguard --out eval/found`
     """
+    loaded = {"device": device, "dtype": dtype}
+    asked = {"thinking": thinking, "model": policy_model, "revision": policy_revision, **loaded}
+    limits: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+    named = {"prompt_column": prompt_column, "harmful": harmful, "limit": limit, "system_prompt": system_prompt}
+    job = {"overwrite": overwrite, "restart": restart, "keep_going": keep_going, "progress": not quiet}
     with one_line_errors():
-        from guard_reward.cli.evaluation_tables import print_evaluation
-        from guard_reward.evaluation.evaluate import Sampling, evaluate_policy
-        from guard_reward.launch.record import read_record
-        from guard_reward.prompts.rows import load_rows, named_sets
-
-        if (policy is None) == (response_column is None):
-            raise UserError("name a --policy that replies, or the --response-column of recorded replies")
         judges = _named(judge)
-        sets = named_sets(
-            prompts, prompt_column=prompt_column, harmful=harmful, limit=limit, system_prompt=system_prompt
-        )
-        rows = load_rows(sets, seed, response_column=response_column, thinking_column=thinking_column)
-        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "device": device}
-        options |= {"model": policy_model, "revision": policy_revision, "dtype": dtype, "thinking": thinking}
-        results = evaluate_policy(
-            rows,
-            None if policy is None else load_policy(policy, **options),
-            {name: load_guard(source, device=device, dtype=dtype) for name, source in judges.items()},
-            out,
-            sampling=Sampling(samples, seed),
-            record=read_record(run) if run is not None else _record_near(policy),
-            compare=compare,
-            overwrite=overwrite,
-            restart=restart,
-            keep_going=keep_going,
-            progress=not quiet,
-        )
-        if not quiet:
-            print_evaluation(results, out)
+        rows = _rows(prompts, policy, seed, named, (response_column, thinking_column))
+        replies = None if policy is None else load_policy(policy, **asked, **limits)
+        guards = {name: load_guard(source, **loaded) for name, source in judges.items()}
+        results = _evaluate(rows, replies, guards, out, (samples, seed), (compare, _record(policy, run)), **job)
+    if not quiet:
+        print_evaluation(results, out)
     write_json(json_file, results)
     if all("safe_rate" not in judged["all"] for judged in results["judges"].values()):
         raise typer.Exit(1)
+
+
+def _rows(
+    prompts: list[str], policy: str | None, seed: int, named: dict[str, Any], columns: tuple[str | None, str | None]
+) -> list[PromptRow]:
+    from guard_reward.prompts.rows import load_rows, named_sets
+
+    if (policy is None) == (columns[0] is None):
+        raise UserError("name a --policy that replies, or the --response-column of recorded replies")
+    response, thinking = columns
+    return load_rows(named_sets(prompts, **named), seed, response_column=response, thinking_column=thinking)
+
+
+def _evaluate(
+    rows: list[PromptRow],
+    policy: Any,
+    guards: dict[str, Guard],
+    out: Path,
+    sampling: tuple[int, int],
+    against: tuple[Path | None, dict[str, Any]],
+    **job: bool,
+) -> dict[str, Any]:
+    from guard_reward.evaluation.evaluate import Sampling, evaluate_policy
+
+    compare, record = against
+    return evaluate_policy(
+        rows, policy, guards, out, sampling=Sampling(*sampling), compare=compare, record=record, **job
+    )
 
 
 def _named(judges: list[str]) -> dict[str, str]:
@@ -153,10 +170,12 @@ def _named(judges: list[str]) -> dict[str, str]:
     return found
 
 
-def _record_near(policy: str | None) -> dict[str, Any]:
-    """The record of the run that trained the policy, if its folder or the one above has it."""
+def _record(policy: str | None, run: Path | None) -> dict[str, Any]:
+    """The record of the run that trained the policy: of the folder that was named, or near the policy."""
     from guard_reward.launch.record import read_record
 
+    if run is not None:
+        return read_record(run)
     if policy is None or not Path(policy).is_dir():
         return {}
     return read_record(Path(policy)) or read_record(Path(policy).resolve().parent)

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.cli.output import printable
-from guard_reward.evaluation.evaluate import RECORDS, RESULTS
-from guard_reward.evaluation.measures import MEASURES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["print_evaluation"]
 
-_HEADINGS = {measure.name: measure.heading for measure in MEASURES}
 _BY_PART = ("safe_rate_harmful", "safe_rate", "refusal_rate_harmful", "refusal_rate_benign")
 _SHOWN = 8  # categories and reasons
 
@@ -28,6 +25,8 @@ def print_evaluation(results: Mapping[str, Any], out: Path) -> None:
         out: the folder with its files.
     """
     from rich.console import Console
+
+    from guard_reward.evaluation.evaluate import RECORDS, RESULTS
 
     console = Console(highlight=False, markup=False)
     _print_rates(console, results)
@@ -46,6 +45,7 @@ def print_evaluation(results: Mapping[str, Any], out: Path) -> None:
 def _print_rates(console: Console, results: Mapping[str, Any]) -> None:
     from rich.table import Table
 
+    headings = _headings()
     title = f"{results['policy'].get('policy')}: {results['replies']:,} replies to {results['prompts']:,} prompts"
     table = Table(
         title=printable(title), caption="95% intervals over prompts. Strict: Controversial counts as not safe."
@@ -56,7 +56,7 @@ def _print_rates(console: Console, results: Mapping[str, Any]) -> None:
     if any(judged["warning"] for judged in results["judges"].values()):
         cells = (f"WARNING: {judged['warning']}" if judged["warning"] else "" for judged in results["judges"].values())
         table.add_row("", *cells, end_section=True)
-    for measure, heading in _HEADINGS.items():
+    for measure, heading in headings.items():
         if any(measure in judged["all"] for judged in results["judges"].values()):
             table.add_row(heading, *(_cell(judged["all"].get(measure)) for judged in results["judges"].values()))
     mixes = [judged["categories"] for judged in results["judges"].values()]
@@ -66,6 +66,12 @@ def _print_rates(console: Console, results: Mapping[str, Any]) -> None:
     console.print(table)
 
 
+def _headings() -> dict[str, str]:
+    from guard_reward.evaluation.measures import MEASURES
+
+    return {measure.name: measure.heading for measure in MEASURES}
+
+
 def _mix(mix: Mapping[str, float]) -> str:
     return "\n".join(printable(f"{name} {share:.1%}") for name, share in list(mix.items())[:_SHOWN])
 
@@ -73,12 +79,13 @@ def _mix(mix: Mapping[str, float]) -> str:
 def _print_parts(console: Console, judge: str, judged: Mapping[str, Any]) -> None:
     from rich.table import Table
 
+    headings = _headings()
     for part in ("source", "language", "category"):
         groups = judged[f"by_{part}"]
         if len(groups) < 2:
             continue
         shown = [name for name in _BY_PART if any(name in table for table in groups.values())]
-        table = Table(part, *(_HEADINGS[name] for name in shown), title=printable(f"{judge}, by {part}"))
+        table = Table(part, *(headings[name] for name in shown), title=printable(f"{judge}, by {part}"))
         for name, rates in groups.items():
             table.add_row(printable(name), *(_cell(rates.get(measure)) for measure in shown))
         console.print(table)
@@ -87,6 +94,7 @@ def _print_parts(console: Console, judge: str, judged: Mapping[str, Any]) -> Non
 def _print_changes(console: Console, judge: str, changes: Mapping[str, Any], before: str) -> None:
     from rich.table import Table
 
+    headings = _headings()
     table = Table(
         "",
         "before",
@@ -95,10 +103,12 @@ def _print_changes(console: Console, judge: str, changes: Mapping[str, Any], bef
         "prompts risen / fallen",
         "p (exact)",
         title=printable(f"{judge}: compared with {before}"),
+        caption="Measures that are the same on every prompt are left out.",
     )
-    for name, change in changes.items():
+    changed = {name: change for name, change in changes.items() if change["risen"] or change["fallen"]}
+    for name, change in changed.items():
         table.add_row(
-            _HEADINGS[name],
+            headings[name],
             f"{change['before']:.1%}",
             f"{change['after']:.1%}",
             f"{change['difference']:+.1%} ({change['low']:+.1%} to {change['high']:+.1%})",

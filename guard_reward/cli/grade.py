@@ -23,7 +23,7 @@ from guard_reward.errors import UserError
 from guard_reward.presets import DEFAULT_GUARD
 
 if TYPE_CHECKING:
-    from guard_reward.evaluation.grading import Grade, GradeSettings
+    from guard_reward.evaluation.grading.grade import Grade, GradeSettings
     from guard_reward.verdict import Guard
 
 __all__ = ["grade"]
@@ -115,8 +115,8 @@ def grade(
     options: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
     options |= {"model": guard_model, "tokenizer": guard_tokenizer}
     with one_line_errors():
-        from guard_reward.evaluation.grading import GradeSettings, Partial
-        from guard_reward.evaluation.published import published_for
+        from guard_reward.evaluation.grading.grade import GradeSettings, Partial
+        from guard_reward.evaluation.grading.published import published_for
 
         groups = _chosen(by, "--by", _GROUPS)
         (counted_as,) = _chosen(partial, "--partial", tuple(Partial), count=1)
@@ -142,8 +142,8 @@ class _Files(NamedTuple):
 
 def _from_guard(files: _Files, settings: GradeSettings, load: Callable[[], Guard], *, progress: bool) -> Grade:
     """Read everything before the guard is loaded: mistakes show at once."""
-    from guard_reward.evaluation.grade_run import check_ready, grade_guard
-    from guard_reward.evaluation.public_sets import read_labelled
+    from guard_reward.evaluation.grading.public_sets import read_labelled
+    from guard_reward.evaluation.grading.run import check_ready, grade_guard
 
     check_ready(files.out, restart=files.restart)
     labelled = read_labelled(*files.sources, preset=files.preset)
@@ -153,7 +153,7 @@ def _from_guard(files: _Files, settings: GradeSettings, load: Callable[[], Guard
 def _from_verdicts(
     verdicts: Path, sources: list[Path] | None, settings: GradeSettings, out: Path | None, *, restart: bool
 ) -> Grade:
-    from guard_reward.evaluation.grade_run import grade_recorded
+    from guard_reward.evaluation.grading.run import grade_recorded
 
     if sources or restart:
         raise UserError("--verdicts are graded as they are: leave out FILE and --restart")
@@ -162,7 +162,7 @@ def _from_verdicts(
 
 def _print(result: Grade, groups: list[str], preset: str | None, out: Path | None) -> None:
     from guard_reward.cli.grade_tables import print_grade
-    from guard_reward.evaluation.published import published_for
+    from guard_reward.evaluation.grading.published import published_for
 
     print_grade(result, groups, published_for(preset or ""))
     if out is not None and not (out / "report.html").exists():

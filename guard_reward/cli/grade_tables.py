@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from guard_reward.evaluation.classification import Scores
-    from guard_reward.evaluation.grading import Grade, ModeGrade, TaskGrade
-    from guard_reward.evaluation.published import Published
+    from guard_reward.evaluation.grading.classification import Scores
+    from guard_reward.evaluation.grading.grade import Grade, ModeGrade, TaskGrade
+    from guard_reward.evaluation.grading.published import Published
     from guard_reward.evaluation.statistics import Estimate
 
 __all__ = ["print_grade"]
@@ -134,7 +134,7 @@ def _print_latency(console: Console, grade: Grade) -> None:
 def _print_published(console: Console, published: Sequence[Published]) -> None:
     from rich.table import Table
 
-    from guard_reward.evaluation.published import SOURCE
+    from guard_reward.evaluation.grading.published import SOURCE
 
     if not published:
         return

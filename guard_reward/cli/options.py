@@ -16,14 +16,18 @@ __all__ = [
     "GuardName",
     "Harmful",
     "JsonFile",
+    "KeepGoing",
     "Limit",
     "MaxNewTokens",
+    "Overwrite",
     "PolicyModel",
     "PolicyRevision",
     "PromptColumn",
     "Prompts",
+    "Quiet",
     "Restart",
     "Revision",
+    "SampleSeed",
     "ServedModel",
     "ServedTokenizer",
     "Start",
@@ -144,4 +148,10 @@ PolicyModel = Annotated[
     typer.Option(metavar="NAME", help="A served policy's name at its servers; default: the first that they list."),
 ]
 PolicyRevision = Annotated[str | None, typer.Option(help="The policy's branch, tag or commit on the hub.")]
+SampleSeed = Annotated[int, typer.Option(help="Of the replies, and of the prompts that --limit leaves.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace finished results in DIR.")]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Go on when the policy or a guard fails on most replies of a chunk.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin anew instead of going on where a run was stopped.")]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from guard_reward.errors import LOADING_ERRORS, UserError, clean_errors, first_paragraph
 
 if TYPE_CHECKING:
-    from guard_reward.evaluation.replies import Policy
+    from guard_reward.evaluation.policies.replies import Policy
     from guard_reward.verdict import Guard
 
 __all__ = ["load_guard", "load_policy", "one_line_errors", "printable", "write_json"]
@@ -39,12 +39,12 @@ def load_guard(source: str, /, **options: Any) -> Guard:
 
 
 def load_policy(source: str, /, *, thinking: str | None, **options: Any) -> Policy:
-    """Load the policy of a command, with the options of `evaluation.policies.load_policy` that are not None.
+    """Load the policy of a command, with the options of `evaluation.policies.loading.load_policy` that are not None.
 
     Raises:
         UserError: a wrong name, folder, URL, device or dtype; an option that this kind of policy does not have.
     """
-    from guard_reward.evaluation import policies
+    from guard_reward.evaluation.policies import loading as policies
 
     options["template_kwargs"] = policies.template_kwargs_of(thinking)
     try:

@@ -14,14 +14,18 @@ from guard_reward.cli.options import (
     GuardName,
     Harmful,
     JsonFile,
+    KeepGoing,
     Limit,
     MaxNewTokens,
+    Overwrite,
     PolicyModel,
     PolicyRevision,
     PromptColumn,
     Prompts,
+    Quiet,
     Restart,
     Revision,
+    SampleSeed,
     ServedModel,
     ServedTokenizer,
     SystemPrompt,
@@ -33,7 +37,9 @@ from guard_reward.presets import DEFAULT_GUARD
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from guard_reward.evaluation.replies import Policy
+    from guard_reward.evaluation.policies.replies import Policy
+    from guard_reward.evaluation.records import PromptRow
+    from guard_reward.rewards.reward import GuardReward
 
 __all__ = ["select"]
 
@@ -46,34 +52,40 @@ class Modes(StrEnum):
     BOTH = "both"
 
 
+PolicyName = Annotated[str, typer.Option(metavar="MODEL", help="The policy to train: hub id, folder or URL.")]
+Out = Annotated[
+    Path, typer.Option(metavar="DIR", help="For the data set and its card; an interrupted run goes on there.")
+]
+SchemeName = Annotated[str, typer.Option(help="The reward scheme of the run to come.")]
+SchemeKwargs = Annotated[str | None, typer.Option(metavar="JSON", help="The scheme's values.")]
+Helpfulness = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL|CALLABLE", help="For schemes that use it: reward model, or dotted path."),
+]
+Samples = Annotated[int, typer.Option(min=2, help="Replies per prompt, and per mode of --thinking.")]
+MinSpread = Annotated[float, typer.Option(help="Keep prompts whose rewards have at least this standard deviation.")]
+Mode = Annotated[
+    Modes | None, typer.Option(help="Sample with thinking, without, or both; default: the chat template's own way.")
+]
+
+
 def select(
     prompts: Prompts,
-    policy: Annotated[
-        str, typer.Option(metavar="MODEL", help="The policy to train: hub id, folder, or a server's URL.")
-    ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="For the data set and its card; an interrupted run goes on there.")
-    ],
+    policy: PolicyName,
+    out: Out,
     guard: GuardName = DEFAULT_GUARD,
-    scheme: Annotated[str, typer.Option(help="The reward scheme of the run to come.")] = "guard_only",
-    scheme_kwargs: Annotated[str | None, typer.Option(metavar="JSON", help="The scheme's values.")] = None,
-    helpfulness: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL|CALLABLE", help="For schemes that use it: a reward model, or a dotted path."),
-    ] = None,
-    samples: Annotated[int, typer.Option(min=2, help="Replies per prompt, and per mode of --thinking.")] = 8,
-    min_spread: Annotated[
-        float, typer.Option(help="Keep prompts whose rewards have at least this standard deviation.")
-    ] = 0.05,
+    scheme: SchemeName = "guard_only",
+    scheme_kwargs: SchemeKwargs = None,
+    helpfulness: Helpfulness = None,
+    samples: Samples = 8,
+    min_spread: MinSpread = 0.05,
     prompt_column: PromptColumn = "prompt",
     harmful: Harmful = None,
     limit: Limit = None,
     system_prompt: SystemPrompt = None,
     temperature: Temperature = 1.0,
     max_new_tokens: MaxNewTokens = 512,
-    thinking: Annotated[
-        Modes | None, typer.Option(help="Sample with thinking, without, or both; default: the chat template's own way.")
-    ] = None,
+    thinking: Mode = None,
     policy_model: PolicyModel = None,
     policy_revision: PolicyRevision = None,
     revision: Revision = None,
@@ -81,20 +93,17 @@ def select(
     guard_tokenizer: ServedTokenizer = None,
     device: Device = None,
     dtype: Dtype = None,
-    seed: Annotated[int, typer.Option(help="Of the replies, and of the prompts that --limit leaves.")] = 0,
+    seed: SampleSeed = 0,
     restart: Restart = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished selection in DIR.")] = False,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Go on when the policy or the guard fails on most of a chunk.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
+    overwrite: Overwrite = False,
+    keep_going: KeepGoing = False,
+    quiet: Quiet = False,
     json_file: JsonFile = None,
 ) -> None:
     """Choose the prompts on which the policy's own samples differ in reward: the others teach nothing.
 
-    Sample with the settings of the run to come: the same policy, scheme, temperature and length. DIR/selected.jsonl is
-    a prompt set for the recipes; DIR/README.md counts what was dropped and why: all_safe, all_unsafe, no_spread,
-    no_verdict. PROMPTS are as in guard-reward evaluate.
+    Sample with the settings of the run to come. DIR/selected.jsonl is a prompt set for the recipes; DIR/README.md says
+    what was dropped: all_safe, all_unsafe, no_spread, no_verdict. PROMPTS are as in guard-reward evaluate.
 
     Examples:
 
@@ -103,52 +112,57 @@ def select(
     - `guard-reward select prompts.jsonl --policy http://127.0.0.1:8001/v1 --guard http://127.0.0.1:8000/v1
       --thinking both --samples 4 --scheme soft --min-spread 0.1 --out data/selected`
     """
+    sampled = {"max_new_tokens": max_new_tokens, "temperature": temperature, "device": device, "dtype": dtype}
+    sampled |= {"model": policy_model, "revision": policy_revision}
+    judged = {"revision": revision, "model": guard_model, "tokenizer": guard_tokenizer, "device": device}
+    rewarded = {"scheme": scheme, "scheme_kwargs": scheme_kwargs, "helpfulness": helpfulness}
+    named = {"prompt_column": prompt_column, "harmful": harmful, "limit": limit, "system_prompt": system_prompt}
+    job = {"min_spread": min_spread, "overwrite": overwrite, "restart": restart, "keep_going": keep_going}
     with one_line_errors():
-        from guard_reward.evaluation.evaluate import Sampling
-        from guard_reward.launch.config import GuardRewardConfig, build_reward
-        from guard_reward.prompts.rows import load_rows, named_sets
-        from guard_reward.prompts.selection import select_prompts
-        from guard_reward.rewards.policy import PolicyFacts
-
-        sets = named_sets(
-            prompts, prompt_column=prompt_column, harmful=harmful, limit=limit, system_prompt=system_prompt
-        )
-        rows = load_rows(sets, seed)
-        config = GuardRewardConfig(
-            guard,
-            scheme=scheme,
-            scheme_kwargs=scheme_kwargs,
-            helpfulness=helpfulness,
-            guard_revision=revision,
-            guard_model=guard_model,
-            guard_tokenizer=guard_tokenizer,
-            guard_device=device,
-            guard_dtype=dtype,
-        )
-        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "device": device}
-        options |= {"model": policy_model, "revision": policy_revision, "dtype": dtype}
-        numbers = select_prompts(
-            rows,
-            _modes(load_policy(policy, thinking=None, **options), thinking),
-            build_reward(config, PolicyFacts(eos_token_ids=(), thinking_prefilled=False)),
-            out,
-            sampling=Sampling(samples, seed),
-            min_spread=min_spread,
-            overwrite=overwrite,
-            restart=restart,
-            keep_going=keep_going,
-            progress=not quiet,
-        )
-        if not quiet:
-            _print(numbers, out)
+        rows = _rows(prompts, seed, named)
+        policies = _modes(load_policy(policy, thinking=None, **sampled), thinking)
+        reward = _reward(guard, rewarded, {**judged, "dtype": dtype})
+        numbers = _select(rows, policies, reward, out, sampling=(samples, seed), progress=not quiet, **job)
+    if not quiet:
+        _print(numbers, out)
     write_json(json_file, numbers)
     if not numbers["kept"]:
         raise typer.Exit(1)
 
 
+def _rows(prompts: list[str], seed: int, named: dict[str, Any]) -> list[PromptRow]:
+    from guard_reward.prompts.rows import load_rows, named_sets
+
+    return load_rows(named_sets(prompts, **named), seed)
+
+
+def _reward(guard: str, options: dict[str, Any], judged: dict[str, Any]) -> GuardReward:
+    from guard_reward.launch.config import GuardRewardConfig, build_reward
+    from guard_reward.rewards.policy import PolicyFacts
+
+    # Thinking is split off already, and no token ids are passed.
+    config = GuardRewardConfig(guard, **options, **{f"guard_{name}": value for name, value in judged.items()})
+    return build_reward(config, PolicyFacts(eos_token_ids=(), thinking_prefilled=False))
+
+
+def _select(
+    rows: list[PromptRow],
+    policies: dict[str, Policy],
+    reward: GuardReward,
+    out: Path,
+    *,
+    sampling: tuple[int, int],
+    **job: Any,
+) -> dict[str, Any]:
+    from guard_reward.evaluation.evaluate import Sampling
+    from guard_reward.prompts.selection import select_prompts
+
+    return select_prompts(rows, policies, reward, out, sampling=Sampling(*sampling), **job)
+
+
 def _modes(policy: Policy, thinking: Modes | None) -> dict[str, Policy]:
     """The policy in each mode to sample."""
-    from guard_reward.evaluation.policies import THINKING
+    from guard_reward.evaluation.policies.loading import THINKING
 
     if thinking is None:
         return {"default": policy}

@@ -1,1 +1,1 @@
-"""Judging policies and guards: sampling replies, grading verdicts against labels, statistics over what was found."""
+"""Judging policies (`evaluate`, `policies/`) and guards (`grading/`), and the statistics of both."""

@@ -4,14 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+from guard_reward.errors import UserError
+from guard_reward.files import check_writable
 from guard_reward.journal import Journal, Result
 
-__all__ = ["fingerprint", "run_in_chunks", "seed_of_chunk"]
+__all__ = ["fingerprint", "journal_of", "run_in_chunks", "seed_of_chunk"]
 
 Item = TypeVar("Item")
+
+
+@contextmanager
+def journal_of(target: Path, job: Mapping[str, str], *, overwrite: bool, restart: bool) -> Iterator[Journal]:
+    """The journal of a job whose results go to `target`; removed at the end, if there was no error.
+
+    Args:
+        target: the results' file. Its folder is made, and must be writable.
+        job: what decides the results.
+        overwrite: replace `target` if it exists.
+        restart: begin anew, even if the journal has finished items.
+
+    Raises:
+        UserError: `target` exists; the journal is another job's, or of another process.
+        OSError: the folder cannot be made or written to.
+    """
+    check_writable(target)
+    with Journal(target.with_name(f"{target.name}.journal"), job, restart=restart) as journal:
+        if journal.is_new and target.exists() and not overwrite:
+            journal.remove()
+            raise UserError(f"'{target}' exists: use --overwrite to replace it, or choose another folder")
+        yield journal
+        journal.remove()
 
 
 def run_in_chunks(

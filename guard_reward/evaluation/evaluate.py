@@ -15,15 +15,15 @@ from typing import Any
 from guard_reward._version import __version__
 from guard_reward.errors import UserError
 from guard_reward.evaluation.agreement import agreements
-from guard_reward.evaluation.chunks import fingerprint, run_in_chunks, seed_of_chunk
+from guard_reward.evaluation.chunks import fingerprint, journal_of, run_in_chunks, seed_of_chunk
 from guard_reward.evaluation.failures import check_for_failures
 from guard_reward.evaluation.measures import as_json, category_mix, estimates, unjudged_reasons
 from guard_reward.evaluation.paired import changes
+from guard_reward.evaluation.policies.replies import Policy, Reply
 from guard_reward.evaluation.records import PromptRow, Record, judged_records
-from guard_reward.evaluation.replies import Policy, Reply
 from guard_reward.evaluation.reward_judge import judge_warning
-from guard_reward.files import check_writable, replacing
-from guard_reward.journal import Journal, Result
+from guard_reward.files import replacing
+from guard_reward.journal import Result
 from guard_reward.rewards.judge import Judge
 from guard_reward.verdict import Guard
 
@@ -93,14 +93,9 @@ def evaluate_policy(
     _check(rows, policy, judges)
     asked = {name: Judge(guard) for name, guard in judges.items()}
     before = None if compare is None else _comparable(read_records(compare), rows, compare)
-    target = out / RECORDS
-    check_writable(target)
     facts = {name: judge.describe() for name, judge in asked.items()}
     job = _job(rows, policy, facts, sampling)
-    with Journal(target.with_name(f"{RECORDS}.journal"), job, restart=restart) as journal:
-        if journal.is_new and target.exists() and not overwrite:
-            journal.remove()
-            raise UserError(f"'{target}' exists: use --overwrite to replace it, or choose another folder")
+    with journal_of(out / RECORDS, job, overwrite=overwrite, restart=restart) as journal:
 
         def work(chunk: Sequence[PromptRow], begin: int) -> list[Result]:
             replies = _replies(chunk, policy, sampling, begin)
@@ -111,15 +106,11 @@ def evaluate_policy(
 
         run_in_chunks(journal, rows, work, size=sampling.chunk, label="evaluate", progress=progress)
         records = [one for of_prompt in journal.results() for one in of_prompt]
-        write_records(target, records)
-        found = summary(records, facts, record=record or {}, before=before)
-        found["policy"] = {"policy": "recorded replies"} if policy is None else policy.describe()
-        found["sampling"] = asdict(sampling)
-        found["compared_with"] = None if compare is None else str(compare)
-        found["guard-reward"] = __version__
-        _write_json(out / RESULTS, found)
-        journal.remove()
-    return dict(json.loads(json.dumps(found)))  # as it is in the file: lists, no tuples
+        write_records(out / RECORDS, records)
+        described = {"policy": "recorded replies"} if policy is None else policy.describe()
+        made = {"policy": described, "sampling": asdict(sampling), "compared_with": compare and str(compare)}
+        made["guard-reward"] = __version__
+        return _written(out / RESULTS, {**summary(records, facts, record=record, before=before), **made})
 
 
 def summary(
@@ -260,6 +251,9 @@ def _changes(before: Sequence[Record] | None, records: Sequence[Record], judge: 
     return {name: asdict(change) for name, change in changes(before, records, judge).items()}
 
 
-def _write_json(target: Path, value: Any) -> None:
+def _written(target: Path, results: Any) -> dict[str, Any]:
+    """The results as they are in the file."""
+    text = json.dumps(results, indent=2, ensure_ascii=False)
     with replacing(target) as part:
-        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8", errors="backslashreplace")
+        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    return dict(json.loads(text))

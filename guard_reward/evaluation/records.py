@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from guard_reward.evaluation.replies import Prompt, Reply
+from guard_reward.evaluation.policies.replies import Prompt, Reply
 from guard_reward.rewards.judge import Judge, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.reading import read_rollout
 from guard_reward.rollout import Rollout, has_content

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from guard_reward.errors import UserError, shortened
+from guard_reward.evaluation.policies.replies import Reply
 from guard_reward.evaluation.records import PromptRow
-from guard_reward.evaluation.replies import Reply
 from guard_reward.prompts.loading import load_set
 from guard_reward.prompts.public_sets import PUBLIC_SETS
 from guard_reward.prompts.sets import PromptSet

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from guard_reward._version import __version__
 from guard_reward.errors import UserError
-from guard_reward.evaluation.chunks import fingerprint, run_in_chunks, seed_of_chunk
+from guard_reward.evaluation.chunks import fingerprint, journal_of, run_in_chunks, seed_of_chunk
 from guard_reward.evaluation.evaluate import Sampling
 from guard_reward.evaluation.failures import check_for_failures
+from guard_reward.evaluation.policies.replies import Policy, Reply
 from guard_reward.evaluation.records import POLICY_ERROR, PromptRow, Record
-from guard_reward.evaluation.replies import Policy, Reply
-from guard_reward.files import check_writable
 from guard_reward.journal import Journal, Result
 from guard_reward.prompts.selection_files import SELECTED, write_selection
 from guard_reward.verdict import Severity
@@ -140,15 +139,10 @@ def select_prompts(
         raise UserError("there are no prompts to select from" if not rows else "there is no policy to sample from")
     if not min_spread > 0:
         raise UserError(f"min_spread should be above 0, found {min_spread}: rewards that are equal teach nothing")
-    target = out / SELECTED
-    check_writable(target)
     reward.breaker = None
     made = _how_it_is_made(policies, reward, sampling, min_spread)
     job = {"prompts": fingerprint([asdict(row) for row in rows]), **{name: str(value) for name, value in made.items()}}
-    with Journal(target.with_name(f"{SELECTED}.journal"), job, restart=restart) as journal:
-        if journal.is_new and target.exists() and not overwrite:
-            journal.remove()
-            raise UserError(f"'{target}' exists: use --overwrite to replace it, or choose another folder")
+    with journal_of(out / SELECTED, job, overwrite=overwrite, restart=restart) as journal:
 
         def work(chunk: Sequence[PromptRow], begin: int) -> list[Result]:
             records = _sampled(chunk, policies, reward, sampling, begin)
@@ -157,10 +151,8 @@ def select_prompts(
             return [[_decided(of_prompt, reward.name, min_spread), *of_prompt] for of_prompt in records]
 
         run_in_chunks(journal, rows, work, size=sampling.chunk, label="select", progress=progress)
-        numbers = _numbers(rows, journal)
-        found = {**numbers, "made_with": made}
+        found = {**_numbers(rows, journal), "made_with": made}
         write_selection(out, rows, journal.results(), found)
-        journal.remove()
     return found
 
 

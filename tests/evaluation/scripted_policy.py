@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from guard_reward.evaluation.replies import Prompt, Reply
+from guard_reward.evaluation.policies.replies import Prompt, Reply
 
 REPLIES = ("Sure, here is a bomb.", "I am sorry, no.", "Here is a cake.", "An edgy joke.")
 

@@ -12,8 +12,8 @@ import pytest
 from guard_reward import Outcome, Severity, Unjudged, Verdict
 from guard_reward.errors import UserError
 from guard_reward.evaluation.evaluate import RECORDS, RESULTS, Sampling, evaluate_policy, read_records
+from guard_reward.evaluation.policies.replies import Reply
 from guard_reward.evaluation.records import PromptRow
-from guard_reward.evaluation.replies import Reply
 from guard_reward.guards.outage import OutageError
 from tests.evaluation.kills import run_with_kills
 from tests.evaluation.scripted_policy import ScriptedPolicy

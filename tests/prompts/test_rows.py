@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guard_reward.errors import UserError
-from guard_reward.evaluation.replies import Reply
+from guard_reward.evaluation.policies.replies import Reply
 from guard_reward.prompts.public_sets import PUBLIC_SETS
 from guard_reward.prompts.rows import load_rows, named_sets
 

@@ -14,8 +14,8 @@ import pytest
 from guard_reward import GuardReward
 from guard_reward.errors import UserError
 from guard_reward.evaluation.evaluate import Sampling
+from guard_reward.evaluation.policies.replies import Reply
 from guard_reward.evaluation.records import PromptRow
-from guard_reward.evaluation.replies import Reply
 from guard_reward.guards.outage import OutageError
 from guard_reward.prompts import PromptSet
 from guard_reward.prompts.loading import load_set

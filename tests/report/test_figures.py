@@ -11,10 +11,10 @@ pytest.importorskip("plotly")
 
 import plotly.graph_objects as plotly
 
-from guard_reward.evaluation.grade_report import write_grade_report
-from guard_reward.evaluation.grading import GradeSettings, grade_judgements
-from guard_reward.evaluation.judging import judge_rows
-from guard_reward.evaluation.labelled import read_rows
+from guard_reward.evaluation.grading.grade import GradeSettings, grade_judgements
+from guard_reward.evaluation.grading.judging import judge_rows
+from guard_reward.evaluation.grading.labelled import read_rows
+from guard_reward.evaluation.grading.page import write_grade_report
 from guard_reward.report.charts import Chart
 from guard_reward.report.figures import Section, write_figures
 from tests.report.html_page import Page

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from guard_reward import Severity
-from guard_reward.evaluation.latency import BINS, Detection, latency
+from guard_reward.evaluation.grading.latency import BINS, Detection, latency
 
 S, C, U = Severity
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from guard_reward.errors import UserError, one_line, shortened
-from guard_reward.evaluation.labelled import LabelledRow, Refusal, Task
+from guard_reward.evaluation.grading.labelled import LabelledRow, Refusal, Task
 from guard_reward.files import replacing
 from guard_reward.verdict import Outcome, Severity, Verdict
 

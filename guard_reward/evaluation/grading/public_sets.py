@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from guard_reward.errors import UserError, one_line, shortened
-from guard_reward.evaluation import label_conventions as conventions
-from guard_reward.evaluation.labelled import Labelled, read_rows
-from guard_reward.evaluation.row_files import file_rows
+from guard_reward.evaluation.grading import label_conventions as conventions
+from guard_reward.evaluation.grading.labelled import Labelled, read_rows
+from guard_reward.evaluation.grading.row_files import file_rows
 
 __all__ = ["PUBLIC_SETS", "PublicSet", "read_labelled"]
 
@@ -111,7 +111,7 @@ def read_labelled(*paths: Path, preset: str | None = None) -> Labelled:
     Args:
         paths: files; without one, the set comes from the hub.
         preset: one of `PUBLIC_SETS`, in whose own columns the files are; by default they have the columns of
-            `guard_reward.evaluation.labelled`. A row without ``source`` gets the name of the set or of its file.
+            `guard_reward.evaluation.grading.labelled`. A row without ``source`` gets the name of its set or file.
 
     Raises:
         UserError: names the place and the field that is wrong, or the preset.

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from guard_reward.evaluation.classification import METRICS, Binary, macro_mean, score_groups
+from guard_reward.evaluation.grading.classification import METRICS, Binary, macro_mean, score_groups
 
 
 def random_data(seed: int, rows: int = 300, clusters: int = 120) -> Binary:

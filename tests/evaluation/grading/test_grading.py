@@ -11,10 +11,10 @@ import pytest
 
 from guard_reward import Outcome, Severity, Unjudged, Verdict
 from guard_reward.errors import UserError
-from guard_reward.evaluation.grade_run import grade_guard, grade_recorded
-from guard_reward.evaluation.grading import Grade, GradeSettings, Partial
-from guard_reward.evaluation.judgements import read_judgements
-from guard_reward.evaluation.labelled import Labelled, Task, read_rows
+from guard_reward.evaluation.grading.grade import Grade, GradeSettings, Partial
+from guard_reward.evaluation.grading.judgements import read_judgements
+from guard_reward.evaluation.grading.labelled import Labelled, Task, read_rows
+from guard_reward.evaluation.grading.run import grade_guard, grade_recorded
 from tests.scripted_guard import ScriptedGuard
 
 FEW = GradeSettings(resamples=50)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from guard_reward.evaluation.replies import Policy
+from guard_reward.evaluation.policies.replies import Policy
 from guard_reward.guards.loading import is_served
 
 __all__ = ["THINKING", "load_policy", "template_kwargs_of"]
@@ -41,14 +41,14 @@ def load_policy(
         if given:
             raise ValueError(f"{', '.join(given)}: a served policy has no such option; its server decides that")
         try:
-            from guard_reward.evaluation.served_policy import ServedPolicy
+            from guard_reward.evaluation.policies.served import ServedPolicy
         except ModuleNotFoundError as error:
             message = f"a served policy needs {error.name}: pip install 'guard-reward[served]'"
             raise ModuleNotFoundError(message, name=error.name) from error
         return ServedPolicy(source, model=model, **options)
     if model is not None:
         raise ValueError("model: a policy in this process has no such option; its name is what it is loaded from")
-    from guard_reward.evaluation.local_policy import LocalPolicy
+    from guard_reward.evaluation.policies.local import LocalPolicy
 
     return LocalPolicy.load(source, **given, **options)
 

@@ -11,8 +11,8 @@ import pytest
 
 from guard_reward import Severity
 from guard_reward.errors import UserError
-from guard_reward.evaluation.labelled import Refusal, Task, read_row, read_rows
-from guard_reward.evaluation.public_sets import read_labelled
+from guard_reward.evaluation.grading.labelled import Refusal, Task, read_row, read_rows
+from guard_reward.evaluation.grading.public_sets import read_labelled
 
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "No."}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from guard_reward.evaluation.labelled import Task
-from guard_reward.evaluation.public_sets import PUBLIC_SETS
-from guard_reward.evaluation.published import Published, published_for
+from guard_reward.evaluation.grading.labelled import Task
+from guard_reward.evaluation.grading.public_sets import PUBLIC_SETS
+from guard_reward.evaluation.grading.published import Published, published_for
 
 NUMBERS = [number for preset in PUBLIC_SETS for number in published_for(preset)]
 AVERAGES = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from guard_reward import Probabilities, Severity, Unjudged, Verdict
-from guard_reward.evaluation.labelled import LabelledRow, Refusal, Task
+from guard_reward.evaluation.grading.labelled import LabelledRow, Refusal, Task
 
 
 def _classifier() -> Any:

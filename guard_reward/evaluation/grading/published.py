@@ -1,16 +1,16 @@
 """F1 scores that others have published for guards on public sets, to put beside one's own.
 
 All of them are from the Qwen3Guard Technical Report (arXiv 2510.14276v1): Tables 2 and 11 (English prompts), 3 and 12
-(English responses), 7 (refusals). Sets are named by their preset (`guard_reward.evaluation.public_sets`). The report
-does not publish its evaluation of these sets; WildGuard's, which it follows, takes the annotated rows of ToxicChat and
-2,000 of SafeRLHF's responses, the presets take all rows. `qwen3guardtest` is its split `thinking`.
+(English responses), 7 (refusals). Sets are named by their preset (`guard_reward.evaluation.grading.public_sets`). The
+report does not publish its evaluation of these sets; WildGuard's, which it follows, takes the annotated rows of
+ToxicChat and 2,000 of SafeRLHF's responses, the presets take all rows. `qwen3guardtest` is its split `thinking`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from guard_reward.evaluation.labelled import Task
+from guard_reward.evaluation.grading.labelled import Task
 
 __all__ = ["Published", "published_for"]
 

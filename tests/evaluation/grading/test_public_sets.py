@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from guard_reward.errors import UserError
-from guard_reward.evaluation import public_sets
-from guard_reward.evaluation.public_sets import PUBLIC_SETS, read_labelled
+from guard_reward.evaluation.grading import public_sets
+from guard_reward.evaluation.grading.public_sets import PUBLIC_SETS, read_labelled
 
 QA = {"prompt": "Q", "response": "A"}
 NAMES = {"prompt_harm": "P", "response_harm": "R", "refusal": "F"}

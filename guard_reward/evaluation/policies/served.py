@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from guard_reward.errors import one_line
-from guard_reward.evaluation.replies import Prompt, Reply
+from guard_reward.evaluation.policies.replies import Prompt, Reply
 from guard_reward.guards.served import event_loop
 from guard_reward.guards.served.connection import Connection
 from guard_reward.guards.served.failures import Garbled, RequestFailed
@@ -82,7 +82,7 @@ class ServedPolicy:
         self.name = model or self._first_listed()
 
     def reply(self, prompts: Sequence[Prompt], *, seed: int) -> list[Reply]:
-        """One reply per prompt; see `guard_reward.evaluation.replies.Policy`."""
+        """One reply per prompt; see `guard_reward.evaluation.policies.replies.Policy`."""
         seconds = self._settings.deadline or _BASE_SECONDS + _SECONDS_PER_REPLY * len(prompts)
         future = event_loop.start(self._replies(prompts, seed, Deadline(seconds)))
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from guard_reward.evaluation.calibration import BINS, calibrate, fit_temperature, reliability, tempered
-from guard_reward.evaluation.curves import precision_recall_curve, threshold_for
+from guard_reward.evaluation.grading.calibration import BINS, calibrate, fit_temperature, reliability, tempered
+from guard_reward.evaluation.grading.curves import precision_recall_curve, threshold_for
 
 
 def overconfident(seed: int, temperature: float, rows: int = 4000):

@@ -7,8 +7,8 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.evaluation.replies import Prompt, Reply
-from guard_reward.evaluation.sampling import sample_completions
+from guard_reward.evaluation.policies.replies import Prompt, Reply
+from guard_reward.evaluation.policies.sampling import sample_completions
 from guard_reward.thinking import split_thinking
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class LocalPolicy:
         return cls(model, tokenizer, name=source, revision=state, **options)
 
     def reply(self, prompts: Sequence[Prompt], *, seed: int) -> list[Reply]:
-        """One reply per prompt; see `guard_reward.evaluation.replies.Policy`."""
+        """One reply per prompt; see `guard_reward.evaluation.policies.replies.Policy`."""
         completions = sample_completions(
             self.model,
             self.tokenizer,

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from guard_reward.errors import UserError
 from guard_reward.evaluation.bootstrap import RESAMPLES
-from guard_reward.evaluation.calibration import Calibration, calibrate
-from guard_reward.evaluation.classification import Binary, Scores, macro_mean, score_groups
-from guard_reward.evaluation.curves import Curve, Threshold, precision_recall_curve, threshold_for
-from guard_reward.evaluation.judgements import Judgement
-from guard_reward.evaluation.labelled import Refusal, Task
-from guard_reward.evaluation.latency import Detection, Latency, latency
+from guard_reward.evaluation.grading.calibration import Calibration, calibrate
+from guard_reward.evaluation.grading.classification import Binary, Scores, macro_mean, score_groups
+from guard_reward.evaluation.grading.curves import Curve, Threshold, precision_recall_curve, threshold_for
+from guard_reward.evaluation.grading.judgements import Judgement
+from guard_reward.evaluation.grading.labelled import Refusal, Task
+from guard_reward.evaluation.grading.latency import Detection, Latency, latency
 from guard_reward.evaluation.statistics import Estimate
 from guard_reward.verdict import Severity
 
@@ -149,7 +149,7 @@ class Grade:
 def grade_judgements(
     judgements: Sequence[Judgement], settings: GradeSettings | None = None, *, skipped: Mapping[str, int] | None = None
 ) -> Grade:
-    """Grade what `guard_reward.evaluation.judging.judge_rows` returned, or what was read from its file.
+    """Grade what `guard_reward.evaluation.grading.judging.judge_rows` returned, or what was read from its file.
 
     Args:
         judgements: at least one.

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from guard_reward import Severity
-from guard_reward.evaluation.grade_run import grade_guard, grade_recorded
-from guard_reward.evaluation.judgements import read_judgements
-from guard_reward.evaluation.labelled import Labelled, Refusal, Task
-from guard_reward.evaluation.public_sets import read_labelled
+from guard_reward.evaluation.grading.judgements import read_judgements
+from guard_reward.evaluation.grading.labelled import Labelled, Refusal, Task
+from guard_reward.evaluation.grading.public_sets import read_labelled
+from guard_reward.evaluation.grading.run import grade_guard, grade_recorded
 
 FILES = ("xstest_responses", "xstest_prompts", "simple_safety_tests_prompts", "advbench_prompts",
          "jailbreakbench_prompts", "openai_moderation_prompts")  # fmt: skip
@@ -39,7 +39,7 @@ def halves(shared_dir: Path) -> list[Labelled]:
 @pytest.fixture(scope="module")
 def graded(halves: list[Labelled], tmp_path_factory: pytest.TempPathFactory) -> Any:
     pytest.importorskip("sklearn")
-    from tests.evaluation.bag_of_words import BagOfWordsGuard
+    from tests.evaluation.grading.bag_of_words import BagOfWordsGuard
 
     folder = tmp_path_factory.mktemp("graded")
     return grade_guard(BagOfWordsGuard(halves[1].rows), halves[0], out=folder), folder

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from guard_reward.errors import UserError
-from guard_reward.evaluation.judgements import Judgement, Record, judgements_of, record_of
-from guard_reward.evaluation.labelled import LabelledRow, Message, Task
+from guard_reward.evaluation.grading.judgements import Judgement, Record, judgements_of, record_of
+from guard_reward.evaluation.grading.labelled import LabelledRow, Message, Task
 from guard_reward.journal import Journal
 from guard_reward.verdict import Guard, Outcome, TokenTrace, Unjudged, describe_guard
 

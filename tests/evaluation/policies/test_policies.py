@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from guard_reward.evaluation import sampling
-from guard_reward.evaluation.local_policy import LocalPolicy
-from guard_reward.evaluation.policies import load_policy
-from guard_reward.evaluation.replies import Reply
-from guard_reward.evaluation.served_policy import ServedPolicy
+from guard_reward.evaluation.policies import sampling
+from guard_reward.evaluation.policies.loading import load_policy
+from guard_reward.evaluation.policies.local import LocalPolicy
+from guard_reward.evaluation.policies.replies import Reply
+from guard_reward.evaluation.policies.served import ServedPolicy
 from guard_reward.tiny.policy import build_tiny_policy
 
 PROMPTS = [[{"role": "user", "content": f"How do I use a {colour} florn?"}] for colour in ("blue", "red", "green")]

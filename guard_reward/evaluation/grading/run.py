@@ -6,11 +6,11 @@ from pathlib import Path
 
 from guard_reward.errors import UserError
 from guard_reward.evaluation.extra import evaluation_module
-from guard_reward.evaluation.grade_report import write_grade_report
-from guard_reward.evaluation.grading import Grade, GradeSettings, grade_judgements
-from guard_reward.evaluation.judgements import read_judgements, write_judgements
-from guard_reward.evaluation.judging import judge_rows
-from guard_reward.evaluation.labelled import Labelled
+from guard_reward.evaluation.grading.grade import Grade, GradeSettings, grade_judgements
+from guard_reward.evaluation.grading.judgements import read_judgements, write_judgements
+from guard_reward.evaluation.grading.judging import judge_rows
+from guard_reward.evaluation.grading.labelled import Labelled
+from guard_reward.evaluation.grading.page import write_grade_report
 from guard_reward.verdict import Guard
 
 __all__ = ["VERDICTS", "check_ready", "grade_guard", "grade_recorded"]
@@ -33,7 +33,7 @@ def grade_guard(
 
     Args:
         guard: the guard.
-        labelled: from `guard_reward.evaluation.public_sets.read_labelled`.
+        labelled: from `guard_reward.evaluation.grading.public_sets.read_labelled`.
         settings: what the numbers depend on.
         out: a folder for the recorded verdicts and the page. A killed call goes on when it is made again.
         restart: discard the verdicts that `out` has.

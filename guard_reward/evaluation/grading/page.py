@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from guard_reward.evaluation.calibration import Calibration, Reliability
-from guard_reward.evaluation.classification import METRICS, Scores
-from guard_reward.evaluation.grading import Confusion, Grade, ModeGrade, TaskGrade
+from guard_reward.evaluation.grading.calibration import Calibration, Reliability
+from guard_reward.evaluation.grading.classification import METRICS, Scores
+from guard_reward.evaluation.grading.grade import Confusion, Grade, ModeGrade, TaskGrade
 from guard_reward.evaluation.statistics import Estimate
 from guard_reward.report.figures import Chart, Section, write_figures
 
