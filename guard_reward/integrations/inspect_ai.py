@@ -12,7 +12,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, mean, metric, scorer, stderr
@@ -21,18 +21,21 @@ except ModuleNotFoundError as error:
     message = f"the scorer for Inspect needs {error.name}: pip install 'guard-reward[inspect]'"
     raise ModuleNotFoundError(message, name=error.name) from error
 
+from guard_reward.errors import UserError
 from guard_reward.integrations.inspect_logs import log_rows, write_log_rows
 from guard_reward.integrations.inspect_messages import read_sample
 from guard_reward.integrations.inspect_scores import score_explanation, score_metadata, score_reason, score_value
-from guard_reward.integrations.judging import SampleJudge
-from guard_reward.rewards.batch import ThinkingMode
 from guard_reward.rewards.labels import read_label
-from guard_reward.schemes import Scheme, SchemeFunction
-from guard_reward.verdict import Guard
+
+if TYPE_CHECKING:
+    from guard_reward.rewards.batch import ThinkingMode
+    from guard_reward.schemes import Scheme, SchemeFunction
+    from guard_reward.verdict import Guard
 
 __all__ = ["by_label", "guard_scorer", "log_rows", "write_log_rows"]
 
 _LABELS = {True: "harmful", False: "benign"}
+_LABEL_ENDINGS = ("harmful", "benign", "harmless")
 
 
 @metric
@@ -89,6 +92,8 @@ def guard_scorer(
     Traceback (most recent call last):
     guard_reward.errors.UserError: thinking should be 'separate', 'joint' or 'ignore', found 'maybe'
     """
+    from guard_reward.integrations.judging import SampleJudge  # with torch, which looking for scorers must not load
+
     judge = SampleJudge(
         guard,
         "guard_only" if scheme is None else scheme,
@@ -115,13 +120,14 @@ def _label(metadata: Mapping[str, Any], target: str, key: str) -> bool | None:
     """Whether a sample's prompt is labelled harmful; None without a label.
 
     Raises:
-        ValueError: a label in the metadata that cannot be read; names the key.
+        UserError: a label in the metadata that cannot be read; names the key.
     """
-    if metadata.get(key) is not None:
-        return read_label(metadata[key], key)
-    if not target.lower().endswith(("harmful", "benign", "harmless")):
-        return None  # an ordinary target; one that is "true" or "1" says nothing about the prompt
     try:
-        return read_label(target, "target")
-    except ValueError:
-        return None
+        if metadata.get(key) is not None:
+            return read_label(metadata[key], key)
+        # One that is "true" or "1" says nothing about the prompt.
+        return read_label(target, "target") if target.lower().endswith(_LABEL_ENDINGS) else None
+    except ValueError as error:
+        if key not in metadata:
+            return None  # an ordinary target: "not harmful", …
+        raise UserError(f"the sample's metadata: {error}") from error

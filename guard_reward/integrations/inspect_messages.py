@@ -89,11 +89,11 @@ def _parts(message: Any) -> Sequence[Any]:
 
 def _content(message: Any, parts: Sequence[Any]) -> str | list[_Message]:
     if isinstance(message.content, str):
-        return str(message.content) + _error(message)
+        return "\n".join(filter(None, [message.content, _error(message)]))
     shown = [_part(part) for part in parts if part.type not in ("reasoning", "tool_use")]
     # Between two texts Inspect shows a line break.
     texts = [text for part in shown for text in ({"type": "text", "text": "\n"}, part)][1:]
-    return [*texts, *([{"type": "text", "text": error}] if (error := _error(message)) else [])]
+    return [*texts, *([{"type": "text", "text": f"\n{error}"}] if (error := _error(message)) else [])]
 
 
 def _part(part: Any) -> _Message:
@@ -103,7 +103,7 @@ def _part(part: Any) -> _Message:
 def _error(message: Any) -> str:
     """What went wrong in a tool, unless its message says it already."""
     error = getattr(message, "error", None)
-    return f"\n{error.message}" if error is not None and error.message not in message.text else ""
+    return str(error.message) if error is not None and error.message not in message.text else ""
 
 
 def _reasoning(part: Any) -> str:

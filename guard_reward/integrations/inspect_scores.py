@@ -6,10 +6,12 @@ have the names of the columns that ``guard-reward moderate`` adds to a file.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
+
+if TYPE_CHECKING:
+    from guard_reward.rewards.metrics import JudgedRollout
 
 __all__ = ["score_explanation", "score_metadata", "score_reason", "score_value"]
 
