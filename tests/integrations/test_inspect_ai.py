@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 import time
 
 import pytest
@@ -16,7 +18,6 @@ from guard_reward.errors import UserError
 from guard_reward.integrations.inspect_ai import guard_scorer, log_rows, write_log_rows
 from guard_reward.tiny.guard import sample_conversations
 from tests.integrations.inspect_evals import evaluate
-from tests.processes import imported_by
 from tests.scripted_guard import ScriptedGuard
 
 UNJUDGED = {"safe": None, "controversial": None, "unsafe": None, "refusal": None, "unjudged": 1}
@@ -322,7 +323,8 @@ def test_a_log_that_no_guard_has_scored_has_no_rows(tmp_path):
         log_rows(log)
 
 
-def test_importing_the_scorer_loads_no_torch():
+def test_importing_the_scorer_loads_no_torch(repository):
     """Inspect imports it whenever it looks for scorers of installed packages."""
-    heavy, _ = imported_by("import guard_reward.integrations.inspect_ai", ("torch", "transformers", "datasets"))
-    assert heavy == []
+    code = "import guard_reward.integrations.inspect_ai, sys; print({'torch', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
