@@ -11,6 +11,7 @@ PAGES = [
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/architecture.md",
+    "docs/integrations.md",
     "docs/moderation.md",
     "docs/rewards.md",
     "docs/scoring.md",
@@ -51,7 +52,7 @@ def test_what_is_held_is_tested(repository):
 
 
 WITH_DEMO = ["README.md", "docs/training.md"]
-WITH_CODE = ["README.md", "docs/stream.md", "docs/training.md"]
+WITH_CODE = ["README.md", "docs/integrations.md", "docs/stream.md", "docs/training.md"]
 
 
 @pytest.mark.parametrize("page", WITH_CODE)
@@ -67,6 +68,7 @@ def test_code_that_needs_the_hub_is_at_least_python(repository, page):
         ("README.md", "Unsafe from"),
         ("docs/training.md", "Hybrid"),
         ("docs/stream.md", "('Violent',) Sure. First cut the gravok"),
+        ("docs/integrations.md", "unsafe {'mean': 0.5, 'stderr': 0.5, 'guard_reward/by_label_harmful': 1.0"),
     ],
 )
 def test_code_that_needs_no_hub_runs(repository, capsys, tmp_path, monkeypatch, page, prints):
