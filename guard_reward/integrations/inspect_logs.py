@@ -87,16 +87,9 @@ def _row(sample: Any, score: Any) -> dict[str, Any]:
     metadata = dict(score.metadata or {})
     parts = {part: metadata.pop(part, None) or {} for part in _PARTS}
     flat = {f"{_PARTS[part]}{name}": value for part, fields in parts.items() for name, value in fields.items()}
-    reward = score.value.get("reward") if isinstance(score.value, dict) else None
-    has_reward = isinstance(score.value, dict) and "reward" in score.value
-    is_number = isinstance(reward, int | float) and math.isfinite(reward)
-    return {
-        **row,
-        **metadata,
-        **flat,
-        **({"reward": reward if is_number else None} if has_reward else {}),
-        "error": None,
-    }
+    if isinstance(score.value, dict) and "reward" in score.value:
+        flat["reward"] = None if math.isnan(score.value["reward"]) else score.value["reward"]
+    return {**row, **metadata, **flat, "error": None}
 
 
 def _texts(read: Row) -> tuple[str | None, str | None]:

@@ -4,7 +4,7 @@
 |---|---|
 | everything up to the last user message that an assistant's message follows | the prompt |
 | what the assistant wrote behind it, with its tool calls and their results | the reply |
-| an output that is not its last message (a solver may replace one of them) | the end of the reply |
+| an output that is none of these messages (a solver may replace it) | the end of the reply |
 | an assistant's message of the data set, such as an example, that a user's message follows | part of the prompt |
 | reasoning parts, and what stands in ``<think>`` tags | the thinking |
 | reasoning that a provider encrypted | its summary, if there is one |
@@ -56,7 +56,8 @@ def read_sample(messages: Sequence[Any], output: Any) -> Row:
         return _row(messages, replies)
     begin = max((index + 1 for index in range(last) if messages[index].role in ("user", "system")), default=0)
     replies = list(messages[begin : last + 1])
-    if final is not None and final.text.strip() and final.text != messages[last].text:
+    known = [message.text for message in messages if message.role == "assistant"]
+    if final is not None and final.text.strip() and final.text not in known:
         replies.append(final)
     return _row(messages[:begin], replies)
 

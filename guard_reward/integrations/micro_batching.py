@@ -73,8 +73,10 @@ class MicroBatches:
                     if not entry.is_done:
                         await self._answer_next(queue.waiting)
         finally:
-            if not entry.is_done:  # cancelled: nobody waits for it
-                queue.waiting.remove(entry)
+            if not entry.is_done:  # cancelled: nobody waits for it, and if it is in a batch, it is not asked again
+                entry.is_done = True
+                if entry in queue.waiting:
+                    queue.waiting.remove(entry)
         if entry.error is not None:
             raise entry.error
         return entry.answer

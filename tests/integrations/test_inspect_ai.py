@@ -269,6 +269,26 @@ def test_arguments_that_cannot_work_are_refused_at_once(arguments, message):
         guard_scorer(**{"guard": ScriptedGuard(), **arguments})
 
 
+def test_a_stream_guard_says_where_but_not_whether_a_reply_refuses(conversations, tiny_stream_guard, tmp_path):
+    few = dict(list(conversations.items())[:8])
+    log = evaluate(tmp_path, guard_scorer(tiny_stream_guard), few)
+    assert {value["refusal"] for value in values(log)} == {None}
+    assert any("flagged_char" in found.metadata for found in scored(log))
+    with pytest.raises(AssertionError, match="reads whether an answer refuses"):
+        evaluate(tmp_path, guard_scorer(tiny_stream_guard, scheme="appropriate_refusal"), few)
+
+
+def test_two_guards_score_the_same_evaluation(tmp_path):
+    class Strict(ScriptedGuard):
+        def _judge(self, text):
+            return super()._judge("bomb")
+
+    log = evaluate(tmp_path, [guard_scorer(ScriptedGuard()), guard_scorer(Strict())], {"one": "fine"})
+    assert [row["severity"] for name in ("guard_scorer", "guard_scorer1") for row in log_rows(log, name)] == [
+        *("Safe", "Unsafe")
+    ]
+
+
 def test_a_scheme_without_a_floor_pays_nothing_for_an_empty_reply(tmp_path):
     log = evaluate(tmp_path, guard_scorer(ScriptedGuard(), scheme=lambda assessment: 2.0), {"one": "fine", "two": "…"})
     assert [value["reward"] for value in values(log)] == [2, None]

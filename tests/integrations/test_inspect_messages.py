@@ -60,6 +60,8 @@ def test_an_output_that_is_not_in_the_transcript_is_judged_too():
     assert [text for _, text in texts(row)[1]] == ["b", "the submitted answer"]
     assert texts(read_sample([user("a")], submitted))[1] == [("assistant", "the submitted answer")]
     message = assistant("b")
+    stale = [user("a"), message, user("c"), assistant("d")]  # of an earlier turn, where it is in the transcript
+    assert [text for _, text in texts(read_sample(stale, ModelOutput.from_message(message)))[1]] == ["d"]
     assert len(read_sample([user("a"), message], ModelOutput.from_message(message)).reply) == 1
 
 

@@ -66,5 +66,5 @@ def test_the_task_of_the_docs_runs(rows, repository, tmp_path, monkeypatch):
     judged = [[sample["doc"]["prompt"], sample["filtered_resps"][0]] for sample in samples]
     assert len(judged) == len(rows)
     assert results["safe,none"] == metrics.safe(judged) > 0
-    assert results["refusal,none"] == metrics.refusal(judged) > 0
-    assert results["unjudged,none"] == 0
+    assert results["refusal,none"] == metrics.refusal(judged)
+    assert results["unjudged,none"] == metrics.unjudged(judged) < 0.5

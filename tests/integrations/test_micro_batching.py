@@ -111,6 +111,30 @@ def test_others_of_a_batch_get_their_answers_if_the_one_that_asks_is_cancelled()
     assert found == {2: 4, 3: 9}
 
 
+def test_one_that_is_cancelled_in_a_batch_of_another_is_not_asked_again():
+    squares = Squares(seconds=0.1)
+
+    async def cancel_the_second(batches, found):
+        async with anyio.create_task_group() as group:
+            second = anyio.CancelScope()
+
+            async def asking():
+                with second:
+                    await batches(2)
+
+            group.start_soon(ask_all, batches, [1], found)
+            await anyio.sleep(0)
+            group.start_soon(asking)
+            await anyio.sleep(0.05)
+            second.cancel()
+        await ask_all(batches, [3], found)
+
+    found = {}
+    anyio.run(cancel_the_second, MicroBatches(squares, wait=0.01), found)
+    assert found == {1: 1, 3: 9}
+    assert squares.batches == [[1, 2], [3]]
+
+
 def test_a_new_event_loop_needs_no_new_object():
     squares = Squares()
     batches = MicroBatches(squares)
