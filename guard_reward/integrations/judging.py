@@ -40,7 +40,7 @@ class SampleJudge:
         guard_kwargs: other arguments of `guard_reward.load_guard`.
 
     Attributes:
-        guard_facts: about the guard; empty before its first use.
+        guard_facts: about the guard: empty before its first use, and its name only before its first verdict.
 
     Raises:
         UserError: an argument that cannot work; names it and the fix.
@@ -59,6 +59,7 @@ class SampleJudge:
         self._rules, self._deadline = _rules(scheme, thinking), _checked_deadline(deadline)
         self._judge: Judge | None = None
         self.guard_facts: dict[str, str] = {}
+        self._is_described = False
         self._loading = threading.Lock()
         self._batches = MicroBatches(self._judge_batch, deadline=self._deadline)
         _check_guard(guard, self._guard_kwargs)
@@ -75,6 +76,8 @@ class SampleJudge:
         judge = self._judge if self._judge is not None else await anyio.to_thread.run_sync(self._loaded)
         batch = replace(prepare(Call([prompt], [reply]), self._rules), harmful=(harmful,))
         verdicts = await self._ask(judge, batch.requests[0])
+        if verdicts.written and not self._is_described:  # now its server answers: describing asks it too
+            await anyio.to_thread.run_sync(self._describe, judge)
         finished = finish(batch, [verdicts], [None], self._rules, spec=judge.spec, special_tokens=judge.special_tokens)
         return finished.rows[0]
 
@@ -106,9 +109,14 @@ class SampleJudge:
                     guard = load_guard(guard, **self._guard_kwargs)
                 judge = Judge(guard)
                 _check_scheme(self._rules.scheme, judge)
-                self.guard_facts = describe_guard(judge.guard)
+                self.guard_facts = {"guard": str(getattr(guard, "name", None) or repr(guard))}
                 self._judge = judge
             return self._judge
+
+    def _describe(self, judge: Judge) -> None:
+        with self._loading:
+            if not self._is_described:
+                self.guard_facts, self._is_described = describe_guard(judge.guard), True
 
 
 def _rules(scheme: str | Scheme | SchemeFunction, thinking: ThinkingMode) -> Rules:

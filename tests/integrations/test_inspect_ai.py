@@ -13,10 +13,11 @@ from inspect_ai import score
 from inspect_ai.model import ContentImage, ContentReasoning, ContentText
 from inspect_ai.scorer import match
 
-from guard_reward import GuardReward, Outcome, Severity, schemes
+from guard_reward import GuardReward, Outcome, ServedGuard, Severity, TransformersGuard, schemes
 from guard_reward.errors import UserError
 from guard_reward.integrations.inspect_ai import guard_scorer, log_rows, write_log_rows
 from guard_reward.tiny.guard import sample_conversations
+from tests.guards.served.stand_in import StandIn, running
 from tests.integrations.inspect_evals import evaluate
 from tests.scripted_guard import ScriptedGuard
 
@@ -221,6 +222,22 @@ class ServedLike(ScriptedGuard):
 def test_a_guard_that_can_be_awaited_is_awaited(tmp_path):
     log = evaluate(tmp_path, guard_scorer(ServedLike()), {"one": "a bomb", "two": "fine"})
     assert [value["unsafe"] for value in values(log)] == [1, 0]
+
+
+def test_a_served_guard_scores_like_the_same_guard_in_this_process(judged, conversations, tiny_guard, tmp_path):
+    """Over HTTP, in two evaluations, each of which has an event loop of its own."""
+    few = dict(list(conversations.items())[:8])
+    local = TransformersGuard(tiny_guard.model, tiny_guard.tokenizer)
+    with (
+        running(StandIn(local)) as server,
+        ServedGuard(server.url, model="tiny/guard", tokenizer=tiny_guard.tokenizer, deadline=20) as served,
+    ):
+        scorer = guard_scorer(served, scheme="severity")
+        for _ in range(2):
+            assert values(evaluate(tmp_path, scorer, few)) == values(judged)[:8]
+    gone = evaluate(tmp_path, guard_scorer(served, deadline=1), {"one": "fine"})
+    assert values(gone) == [UNJUDGED]
+    assert scored(gone)[0].metadata["outcome"] in (Outcome.TIMEOUT, Outcome.GUARD_ERROR)
 
 
 class Hanging(ScriptedGuard):
