@@ -203,12 +203,11 @@ class CountingGuard(ScriptedGuard):
 
 def test_samples_that_arrive_together_are_judged_in_batches(tmp_path):
     guard = CountingGuard()
-    replies = {f"prompt {number}": f"reply {number}" for number in range(70)}
+    replies = {f"prompt {number}": f"reply {number}" for number in range(20)}
     log = evaluate(tmp_path, None, replies)
-    again = score(log, guard_scorer(guard), display="none")
-    assert len(again.samples) == sum(guard.calls) == 70
-    assert len(guard.calls) <= 4
-    assert max(guard.calls) >= 32
+    score(log, guard_scorer(guard), display="none")
+    assert sum(guard.calls) == 20
+    assert len(guard.calls) <= 2
 
 
 class ServedLike(ScriptedGuard):
@@ -287,12 +286,18 @@ def test_arguments_that_cannot_work_are_refused_at_once(arguments, message):
 
 
 def test_a_stream_guard_says_where_but_not_whether_a_reply_refuses(conversations, tiny_stream_guard, tmp_path):
-    few = dict(list(conversations.items())[:8])
+    few = dict(list(conversations.items())[:4])
     log = evaluate(tmp_path, guard_scorer(tiny_stream_guard), few)
     assert {value["refusal"] for value in values(log)} == {None}
     assert any("flagged_char" in found.metadata for found in scored(log))
-    with pytest.raises(AssertionError, match="reads whether an answer refuses"):
-        evaluate(tmp_path, guard_scorer(tiny_stream_guard, scheme="appropriate_refusal"), few)
+
+
+@pytest.mark.parametrize("scheme", ["appropriate_refusal", "token_score"])
+def test_a_scheme_that_needs_what_the_guard_does_not_say_stops_the_evaluation(scheme, tmp_path):
+    guard = ScriptedGuard()
+    guard.gives_refusals = False
+    with pytest.raises(AssertionError, match=r"reads whether an answer refuses|reads verdicts on tokens"):
+        evaluate(tmp_path, guard_scorer(guard, scheme=scheme), {"one": "fine"})
 
 
 def test_two_guards_score_the_same_evaluation(tmp_path):
