@@ -36,6 +36,11 @@ async def ask_all(batches, numbers, found):
             group.start_soon(ask, number)
 
 
+async def in_time(function, *arguments):
+    with anyio.fail_after(10):
+        await function(*arguments)
+
+
 def asked(batches, numbers):
     found = {}
     anyio.run(ask_all, batches, numbers, found)
@@ -107,7 +112,7 @@ def test_others_of_a_batch_get_their_answers_if_the_one_that_asks_is_cancelled()
             first.cancel()
 
     found = {}
-    anyio.run(cancel_the_first, MicroBatches(squares, wait=0.01), found)
+    anyio.run(in_time, cancel_the_first, MicroBatches(squares, wait=0.01), found)
     assert found == {2: 4, 3: 9}
 
 
