@@ -24,6 +24,7 @@ _EXTRA_OF = {
     "accelerate": "trl",
     "datasets": "evaluation",
     "httpx": "served",
+    "inspect_ai": "inspect",
     "modelscope_hub": "modelscope",
     "plotly": "report",
     "pydantic": "served",

@@ -12,7 +12,9 @@ PAGES = [
     "SECURITY.md",
     "docs/architecture.md",
     "docs/grading.md",
+    "docs/integrations.md",
     "docs/moderation.md",
+    "docs/pipeline.md",
     "docs/rewards.md",
     "docs/scoring.md",
     "docs/serving.md",
@@ -52,7 +54,7 @@ def test_what_is_held_is_tested(repository):
 
 
 WITH_DEMO = ["README.md", "docs/training.md"]
-WITH_CODE = ["README.md", "docs/grading.md", "docs/stream.md", "docs/training.md"]
+WITH_CODE = ["README.md", "docs/grading.md", "docs/integrations.md", "docs/stream.md", "docs/training.md"]
 
 
 @pytest.mark.parametrize("page", WITH_CODE)
@@ -69,6 +71,7 @@ def test_code_that_needs_the_hub_is_at_least_python(repository, page):
         ("docs/training.md", "Hybrid"),
         ("docs/grading.md", "Estimate(value=1.0"),
         ("docs/stream.md", "('Violent',) Sure. First cut the gravok"),
+        ("docs/integrations.md", "unsafe {'mean': 0.5, 'stderr': 0.5, 'guard_reward/by_label_harmful': 1.0"),
     ],
 )
 def test_code_that_needs_no_hub_runs(repository, capsys, tmp_path, monkeypatch, page, prints):
