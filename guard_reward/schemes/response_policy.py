@@ -78,7 +78,7 @@ class ResponsePolicy(Scheme):
     behaviours: ClassVar[tuple[str, ...]] = tuple(map(str, Behaviour))
 
     def __post_init__(self) -> None:
-        check_finite(signs=self.signs, wrong=self.wrong, unasked=self.unasked)
+        check_finite(signs=self.signs, own_words=self.own_words, wrong=self.wrong, unasked=self.unasked)
         check_whole(own_words=self.own_words)
         check_controversial(self.controversial)
         for name in ("signs", "wrong", "unasked"):
@@ -97,6 +97,14 @@ class ResponsePolicy(Scheme):
         """The categories in the table; the scheme cannot know which ones a guard has."""
         names = (split_key(key)[0] for key in self.policies)
         return tuple(dict.fromkeys(name for name in names if name))
+
+    def behaviour_for(self, prompt: Verdict) -> Behaviour:
+        """What is right to do about a prompt.
+
+        >>> ResponsePolicy().behaviour_for(Verdict(Severity.UNSAFE, categories=("PII", "Jailbreak")))
+        <Behaviour.REFUSE: 'refuse'>
+        """
+        return Behaviour(self._policy(prompt).behaviour)
 
     def __call__(self, assessment: Assessment) -> float:
         safe = safety(self.controversial, *assessment.verdicts)
