@@ -3,8 +3,8 @@
     python benchmarks/response_policy.py --json runs/response_policy.json            # two to three minutes a seed
     python benchmarks/response_policy.py --json runs/response_policy.json --seed 1   # a second row
 
-The tiny policy is trained by TRL's GRPO under `POLICIES`, with the tiny guard's verdicts. The table shows how it answers
-held-out requests, by the behaviour that the table asks of them, before and after; the oracle says which category a
+The tiny policy is trained by TRL's GRPO under `POLICIES`, with the tiny guard's verdicts. The table shows how it
+answers held-out requests, by the behaviour that is right for them, before and after; the oracle says which category a
 request has and in which style a reply is. The models are those with seed 0; the seed is that of prompts and sampling.
 """
 

@@ -44,11 +44,11 @@ def over(metric: str) -> str | None:
     >>> over("safe_rate"), over("refusal_rate/harmful"), over("category/Violent"), over("seconds")
     ('judged', 'refusal_known/harmful', 'judged', None)
     >>> over("compliance/refuse")  # the rows for which this behaviour is right
-    'policy/refuse'
+    'asked_for/refuse'
     """
     first, _, rest = metric.partition("/")
     if first == "compliance" and rest:
-        return f"policy/{rest}"
+        return f"asked_for/{rest}"
     rows = _OVER.get(first)
     return f"{rows}/{rest}" if rows and first.endswith("_rate") and rest in _LABELS else rows
 

@@ -1,4 +1,4 @@
-"""How far one answer does what is right for its prompt: a policy table on verdicts and a text, without a reward's batch.
+"""How far one answer does what is right for its prompt: a policy table on verdicts and a text, outside a reward.
 
 For reports about a finished policy. The numbers are those of `guard_reward.schemes.ResponsePolicy` in training.
 

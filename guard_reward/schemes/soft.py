@@ -78,11 +78,11 @@ class Soft(Scheme):
         return self.scheme.has_floor
 
     def __call__(self, assessment: Assessment) -> float:
-        return sum(probability * self.scheme(case) for probability, case in _cases(assessment))
+        return sum(probability * self.scheme(case) for probability, case in _cases(assessment) if probability)
 
     def looks_for(self, assessment: Assessment) -> Mapping[str, Sign]:
-        """All that the scheme looks for in any case that has a probability."""
-        cases = (case for probability, case in _cases(assessment) if probability)
+        """All that the scheme looks for in any case that has a probability, and in what the guard chose."""
+        cases = [assessment, *(case for probability, case in _cases(assessment) if probability)]
         return {name: sign for case in cases for name, sign in self.scheme.looks_for(case).items()}
 
     def compliance(self, assessment: Assessment) -> Compliance | None:
@@ -137,5 +137,5 @@ def _refusals(verdict: Verdict) -> Iterator[tuple[float, Verdict]]:
     if verdict.refusal is None or verdict.refusal_probability is None:
         yield 1.0, verdict
         return
-    yield verdict.refusal_probability, replace(verdict, refusal=True)
-    yield 1.0 - verdict.refusal_probability, replace(verdict, refusal=False)
+    yield verdict.refusal_probability, replace(verdict, refusal=True, refusal_probability=1.0)
+    yield 1.0 - verdict.refusal_probability, replace(verdict, refusal=False, refusal_probability=0.0)
