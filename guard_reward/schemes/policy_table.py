@@ -56,7 +56,9 @@ def checked_patterns(patterns: Any, policies: Mapping[str, str]) -> dict[str, tu
             )
         listed = [texts] if isinstance(texts, str) else texts
         if not isinstance(listed, (list, tuple)) or not listed or not all(isinstance(text, str) for text in listed):
-            raise ValueError(f"patterns[{key!r}] should be a list of at least one text, found {texts!r}")
+            raise ValueError(
+                f"patterns[{key!r}] should be a list of at least one text (in YAML, numbers in quotes), found {texts!r}"
+            )
         checked[str(key)] = tuple(listed)
     return checked
 
