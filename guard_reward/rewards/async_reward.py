@@ -75,7 +75,9 @@ class AsyncGuardReward(BaseGuardReward):
     ) -> list[Shown]:
         """How far the answers show what the scheme looks for."""
         wanted = self._wanted(batch, verdicts, helpfulness)
-        return search(batch, wanted) if self._rubric is None else await self._rubric.judge_async(call, batch, wanted)
+        if self._rubric is not None:
+            return await self._rubric.judge_async(call, batch, wanted)
+        return await asyncio.to_thread(search, batch, wanted) if any(wanted) else [{} for _ in wanted]
 
     async def _score_helpfulness(self, call: Call, batch: Batch) -> list[float | None]:
         rows = len(batch.rollouts)
