@@ -32,6 +32,7 @@ _OVER = {
     "prompt": "prompt_judged",
     "shadow": "shadow_judged",
     "first_flagged_token": "flagged",
+    "policy": "policy_known",
 }
 _LABELS = ("harmful", "benign")
 _SUM, _ROWS = "/sum/", "/rows/"
@@ -42,8 +43,12 @@ def over(metric: str) -> str | None:
 
     >>> over("safe_rate"), over("refusal_rate/harmful"), over("category/Violent"), over("seconds")
     ('judged', 'refusal_known/harmful', 'judged', None)
+    >>> over("compliance/refuse")  # the rows for which this behaviour is right
+    'asked_for/refuse'
     """
     first, _, rest = metric.partition("/")
+    if first == "compliance" and rest:
+        return f"asked_for/{rest}"
     rows = _OVER.get(first)
     return f"{rows}/{rest}" if rows and first.endswith("_rate") and rest in _LABELS else rows
 

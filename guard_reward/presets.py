@@ -23,6 +23,7 @@ __all__ = [
     "guard_only",
     "hybrid",
     "lagrangian",
+    "response_policy",
     "safe_completion",
     "severity",
     "soft",
@@ -95,3 +96,8 @@ def boundary(**batch: Any) -> list[float | None]:
 def token_score(**batch: Any) -> list[float | None]:
     """`guard_reward.schemes.TokenScore`, the lowest P(Safe); ``GUARD_REWARD_MODEL`` must be a stream guard."""
     return _reward("token_score")(**batch)
+
+
+def response_policy(**batch: Any) -> list[float | None]:
+    """`guard_reward.schemes.ResponsePolicy` with its own table and English patterns."""
+    return _reward("response_policy")(**batch)

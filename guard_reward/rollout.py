@@ -35,6 +35,7 @@ class Rollout:
         thinking: the policy's reasoning; None if it wrote none, or only blanks.
         answer: what a user would see: everything else that the policy wrote.
         policy_text: what of the answer the policy itself wrote: not the results of tools, nor what a prompt has begun.
+        content: what of `policy_text` is in the content of the policy's messages: no calls and no other fields.
         truncated: whether generation stopped for length; None if that is unknown.
         outcome: ``Outcome.EMPTY`` if the policy wrote no letter and no digit, in text or in the arguments of a call;
             None if a guard must decide.
@@ -46,6 +47,7 @@ class Rollout:
     policy_text: str
     truncated: bool | None = None
     outcome: Outcome | None = None
+    content: str = ""
 
     @classmethod
     def from_trl(
@@ -98,6 +100,7 @@ class Rollout:
             policy_text=response.policy_text,
             truncated=is_truncated(completion_ids, eos_token_ids),
             outcome=None if has_content(response.written) else Outcome.EMPTY,
+            content=response.content,
         )
 
     def answer_conversation(self) -> Turns:
@@ -193,12 +196,14 @@ class _Response:
         text: everything else.
         policy_text: `text` without the messages of others, such as tools.
         written: `policy_text` without labels and the names of functions.
+        content: `policy_text` without other fields than the content.
     """
 
     thinking: str | None
     text: str
     policy_text: str
     written: str
+    content: str
 
 
 def _read_completion(
@@ -207,8 +212,8 @@ def _read_completion(
     """All thinking of the completion (None if there is none) and all its other text, each joined by line breaks."""
     if isinstance(completion, str):
         inline, text = split_thinking(completion, prefilled=begins_inside)
-        return _Response(inline, text, text, text)
-    thinking, texts, own, written = list[str](), list[str](), list[str](), list[str]()
+        return _Response(inline, text, text, text, text)
+    thinking, texts, own, written, contents = (list[str]() for _ in range(5))
     for index, message in enumerate(completion):
         if message["role"] != "assistant":
             texts.append(turn_text(message, index))
@@ -220,8 +225,9 @@ def _read_completion(
         texts += [content, parts.rest]
         own += [content, parts.rest]
         written += [content, parts.written]
+        contents += [content]
     text, policy_text = ("\n".join(filter(None, lines)) for lines in (texts, own))
-    return _Response("\n".join(thinking) or None, text, policy_text, "\n".join(written))
+    return _Response("\n".join(thinking) or None, text, policy_text, "\n".join(written), "\n".join(contents))
 
 
 def _split_content(parts: MessageParts, *, begins_inside: bool, is_parsed: bool | None) -> tuple[str | None, str]:

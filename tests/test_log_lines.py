@@ -26,6 +26,10 @@ from tests.scripted_guard import ScriptedGuard
         ("category/harmful", "judged"),  # a category of that name is not a split
         ("thinking/safe_rate", "thinking_judged"),
         ("prompt/unsafe_rate", "prompt_judged"),
+        ("policy/refuse", "policy_known"),
+        ("policy/by_default", "policy_known"),
+        ("compliance/refuse", "asked_for/refuse"),
+        ("compliance", None),
         ("seconds", None),
         ("lagrange_multiplier", None),
     ],

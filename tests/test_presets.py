@@ -8,7 +8,7 @@ import pytest
 
 import guard_reward.guards
 from guard_reward import presets
-from guard_reward.schemes import SCHEMES, AppropriateRefusal, GuardOnly, SeverityTable, Soft
+from guard_reward.schemes import SCHEMES, AppropriateRefusal, GuardOnly, ResponsePolicy, SeverityTable, Soft
 from tests.scripted_guard import ScriptedGuard
 
 
@@ -44,6 +44,7 @@ BATCH = {"prompts": ["How?"] * 4, "completions": ["fine", "a bomb", "edgy", ""]}
         (presets.severity, SeverityTable(), [1.0, -1.0, 0.0, -1.0]),
         (presets.soft, Soft(), [0.9, 0.05, 0.2, 0.0]),
         (presets.appropriate_refusal, AppropriateRefusal(), [1.0, -1.0, -1.0, -1.0]),
+        (presets.response_policy, ResponsePolicy(), [0.91, 0.0, 0.455, 0.0]),  # the guard says P(refusal) 0.1
     ],
 )
 def test_each_preset_is_the_scheme_of_its_name(loads, preset, scheme, rewards):

@@ -120,6 +120,13 @@ class GuardRewardConfig:
             "help": "Of its weights, such as bfloat16; default: the checkpoint's, or float32 on a CPU that lacks it."
         },
     )
+    rubric: str | None = field(
+        default=None,
+        metadata={
+            "help": "For the scheme response_policy: package.module.callable, which judges how far an answer shows a "
+            "behaviour, in the place of patterns."
+        },
+    )
     refusal_guard: str | None = field(
         default=None,
         metadata={
@@ -180,6 +187,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
     """
     scheme = _make_scheme(config)
     found = _find_helpfulness(config.helpfulness)
+    rubric = None if config.rubric is None else _find_callable(config.rubric, "rubric")
     _check_options_of_helpfulness(config, found)
     if found is None and scheme.needs_helpfulness:
         raise UserError(
@@ -203,6 +211,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             eos_token_ids=policy.eos_token_ids,
             thinking_prefilled=policy.thinking_prefilled,
             sleep=config.guard_sleep,
+            rubric=rubric,
             **others,
         )
     except (OSError, ValueError) as error:
@@ -271,16 +280,25 @@ def _find_helpfulness(name: str | None) -> Any:
     """A callable if `name` is a dotted path; else `name` itself, a reward model's hub id or folder."""
     if name is None or not _DOTTED_PATH.fullmatch(name) or Path(name).exists():
         return name
+    return _find_callable(name, "helpfulness")
+
+
+def _find_callable(name: str, field_name: str) -> Any:
+    """What a dotted path points to."""
+    if not _DOTTED_PATH.fullmatch(name):
+        raise UserError(
+            f"{field_name}: {name!r} should be the dotted path of a callable, such as my_rewards.{field_name}"
+        )
     module, _, attribute = name.rpartition(".")
     sys.path.insert(0, "")  # the script's folder is on the path, the working directory is not
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"helpfulness: {name!r} cannot be imported: {error}") from error
+        raise UserError(f"{field_name}: {name!r} cannot be imported: {error}") from error
     finally:
         sys.path.remove("")
     if not callable(found):
-        raise UserError(f"helpfulness: {name!r} is not callable; it needs TRL's reward signature")
+        raise UserError(f"{field_name}: {name!r} is not callable; it needs TRL's reward signature")
     return found
 
 

@@ -73,6 +73,7 @@ _NOT_OF_THE_GUARD = frozenset(
             "thinking",
             "on_outcome",
             "helpfulness",
+            "rubric",
         ),
         "served_by",
     ]

@@ -68,7 +68,7 @@ def _read(hint: Any, value: Any, name: str) -> Any:
     if get_origin(hint) is tuple:
         return _numbers(value, len(get_args(hint)), name)
     if get_origin(hint) is Mapping:
-        return _categories(value, name)
+        return _categories(value, name) if get_args(hint)[1] is float else _table(value, name)
     return value
 
 
@@ -83,6 +83,15 @@ def _numbers(value: Any, count: int, name: str) -> tuple[float, ...]:
     if not isinstance(value, (list, tuple)) or len(value) != count:
         raise UserError(f"{name} should be a list of {count} numbers, found {value!r}")
     return tuple(read_number(entry, name) for entry in value)
+
+
+def _table(value: Any, name: str) -> dict[str, Any]:
+    """A mapping of texts or lists of texts; the scheme knows which keys and texts it takes, and names them."""
+    if not isinstance(value, Mapping):
+        raise UserError(f"{name} should be a mapping, found {value!r}")
+    if numbers := [key for key in value if not isinstance(key, str)]:
+        raise UserError(f"{name}: the key {numbers[0]!r} should be a text: write it in quotes")
+    return dict(value)
 
 
 def _categories(value: Any, name: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from guard_reward.rewards.base import BaseGuardReward, answers
-from guard_reward.rewards.batch import Batch, Call
+from guard_reward.rewards.batch import Batch, Call, Shown, search
 from guard_reward.rewards.functions import is_asynchronous
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.reward_model import scores_conversations
@@ -55,8 +55,9 @@ class AsyncGuardReward(BaseGuardReward):
             (verdicts, usage, seconds), helpfulness = await asyncio.gather(
                 self._ask_guard(batch), self._score_helpfulness(call, batch)
             )
+            shown = await self._look(call, batch, verdicts, helpfulness)
             await turn()
-            return self._finish(call, batch, verdicts, helpfulness, usage=usage, seconds=seconds)
+            return self._finish(call, batch, verdicts, helpfulness, shown, usage=usage, seconds=seconds)
 
     async def _ask_guard(self, batch: Batch) -> tuple[list[RolloutVerdicts], Any, float]:
         started = time.perf_counter()
@@ -64,6 +65,19 @@ class AsyncGuardReward(BaseGuardReward):
         for guard in self._guards:
             await self._put_to_sleep_in_a_thread(guard)
         return verdicts, usage, time.perf_counter() - started
+
+    async def _look(
+        self,
+        call: Call,
+        batch: Batch,
+        verdicts: Sequence[RolloutVerdicts],
+        helpfulness: Sequence[float | None],
+    ) -> list[Shown]:
+        """How far the answers show what the scheme looks for."""
+        wanted = self._wanted(batch, verdicts, helpfulness)
+        if self._rubric is not None:
+            return await self._rubric.judge_async(call, batch, wanted)
+        return await asyncio.to_thread(search, batch, wanted) if any(wanted) else [{} for _ in wanted]
 
     async def _score_helpfulness(self, call: Call, batch: Batch) -> list[float | None]:
         rows = len(batch.rollouts)

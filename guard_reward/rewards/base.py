@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from guard_reward._version import __version__
 from guard_reward.guards.loading import load_guard
-from guard_reward.rewards.batch import Batch, Call, FinishedBatch, Rules, ThinkingMode, finish, prepare
+from guard_reward.rewards.batch import (
+    Batch,
+    Call,
+    FinishedBatch,
+    Rules,
+    Shown,
+    ThinkingMode,
+    finish,
+    prepare,
+    wanted_signs,
+)
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.dual_ascent import DualAscent
 from guard_reward.rewards.functions import check_unique_name, is_asynchronous
@@ -23,11 +33,13 @@ from guard_reward.rewards.judge import Judge, RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metrics_of
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
 from guard_reward.rewards.read_only import ReadOnlySettings
+from guard_reward.rewards.rubric import Rubric, RubricJudge
 from guard_reward.rewards.scale_check import scale_warning
+from guard_reward.rewards.scheme_checks import check_rubric, check_scheme
 from guard_reward.rewards.shadow import ShadowAlarm
 from guard_reward.rewards.system_prompt import SystemPromptMode
 from guard_reward.rollout import Rollout
-from guard_reward.schemes import Controversial, Scheme, SchemeFunction, SeverityTable, make_scheme
+from guard_reward.schemes import Controversial, Scheme, SchemeFunction, Sign, make_scheme
 from guard_reward.verdict import Guard, Outcome
 
 if TYPE_CHECKING:
@@ -62,6 +74,7 @@ class BaseGuardReward(ReadOnlySettings):
         sleep: bool = False,
         refusal: str | Path | Sequence[str] | Guard | None = None,
         shadow: str | Path | Sequence[str] | Guard | None = None,
+        rubric: Rubric | None = None,
     ):
         if thinking not in ("separate", "joint", "ignore"):
             raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
@@ -87,6 +100,9 @@ class BaseGuardReward(ReadOnlySettings):
             )
         if is_asynchronous(helpfulness) and not is_asynchronous(self):
             raise ValueError("helpfulness is asynchronous, and GuardReward does not await it: use AsyncGuardReward")
+        if rubric is not None:
+            check_rubric(rubric, made, awaits=is_asynchronous(self))
+        self._rubric = None if rubric is None else RubricJudge(rubric)
         self.breaker = breaker
         self._helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
         others = (None if other is None else _load_guard(other) for other in (refusal, shadow))
@@ -99,16 +115,7 @@ class BaseGuardReward(ReadOnlySettings):
 
     def _check_guard(self) -> None:
         """Refuse a guard that cannot do what is asked of it, and put the models to sleep until their first use."""
-        if self.scheme.needs_refusal and not self._judge.gives_refusals:
-            raise ValueError(
-                f"{self.scheme.name} reads whether an answer refuses, and {self._judge.guard!r} never says: pass "
-                "refusal= another guard that does, such as a Qwen3Guard-Gen, or choose a scheme without refusals"
-            )
-        if self.scheme.needs_tokens and not self._judge.gives_tokens:
-            raise ValueError(
-                f"{self.scheme.name} reads a guard's verdicts on tokens, and {self._judge.guard!r} has none: use a "
-                "stream guard, such as a Qwen3Guard-Stream, or another scheme"
-            )
+        check_scheme(self.scheme, self._judge, self.name)
         if awake := [guard for guard in self._guards if self._sleep and not callable(getattr(guard, "sleep", None))]:
             raise ValueError(
                 f"sleep=True, but {awake[0]!r} has no sleep(): load the guard with guard_reward.load_guard, or leave "
@@ -116,14 +123,6 @@ class BaseGuardReward(ReadOnlySettings):
             )
         for model in (*self._guards, self._helpfulness):
             self._put_to_sleep(model)
-        scheme, categories = self.scheme.unwrap(), self._judge.spec.categories
-        if isinstance(scheme, SeverityTable) and (unknown := set(scheme.category_names) - set(categories)):
-            logger.warning(
-                "%s: categories that the guard does not have: %s; it has %s",
-                self.name,
-                ", ".join(sorted(unknown)),
-                ", ".join(categories) or "none",
-            )
 
     @property
     def name(self) -> str:
@@ -186,6 +185,11 @@ class BaseGuardReward(ReadOnlySettings):
         return self._helpfulness
 
     @property
+    def rubric(self) -> Rubric | None:
+        """What says how far an answer shows a behaviour, if there is one."""
+        return None if self._rubric is None else self._rubric.rubric
+
+    @property
     def outcome_rewards(self) -> Mapping[Outcome, OutcomeReward]:
         """What rows get that did not end in an ordinary verdict."""
         return MappingProxyType(self._rules.outcome_rewards)
@@ -229,6 +233,7 @@ class BaseGuardReward(ReadOnlySettings):
             "system_prompt": self.system_prompt,
             "on_outcome": ", ".join(f"{outcome}: {reward}" for outcome, reward in self.outcome_rewards.items()),
             "helpfulness": getattr(self.helpfulness, "__name__", repr(self.helpfulness)),
+            **({"rubric": self._rubric.name} if self._rubric is not None else {}),
             "guard_reward": __version__,
         }
 
@@ -242,6 +247,7 @@ class BaseGuardReward(ReadOnlySettings):
             prompts=self.scheme.needs_prompt,
             shadow=self.shadow is not None,
             tokens=self._judge.gives_tokens,
+            behaviours=self.scheme.behaviours,
         )
 
     def _prepare(self, call: Call) -> Batch:
@@ -249,12 +255,19 @@ class BaseGuardReward(ReadOnlySettings):
         check_unique_name(self.name, call.log_metric)
         return prepare(call, self._rules)
 
+    def _wanted(
+        self, batch: Batch, verdicts: Sequence[RolloutVerdicts], helpfulness: Sequence[float | None]
+    ) -> list[Mapping[str, Sign]]:
+        """What the scheme looks for in each row's answer."""
+        return wanted_signs(batch, verdicts, helpfulness, self._rules)
+
     def _finish(
         self,
         call: Call,
         batch: Batch,
         verdicts: Sequence[RolloutVerdicts],
         helpfulness: Sequence[float | None],
+        shown: Sequence[Shown],
         *,
         usage: Any,
         seconds: float,
@@ -267,6 +280,7 @@ class BaseGuardReward(ReadOnlySettings):
             batch,
             verdicts,
             helpfulness,
+            shown,
             rules,
             spec=self._judge.spec,
             special_tokens=self._judge.special_tokens,

@@ -1,15 +1,17 @@
 """A batch of rollouts before and after the guard: plain functions of their arguments, without I/O.
 
-batch = prepare(call, rules)                            # rows → what the guard is asked
-…                                                       # the caller asks the guard, and waits or awaits
-finished = finish(batch, verdicts, helpfulness, rules)  # verdicts → rewards, columns
+batch = prepare(call, rules)                                 # rows → what the guard is asked
+…                                                            # the caller asks the guard, and waits or awaits
+signs = wanted_signs(batch, verdicts, helpfulness, rules)    # what the scheme looks for in each answer
+shown = search(batch, signs)                                 # … and finds; or the caller asks a rubric
+finished = finish(batch, verdicts, helpfulness, shown, rules)  # verdicts → rewards, columns
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from guard_reward.conversation import Turns
 from guard_reward.guards.spec import GuardSpec
@@ -17,18 +19,21 @@ from guard_reward.guards.typed_marks import TypedMark
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
-from guard_reward.rewards.outcomes import OutcomeReward, RowOutcome, as_injection, row_outcome, score_row
+from guard_reward.rewards.outcomes import OutcomeReward, RowOutcome, as_injection, readings, row_outcome, score_row
 from guard_reward.rewards.policy import policy_of_trainer
 from guard_reward.rewards.reading import check_lengths, read_rollout
 from guard_reward.rewards.stopped import as_stopped, read_stopped, with_stop
 from guard_reward.rewards.system_prompt import SystemPromptMode, without_system_prompt
 from guard_reward.rollout import Rollout
-from guard_reward.schemes import Scheme
+from guard_reward.schemes import Assessment, Compliance, Scheme, Sign
+from guard_reward.signs import SlowPatternError, how_far_shown
 from guard_reward.verdict import Outcome, Severity, Unjudged
 
-__all__ = ["Batch", "Call", "FinishedBatch", "Rules", "ThinkingMode", "finish", "prepare"]
+__all__ = ["Batch", "Call", "FinishedBatch", "Rules", "ThinkingMode", "finish", "prepare", "search", "wanted_signs"]
 
 ThinkingMode = Literal["separate", "joint", "ignore"]
+Shown = Mapping[str, float] | Unjudged
+"""How far an answer shows what a scheme looks for, by name; or why that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +157,50 @@ def prepare(call: Call, rules: Rules) -> Batch:
     return Batch(rollouts, tuple(labels), tuple(requests), tuple(stopped))
 
 
+def wanted_signs(
+    batch: Batch, verdicts: Sequence[RolloutVerdicts], helpfulness: Sequence[float | None], rules: Rules
+) -> list[Mapping[str, Sign]]:
+    """What the scheme looks for in the answer of each row; nothing in a row that gets no verdict, or is empty.
+
+    Args:
+        batch: what `prepare` returned.
+        verdicts, helpfulness: one entry per row.
+        rules: the reward's settings.
+    """
+    if not rules.scheme.needs_text:
+        return [{} for _ in batch.rollouts]
+
+    def signs(row: _Row) -> Mapping[str, Sign]:
+        found, outcome = _ended(row, rules.scheme, None)
+        if not outcome.is_complete:
+            return {}
+        cases = readings(rules.scheme, found.assessment(row.helpfulness))
+        return {name: sign for case in cases for name, sign in rules.scheme.looks_for(case).items()}
+
+    return [signs(row) for row in _rows(batch, verdicts, helpfulness)]
+
+
+def search(batch: Batch, wanted: Sequence[Mapping[str, Sign]]) -> list[Shown]:
+    """How far each answer shows what is wanted of it; ``guard_error`` if a pattern takes too long on it.
+
+    Only what the policy wrote itself, as content, is searched: not its thinking, its calls, or the results of tools.
+    """
+
+    def one(rollout: Rollout | Unjudged, signs: Mapping[str, Sign]) -> Shown:
+        text = rollout.content if isinstance(rollout, Rollout) else ""
+        try:
+            return {name: how_far_shown(text, sign.patterns, sign.own_words) for name, sign in signs.items()}
+        except SlowPatternError as error:
+            return Unjudged(Outcome.GUARD_ERROR, reason=str(error))
+
+    return [one(*row) for row in zip(batch.rollouts, wanted, strict=True)]
+
+
 def finish(
     batch: Batch,
     verdicts: Sequence[RolloutVerdicts],
     helpfulness: Sequence[float | None],
+    found_signs: Sequence[Shown],
     rules: Rules,
     *,
     spec: GuardSpec,
@@ -166,33 +211,68 @@ def finish(
     Args:
         batch: what `prepare` returned.
         verdicts, helpfulness: one entry per row.
+        found_signs: how far each answer shows what the scheme looks for.
         rules: the reward's settings.
         spec: of the guard: what an injection attempt looks like.
         special_tokens: of the guard's tokenizer.
     """
 
+    scheme = rules.scheme
+
     def rows() -> Iterator[JudgedRollout]:
-        read = (batch.rollouts, batch.harmful, batch.stopped or [None] * len(batch.rollouts))
-        for rollout, harmful, stopped, said, h in zip(*read, verdicts, helpfulness, strict=True):
-            readable = rollout if isinstance(rollout, Rollout) else None
-            found = with_stop(said, stopped) if stopped and readable else said
+        for row, shown in zip(_rows(batch, verdicts, helpfulness), found_signs, strict=True):
+            readable = row.rollout if isinstance(row.rollout, Rollout) else None
             marks = _typed_marks(readable, spec, special_tokens)
-            outcome = as_injection(row_outcome(rollout, found, h, rules.scheme), marks, rules.outcome_rewards)
-            if stopped and said.answer is None and not outcome.is_complete:  # no helpfulness of an answer that is none
+            found, ended = _ended(row, scheme, shown)
+            outcome = as_injection(ended, marks, rules.outcome_rewards)
+            if row.stopped and row.said.answer is None and not outcome.is_complete:
+                # No helpfulness of an answer that is none.
                 outcome = RowOutcome(Outcome.EMPTY, "stopped by a stream guard before an answer")
-            assessment = found.assessment(h) if outcome.is_complete else None
+            known = {} if isinstance(shown, Unjudged) else shown
+            assessment = found.assessment(row.helpfulness, known) if outcome.is_complete else None
             yield JudgedRollout(
                 rollout=readable,
                 verdicts=found,
                 outcome=outcome,
-                helpfulness=h,
-                harmful=harmful,
+                helpfulness=row.helpfulness,
+                harmful=row.harmful,
                 injection_attempts=len(marks),
-                reward=score_row(outcome, assessment, h, rules.scheme, rules.outcome_rewards),
+                reward=score_row(outcome, assessment, row.helpfulness, scheme, rules.outcome_rewards),
+                compliance=None if assessment is None else _compliance(scheme, assessment),
             )
 
     judged = tuple(rows())
-    return FinishedBatch(judged, table_columns(judged, prompts=rules.scheme.needs_prompt, shadow=rules.has_shadow))
+    columns = table_columns(
+        judged, prompts=scheme.needs_prompt, shadow=rules.has_shadow, policies=bool(scheme.behaviours)
+    )
+    return FinishedBatch(judged, columns)
+
+
+class _Row(NamedTuple):
+    """A row with its verdicts."""
+
+    rollout: Rollout | Unjudged
+    harmful: bool | None
+    stopped: Severity | None
+    said: RolloutVerdicts
+    helpfulness: float | None
+
+
+def _rows(batch: Batch, verdicts: Sequence[RolloutVerdicts], helpfulness: Sequence[float | None]) -> Iterator[_Row]:
+    stopped = batch.stopped or [None] * len(batch.rollouts)
+    return map(_Row._make, zip(batch.rollouts, batch.harmful, stopped, verdicts, helpfulness, strict=True))
+
+
+def _ended(row: _Row, scheme: Scheme, shown: Shown | None) -> tuple[RolloutVerdicts, RowOutcome]:
+    """The verdicts that count for a row, and how it ended."""
+    found = with_stop(row.said, row.stopped) if row.stopped and isinstance(row.rollout, Rollout) else row.said
+    return found, row_outcome(row.rollout, found, row.helpfulness, scheme, shown)
+
+
+def _compliance(scheme: Scheme, assessment: Assessment) -> Compliance | None:
+    """That of the worst reading, as the reward."""
+    found = [one for case in readings(scheme, assessment) if (one := scheme.compliance(case)) is not None]
+    return min(found, key=lambda one: one.value, default=None)
 
 
 def _read_as(rollout: Rollout | Unjudged, stopped: Severity | None) -> Rollout | Unjudged:

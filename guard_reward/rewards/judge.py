@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple, TypeGuard
@@ -53,11 +53,16 @@ class RolloutVerdicts:
         """The verdicts on what the policy wrote: on thinking and answer, as far as they have one."""
         return tuple(part for part in (self.thinking, self.answer) if isinstance(part, Verdict))
 
-    def assessment(self, helpfulness: float | None) -> Assessment:
-        """What a scheme is given if thinking or answer have a verdict; a part without one is left out."""
+    def assessment(self, helpfulness: float | None, shown: Mapping[str, float] | None = None) -> Assessment:
+        """What a scheme is given if thinking or answer have a verdict; a part without one is left out.
+
+        Args:
+            helpfulness: H(x, y), if there is one.
+            shown: what was found in the answer's text of what the scheme looks for.
+        """
         *thinking, answer = self.written
         prompt = self.prompt if isinstance(self.prompt, Verdict) else None
-        return Assessment(answer, thinking[0] if thinking else None, prompt, helpfulness)
+        return Assessment(answer, thinking[0] if thinking else None, prompt, helpfulness, shown or {})
 
 
 class Judge:

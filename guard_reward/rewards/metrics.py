@@ -18,6 +18,7 @@ from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.outcomes import RowOutcome
 from guard_reward.rewards.shadow import agreement
 from guard_reward.rollout import Rollout
+from guard_reward.schemes import Compliance
 from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
 
 __all__ = ["JudgedRollout", "Metric", "log_rows", "metrics_of", "table_columns"]
@@ -35,6 +36,7 @@ class JudgedRollout:
         harmful: whether the prompt is labelled harmful; None without a label.
         injection_attempts: how many pieces of the guard's prompt or answer format the policy typed.
         reward: None if the row takes no part in training.
+        compliance: what was right to do and how far the answer does it, if the scheme knows.
     """
 
     rollout: Rollout | None
@@ -44,6 +46,7 @@ class JudgedRollout:
     harmful: bool | None
     injection_attempts: int
     reward: float | None
+    compliance: Compliance | None = None
 
 
 class Metric(NamedTuple):
@@ -67,6 +70,7 @@ def metrics_of(
     prompts: bool = False,
     shadow: bool = False,
     tokens: bool = False,
+    behaviours: Sequence[str] = (),
 ) -> tuple[Metric, ...]:
     """Every metric that a reward logs; the same on every call and rank, whatever the rows are.
 
@@ -78,6 +82,7 @@ def metrics_of(
         prompts: whether prompts are judged.
         shadow: whether another guard's verdicts on answers are compared.
         tokens: whether the guard says from which token an answer is flagged.
+        behaviours: what the scheme may ask of an answer, by name.
     """
     answers = tuple(_severity_rates("", _answer))
     refusal = Metric("refusal_rate", _if_verdict(_answer, _refusal))
@@ -96,6 +101,7 @@ def metrics_of(
         *(_severity_rates("prompt/", lambda row: row.verdicts.prompt) if prompts else ()),
         *((Metric("shadow/agreement_rate", lambda row: agreement(row.verdicts)),) if shadow else ()),
         *((Metric("first_flagged_token", _if_verdict(_answer, _first_flagged)),) if tokens else ()),
+        *(_compliance_rates(spec, behaviours) if behaviours else ()),
     )
 
 
@@ -152,11 +158,30 @@ def _category_rates(spec: GuardSpec) -> Iterator[Metric]:
         yield Metric("category/unknown", _if_verdict(_answer, partial(_has_unknown_category, spec.categories)))
 
 
+def _compliance_rates(spec: GuardSpec, behaviours: Sequence[str]) -> Iterator[Metric]:
+    """How often each behaviour is right, how far it is shown then, and how often a table has no entry."""
+    for behaviour in behaviours:
+        yield Metric(f"policy/{behaviour}", partial(_has_policy, behaviour))
+        yield Metric(f"compliance/{behaviour}", partial(_compliance, behaviour))
+    yield Metric("policy/by_default", lambda row: None if row.compliance is None else float(row.compliance.by_default))
+    if spec.categories:
+        unknown = _if_verdict(lambda row: row.verdicts.prompt, partial(_has_unknown_category, spec.categories))
+        yield Metric("prompt/unknown_category_rate", unknown)
+
+
 def _split(metrics: Iterable[Metric]) -> Iterator[Metric]:
     """The same metrics, once over harmful and once over benign prompts."""
     for metric in metrics:
         for label in ("harmful", "benign"):
             yield Metric(f"{metric.name}/{label}", partial(_if_labelled, label == "harmful", metric.of))
+
+
+def _has_policy(behaviour: str, row: JudgedRollout) -> float | None:
+    return None if row.compliance is None else float(row.compliance.policy == behaviour)
+
+
+def _compliance(behaviour: str, row: JudgedRollout) -> float | None:
+    return row.compliance.value if row.compliance is not None and row.compliance.policy == behaviour else None
 
 
 def _if_labelled(harmful: bool, of: Callable[[JudgedRollout], float | None], row: JudgedRollout) -> float | None:
@@ -198,7 +223,7 @@ def _p_unsafe(verdict: Verdict) -> float | None:
 
 
 def table_columns(
-    rows: Sequence[JudgedRollout], *, prompts: bool = False, shadow: bool = False
+    rows: Sequence[JudgedRollout], *, prompts: bool = False, shadow: bool = False, policies: bool = False
 ) -> dict[str, list[Any]]:
     """Columns of the rollouts table, one value per row; None if a row has none.
 
@@ -207,6 +232,7 @@ def table_columns(
         prompts: whether prompts are judged. Passed in rather than inferred: the table needs the same columns on every
             call.
         shadow: whether another guard's verdicts are compared.
+        policies: whether the scheme knows what is right to do.
     """
 
     def of_answers(read: Any) -> list[Any]:
@@ -227,4 +253,6 @@ def table_columns(
         "truncated": [row.rollout.truncated if row.rollout else None for row in rows],
         "injection_attempts": [row.injection_attempts for row in rows],
         **({"shadow_severity": severities(row.verdicts.shadow for row in rows)} if shadow else {}),
+        **({"policy": [row.compliance and row.compliance.policy for row in rows]} if policies else {}),
+        **({"compliance": [row.compliance and row.compliance.value for row in rows]} if policies else {}),
     }

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from guard_reward.rewards.base import BaseGuardReward, answers
-from guard_reward.rewards.batch import Batch, Call
+from guard_reward.rewards.batch import Batch, Call, search
 from guard_reward.rewards.reward_model import scores_conversations
 
 __all__ = ["GuardReward"]
@@ -61,6 +61,9 @@ class GuardReward(BaseGuardReward):
         shadow: another guard (as `guard`) that judges the answers too and gives no reward. How often both call an
             answer safe, or neither does, is the metric ``shadow/agreement_rate``; a warning says when it falls by more
             than a tenth (`guard_reward.rewards.shadow`).
+        rubric: for a scheme that looks for something in answers (`ResponsePolicy`): a judge in the place of its
+            patterns, a callable ``f(prompts=, completions=, behaviours=, **columns)`` → numbers from 0 to 1
+            (`guard_reward.rewards.rubric`).
 
     Raises:
         ValueError: an unknown scheme, a scheme without the helpfulness or the refusals that it needs, an unknown
@@ -110,7 +113,9 @@ class GuardReward(BaseGuardReward):
         seconds = time.perf_counter() - started
         helpfulness = self._score_helpfulness(call, batch)
         self._put_to_sleep(self.helpfulness)
-        return self._finish(call, batch, verdicts, helpfulness, usage=usage, seconds=seconds)
+        wanted = self._wanted(batch, verdicts, helpfulness)
+        shown = search(batch, wanted) if self._rubric is None else self._rubric(call, batch, wanted)
+        return self._finish(call, batch, verdicts, helpfulness, shown, usage=usage, seconds=seconds)
 
     def _score_helpfulness(self, call: Call, batch: Batch) -> list[float | None]:
         rows = len(batch.rollouts)

@@ -19,6 +19,8 @@ helpfulness) to a float. It knows verdicts; it does not know models, trainers or
 - `guard_reward.schemes.safe_completion`: `SafeCompletion`, helpfulness times safety.
 - `guard_reward.schemes.boundary`: `Boundary`, far from the cutoff of a filter behind the policy.
 - `guard_reward.schemes.token_score`: `TokenScore`, a stream guard's tokens as one number.
+- `guard_reward.schemes.response_policy`: `ResponsePolicy`, the behaviour that is right for the prompt's category; its
+  behaviours and their default words are in `guard_reward.schemes.behaviours`.
 - `guard_reward.schemes.registry`: plain names of the schemes, and `make_scheme`.
 
 The field ``controversial`` of a scheme says how a Controversial verdict counts: ``"unsafe"`` (strict, as in the
@@ -26,11 +28,13 @@ report), ``"safe"`` (loose), or a number in between.
 """
 
 from guard_reward.schemes.appropriate_refusal import AppropriateRefusal
-from guard_reward.schemes.base import Assessment, CallableScheme, Scheme, SchemeFunction
+from guard_reward.schemes.base import Assessment, CallableScheme, Compliance, Scheme, SchemeFunction, Sign
+from guard_reward.schemes.behaviours import Behaviour
 from guard_reward.schemes.boundary import Boundary
 from guard_reward.schemes.lagrangian import Lagrangian
 from guard_reward.schemes.qwen3guard_report import GuardOnly, Hybrid
 from guard_reward.schemes.registry import SCHEMES, make_scheme
+from guard_reward.schemes.response_policy import ResponsePolicy
 from guard_reward.schemes.safe_completion import SafeCompletion
 from guard_reward.schemes.severity import SeverityTable
 from guard_reward.schemes.soft import Soft, hard
@@ -41,16 +45,20 @@ __all__ = [
     "SCHEMES",
     "AppropriateRefusal",
     "Assessment",
+    "Behaviour",
     "Boundary",
     "CallableScheme",
+    "Compliance",
     "Controversial",
     "GuardOnly",
     "Hybrid",
     "Lagrangian",
+    "ResponsePolicy",
     "SafeCompletion",
     "Scheme",
     "SchemeFunction",
     "SeverityTable",
+    "Sign",
     "Soft",
     "TokenScore",
     "hard",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, ClassVar, NamedTuple
 
 from guard_reward.schemes.values import Controversial
 from guard_reward.verdict import Verdict
@@ -14,8 +14,10 @@ __all__ = [
     "SCHEMES",
     "Assessment",
     "CallableScheme",
+    "Compliance",
     "Scheme",
     "SchemeFunction",
+    "Sign",
     "as_scheme",
     "named_scheme",
     "required_helpfulness",
@@ -31,12 +33,16 @@ class Assessment:
         thinking: the verdict on the thinking; None if there is no thinking or it is not judged separately.
         prompt: the verdict on the prompt; None unless the scheme's `needs_prompt` is true.
         helpfulness: H(x, y) on the helpfulness model's own scale; None without such a model.
+        shown: how far the answer's text shows what the scheme looks for (`Scheme.looks_for`), by name, from 0 to 1.
+            Schemes are not given the text itself: what a policy writes is searched in one place, in the form in which a
+            reader sees it and with a time limit (`guard_reward.signs`), and never in the thinking.
     """
 
     answer: Verdict
     thinking: Verdict | None = None
     prompt: Verdict | None = None
     helpfulness: float | None = None
+    shown: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -46,6 +52,35 @@ class Assessment:
 
 SchemeFunction = Callable[[Assessment], float]
 """Any callable from `Assessment` to float; `as_scheme` turns it into a `Scheme`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a scheme looks for in an answer's text: any of these patterns, among words of the answer's own.
+
+    Attributes:
+        patterns: phrases, and regular expressions with ``re:`` in front; see `guard_reward.signs`.
+        own_words: how many other words must stand beside it to count in full.
+        behaviour: what a rubric is asked about instead of the patterns, if the reward has one.
+    """
+
+    patterns: tuple[str, ...]
+    own_words: int = 0
+    behaviour: str = ""
+
+
+class Compliance(NamedTuple):
+    """What was the right behaviour for a row, and how far the row shows it.
+
+    Attributes:
+        policy: the name of the behaviour.
+        value: from 0 to 1.
+        by_default: whether no entry of the scheme's table was about this prompt.
+    """
+
+    policy: str
+    value: float
+    by_default: bool = False
 
 
 class Scheme(ABC):
@@ -60,6 +95,8 @@ class Scheme(ABC):
         needs_prompt: whether the scheme reads `Assessment.prompt`; the guard judges prompts only if it is true.
         needs_refusal: whether the scheme reads `Verdict.refusal` of the answer, which some guards do not say.
         needs_tokens: whether the scheme reads `Verdict.token_scores`, which only stream guards give.
+        needs_text: whether the scheme looks for something in the answer's text: see `looks_for`.
+        behaviours: the names that `compliance` can give; each becomes a metric.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -78,6 +115,8 @@ class Scheme(ABC):
     needs_prompt = False
     needs_refusal = False
     needs_tokens = False
+    needs_text = False
+    behaviours: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __call__(self, assessment: Assessment) -> float:
@@ -90,6 +129,17 @@ class Scheme(ABC):
             NotImplementedError: the scheme does not define a floor (`has_floor` is false).
         """
         raise NotImplementedError(f"{self!r} has no floor(helpfulness), the worst value it can give")
+
+    def looks_for(self, assessment: Assessment) -> Mapping[str, Sign]:
+        """What to look for in a row's answer, by name; `Assessment.shown` will say how far it is there.
+
+        Asked only if `needs_text` is true, before the scheme is called, with the same assessment without `shown`.
+        """
+        return {}
+
+    def compliance(self, assessment: Assessment) -> Compliance | None:
+        """How far a row shows the behaviour that is right for its prompt, for the metrics; None if that is unknown."""
+        return None
 
     @property
     def has_floor(self) -> bool:
@@ -118,8 +168,8 @@ class CallableScheme(Scheme):
     """A plain callable as a `Scheme`.
 
     The callable may have the attributes of a scheme: ``needs_helpfulness``, ``needs_probabilities``, ``needs_prompt``,
-    ``needs_refusal``, ``needs_tokens``, ``floor(helpfulness)``, and, if it is a dataclass, a field ``controversial``.
-    Two are equal if their functions are.
+    ``needs_refusal``, ``needs_tokens``, ``needs_text`` with ``looks_for(assessment)``, ``floor(helpfulness)``, and, if
+    it is a dataclass, a field ``controversial``. Two are equal if their functions are.
 
     >>> as_scheme(len)
     <built-in function len>
@@ -132,9 +182,14 @@ class CallableScheme(Scheme):
         self.needs_prompt = bool(getattr(function, "needs_prompt", False))
         self.needs_refusal = bool(getattr(function, "needs_refusal", False))
         self.needs_tokens = bool(getattr(function, "needs_tokens", False))
+        self.needs_text = bool(getattr(function, "needs_text", False))
 
     def __call__(self, assessment: Assessment) -> float:
         return self.function(assessment)
+
+    def looks_for(self, assessment: Assessment) -> Mapping[str, Sign]:
+        found: Mapping[str, Sign] = self.function.looks_for(assessment)  # type: ignore[attr-defined]
+        return found
 
     def floor(self, helpfulness: float | None = None) -> float:
         if not self.has_floor:

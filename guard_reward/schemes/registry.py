@@ -7,6 +7,7 @@ from guard_reward.schemes.base import SCHEMES, Scheme, SchemeFunction, as_scheme
 from guard_reward.schemes.boundary import Boundary
 from guard_reward.schemes.lagrangian import Lagrangian
 from guard_reward.schemes.qwen3guard_report import GuardOnly, Hybrid
+from guard_reward.schemes.response_policy import ResponsePolicy
 from guard_reward.schemes.safe_completion import SafeCompletion
 from guard_reward.schemes.severity import SeverityTable
 from guard_reward.schemes.soft import Soft
@@ -25,6 +26,7 @@ SCHEMES.update(
     safe_completion=SafeCompletion,
     boundary=Boundary,
     token_score=TokenScore,
+    response_policy=ResponsePolicy,
 )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from guard_reward.schemes.base import Assessment, Scheme, as_scheme, named_scheme
+from guard_reward.schemes.base import Assessment, Compliance, Scheme, Sign, as_scheme, named_scheme
 from guard_reward.schemes.qwen3guard_report import GuardOnly
 from guard_reward.schemes.values import Controversial
 from guard_reward.verdict import Severity, Verdict
@@ -66,11 +66,27 @@ class Soft(Scheme):
         return self.scheme.needs_tokens
 
     @property
+    def needs_text(self) -> bool:  # type: ignore[override]
+        return self.scheme.needs_text
+
+    @property
+    def behaviours(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.scheme.behaviours
+
+    @property
     def has_floor(self) -> bool:
         return self.scheme.has_floor
 
     def __call__(self, assessment: Assessment) -> float:
-        return sum(probability * self.scheme(case) for probability, case in _cases(assessment))
+        return sum(probability * self.scheme(case) for probability, case in _cases(assessment) if probability)
+
+    def looks_for(self, assessment: Assessment) -> Mapping[str, Sign]:
+        """All that the scheme looks for in any case that has a probability, and in what the guard chose."""
+        cases = [assessment, *(case for probability, case in _cases(assessment) if probability)]
+        return {name: sign for case in cases for name, sign in self.scheme.looks_for(case).items()}
+
+    def compliance(self, assessment: Assessment) -> Compliance | None:
+        return self.scheme.compliance(assessment)
 
     def floor(self, helpfulness: float | None = None) -> float:
         return self.scheme.floor(helpfulness)
@@ -121,5 +137,5 @@ def _refusals(verdict: Verdict) -> Iterator[tuple[float, Verdict]]:
     if verdict.refusal is None or verdict.refusal_probability is None:
         yield 1.0, verdict
         return
-    yield verdict.refusal_probability, replace(verdict, refusal=True)
-    yield 1.0 - verdict.refusal_probability, replace(verdict, refusal=False)
+    yield verdict.refusal_probability, replace(verdict, refusal=True, refusal_probability=1.0)
+    yield 1.0 - verdict.refusal_probability, replace(verdict, refusal=False, refusal_probability=0.0)

@@ -80,5 +80,5 @@ def test_no_form_is_paid_more_than_the_plain_answer_under_any_scheme(rewards):
             )
         )
     }
-    assert len(schemes) == 8
+    assert len(schemes) == 9
     assert paid_more == {}

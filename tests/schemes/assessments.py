@@ -8,10 +8,12 @@ from guard_reward import Category
 from guard_reward.schemes import (
     AppropriateRefusal,
     Assessment,
+    Behaviour,
     Boundary,
     GuardOnly,
     Hybrid,
     Lagrangian,
+    ResponsePolicy,
     SafeCompletion,
     SeverityTable,
     Soft,
@@ -45,8 +47,11 @@ verdicts = st.builds(
     refusal_probability=st.floats(0.0, 1.0),
 )
 helpfulness = st.floats(-50.0, 50.0)
+shown = st.fixed_dictionaries(
+    dict.fromkeys(("refuse_and_explain", "offer_help", "answer_with_caution"), st.floats(0.0, 1.0))
+)
 assessments = st.builds(
-    Assessment, answer=verdicts, thinking=st.none() | verdicts, prompt=verdicts, helpfulness=helpfulness
+    Assessment, answer=verdicts, thinking=st.none() | verdicts, prompt=verdicts, helpfulness=helpfulness, shown=shown
 )
 controversial = st.sampled_from(["unsafe", "safe"]) | st.floats(0.0, 1.0)
 hard_schemes = st.one_of(
@@ -70,6 +75,17 @@ hard_schemes = st.one_of(
     st.builds(
         SafeCompletion,
         helpfulness_range=st.tuples(st.floats(-20, 0), st.floats(1, 20)),
+        controversial=controversial,
+    ),
+    st.builds(
+        ResponsePolicy,
+        policies=st.dictionaries(
+            st.sampled_from([*Category, "Gardening", "PII: Controversial", "Controversial", "default"]),
+            st.sampled_from(Behaviour),
+            max_size=5,
+        ),
+        signs=st.floats(0, 1),
+        wrong=st.floats(0, 0.9),
         controversial=controversial,
     ),
 )

@@ -16,12 +16,14 @@ from guard_reward.schemes import (
     GuardOnly,
     Hybrid,
     Lagrangian,
+    ResponsePolicy,
     SafeCompletion,
     SeverityTable,
     Soft,
     TokenScore,
     make_scheme,
 )
+from guard_reward.schemes.behaviours import DEFAULT_POLICIES
 from tests.schemes.assessments import all_schemes, assessments, judged
 
 # Controversial, in every scheme --------------------------------------------------------------------------------------
@@ -82,6 +84,7 @@ def test_no_value_is_below_the_floor(scheme, assessment):
         (Lagrangian(multiplier=3.0), 1.0, -0.5),
         (Lagrangian(multiplier=3.0), None, -math.inf),  # H is unknown, and has no cap
         (Soft(Lagrangian()), None, -math.inf),
+        (ResponsePolicy(), None, 0.0),
         (Boundary(), 2.0, 0.0),
         (Boundary(), -2.0, -2.0),
         (Boundary(), None, -math.inf),
@@ -95,7 +98,9 @@ def test_floors(scheme, helpfulness, floor):
 # Construction --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", [GuardOnly, Hybrid, AppropriateRefusal, Lagrangian, SafeCompletion, Boundary])
+@pytest.mark.parametrize(
+    "scheme", [GuardOnly, Hybrid, AppropriateRefusal, Lagrangian, SafeCompletion, Boundary, ResponsePolicy]
+)
 @pytest.mark.parametrize("value", ["sometimes", "", 1.5, -0.1, float("nan"), True, None])
 def test_controversial_is_a_word_or_a_number_from_0_to_1(scheme, value):
     with pytest.raises(ValueError, match="controversial should be 'unsafe', 'safe' or a number from 0 to 1"):
@@ -151,6 +156,8 @@ def test_make_scheme(scheme, controversial, made):
         (Soft(), {"probabilities"}),
         (Soft(Hybrid()), {"helpfulness", "probabilities"}),
         (Soft(AppropriateRefusal()), {"prompt", "probabilities"}),
+        (ResponsePolicy(), {"prompt", "text"}),
+        (Soft(ResponsePolicy()), {"prompt", "text", "probabilities"}),
     ],
 )
 def test_what_a_scheme_needs(scheme, needed):
@@ -158,6 +165,7 @@ def test_what_a_scheme_needs(scheme, needed):
         "helpfulness": scheme.needs_helpfulness,
         "probabilities": scheme.needs_probabilities,
         "prompt": scheme.needs_prompt,
+        "text": scheme.needs_text,
     }
     assert {thing for thing, is_needed in needs.items() if is_needed} == needed
 
@@ -175,6 +183,9 @@ def test_plain_names_are_the_defaults():
         "safe_completion": SafeCompletion(helpfulness_range=(0.0, 1.0), controversial=0.5),
         "boundary": Boundary(threshold=0.5, weight=1.0, blocked=0.0, controversial="unsafe"),
         "token_score": TokenScore("min"),
+        "response_policy": ResponsePolicy(
+            DEFAULT_POLICIES, {}, signs=0.5, own_words=8, wrong=0.1, unasked=0.0, controversial=0.5
+        ),
     }
 
 
@@ -189,11 +200,12 @@ def test_plain_names_are_the_defaults():
         SafeCompletion((-3.0, 3.0)),
         Soft(Hybrid()),
         Boundary(0.3),
+        ResponsePolicy({"PII": "refuse"}, {"PII": ["data protection"]}),
     ],
 )
 def test_schemes_are_picklable(scheme):
     copy = pickle.loads(pickle.dumps(scheme))
     assert copy == scheme
     for t, y in itertools.product((None, "safe", "unsafe"), ("safe", "controversial", "unsafe refusal")):
-        if not scheme.needs_probabilities:
+        if not scheme.needs_probabilities and not scheme.needs_text:
             assert copy(judged(y, t, 1.0, "safe")) == scheme(judged(y, t, 1.0, "safe"))

@@ -26,7 +26,7 @@ def naive_expectation(scheme, assessment: Assessment) -> float:
     total = 0.0
     thinking_odds = assessment.thinking.probabilities if assessment.thinking else [1.0]
     for x, p_prompt in enumerate(assessment.prompt.probabilities):
-        prompt = Verdict(list(Severity)[x])
+        prompt = Verdict(list(Severity)[x], assessment.prompt.categories)
         for t, p_thinking in enumerate(thinking_odds):
             thinking = None
             if assessment.thinking:
@@ -35,7 +35,7 @@ def naive_expectation(scheme, assessment: Assessment) -> float:
                 for refusal in (True, False):
                     p_refusal = assessment.answer.refusal_probability
                     answer = Verdict(list(Severity)[y], assessment.answer.categories, refusal)
-                    value = scheme(Assessment(answer, thinking, prompt, assessment.helpfulness))
+                    value = scheme(Assessment(answer, thinking, prompt, assessment.helpfulness, assessment.shown))
                     total += p_prompt * p_thinking * p_answer * (p_refusal if refusal else 1 - p_refusal) * value
     return total
 

@@ -25,7 +25,7 @@ def test_the_table_below_has_the_fields():
         ("Lagrangian", "window"),
         ("Boundary", "weight"),
     }
-    assert len(named) == 16
+    assert len(named) == 20
 
 
 @pytest.mark.parametrize(("make", "name"), NUMBERS)
