@@ -15,7 +15,7 @@ import anyio.to_thread
 from guard_reward.errors import UserError
 from guard_reward.guards.loading import load_guard
 from guard_reward.integrations.micro_batching import MicroBatches
-from guard_reward.rewards.batch import Call, Rules, ThinkingMode, finish, prepare
+from guard_reward.rewards.batch import Call, Rules, ThinkingMode, finish, prepare, search, wanted_signs
 from guard_reward.rewards.judge import Judge, Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.rewards.outcomes import checked_outcome_rewards
@@ -78,7 +78,11 @@ class SampleJudge:
         verdicts = await self._ask(judge, batch.requests[0])
         if verdicts.written and not self._is_described:  # now its server answers: describing asks it too
             await anyio.to_thread.run_sync(self._describe, judge)
-        finished = finish(batch, [verdicts], [None], self._rules, spec=judge.spec, special_tokens=judge.special_tokens)
+        wanted = wanted_signs(batch, [verdicts], [None], self._rules)
+        shown = await anyio.to_thread.run_sync(search, batch, wanted) if any(wanted) else [{}]
+        finished = finish(
+            batch, [verdicts], [None], shown, self._rules, spec=judge.spec, special_tokens=judge.special_tokens
+        )
         return finished.rows[0]
 
     async def _ask(self, judge: Judge, request: RolloutRequests) -> RolloutVerdicts:

@@ -137,6 +137,13 @@ class GuardRewardConfig:
         default=None,
         metadata={"help": "Another guard, whose verdicts are compared with the guard's and give no reward."},
     )
+    eval_judge: str | None = field(
+        default=None,
+        metadata={
+            "help": "Another guard, that judges evaluations only and gives no reward; best of another family. Metrics: "
+            "eval_judge/safe_rate, ..."
+        },
+    )
     on_outcome: dict[str, Any] | str | None = field(
         default=None,
         metadata={
@@ -197,6 +204,8 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
     guard = _load_guard(config)
     named = {"refusal": config.refusal_guard, "shadow": config.shadow_guard}
     others = {kind: load_named_guard(f"{kind}_guard", name) for kind, name in named.items() if name is not None}
+    if config.eval_judge is not None:
+        others["eval_judge"] = load_named_guard("eval_judge", config.eval_judge)
     helpfulness = _load_reward_model(config, policy) if isinstance(found, str) else found
     try:
         return GuardReward(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.errors import UserError
+from guard_reward.evaluation.reward_judge import judge_warning
 from guard_reward.launch.record import read_record
 from guard_reward.launch.same_run import guard_changes, listed, setting_changes
 from guard_reward.launch.unset import is_nothing
@@ -91,6 +92,8 @@ def check_guard(
 ) -> None:
     """Refuse to let ``resume_from_checkpoint: auto`` resume with another guard behind the same name.
 
+    An ``eval_judge`` is checked too: it needs evaluations, and a warning says if it gives the reward as well.
+
     Args:
         args: ``resume_from_checkpoint`` must still be what the user gave.
         reward: of this run, its guard loaded.
@@ -100,6 +103,7 @@ def check_guard(
     Raises:
         UserError: names what has changed: revision, template, dtype.
     """
+    _check_eval_judge(args, reward)
     if args.resume_from_checkpoint != "auto" or (found := _last_checkpoint(args)) is None:
         return
     record = read_record(Path(args.output_dir))
@@ -120,6 +124,17 @@ def check_guard(
             f"the old one ({option.removesuffix('_guard')}_revision) or another --output_dir, or name the checkpoint "
             f"to resume with the new one: --resume_from_checkpoint {found}"
         )
+
+
+def _check_eval_judge(args: TrainingArguments, reward: GuardReward) -> None:
+    if reward.eval_judge is None:
+        return
+    if str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":
+        raise UserError("eval_judge: the run evaluates nothing; set eval_strategy and eval_datasets, or leave it out")
+    facts = reward.describe()
+    judge = {"guard": facts["eval_judge"], "spec": facts.get("eval_judge/spec", "")}
+    if warning := judge_warning(judge, {"reward": facts}):
+        logger.warning("eval_judge: %s %s", facts["eval_judge"], warning)
 
 
 def _changes(args: TrainingArguments, configs: Sequence[Any]) -> dict[str, tuple[Any, Any]]:

@@ -56,6 +56,9 @@ class AsyncGuardReward(BaseGuardReward):
                 self._ask_guard(batch), self._score_helpfulness(call, batch)
             )
             shown = await self._look(call, batch, verdicts, helpfulness)
+            if self._eval_judge is not None:
+                await asyncio.to_thread(self._eval_judge, call)
+                await self._put_to_sleep_in_a_thread(self.eval_judge)
             await turn()
             return self._finish(call, batch, verdicts, helpfulness, shown, usage=usage, seconds=seconds)
 

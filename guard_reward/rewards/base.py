@@ -28,8 +28,9 @@ from guard_reward.rewards.batch import (
 )
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.dual_ascent import DualAscent
+from guard_reward.rewards.eval_judge import EvaluationJudge
 from guard_reward.rewards.functions import check_unique_name, is_asynchronous
-from guard_reward.rewards.judge import Judge, RolloutVerdicts
+from guard_reward.rewards.judge import Judge, RolloutVerdicts, prefixed
 from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metrics_of
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
 from guard_reward.rewards.read_only import ReadOnlySettings
@@ -75,6 +76,7 @@ class BaseGuardReward(ReadOnlySettings):
         refusal: str | Path | Sequence[str] | Guard | None = None,
         shadow: str | Path | Sequence[str] | Guard | None = None,
         rubric: Rubric | None = None,
+        eval_judge: str | Path | Sequence[str] | Guard | None = None,
     ):
         if thinking not in ("separate", "joint", "ignore"):
             raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
@@ -107,6 +109,7 @@ class BaseGuardReward(ReadOnlySettings):
         self._helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
         others = (None if other is None else _load_guard(other) for other in (refusal, shadow))
         self._judge = Judge(_load_guard(guard), *others)
+        self._eval_judge = None if eval_judge is None else EvaluationJudge(Judge(_load_guard(eval_judge)), self._rules)
         self._alarm = ShadowAlarm()
         self._dual_ascent = DualAscent.of(made, name)
         self._warned: set[str] = set()
@@ -161,8 +164,14 @@ class BaseGuardReward(ReadOnlySettings):
         return None if self._judge.shadow is None else self._judge.shadow.guard
 
     @property
+    def eval_judge(self) -> Guard | None:
+        """The other guard, that judges evaluations, if there is one."""
+        return None if self._eval_judge is None else self._eval_judge.judge.guard
+
+    @property
     def _guards(self) -> list[Guard]:
-        return [guard for guard in (self.guard, self.refusal, self.shadow) if guard is not None]
+        guards = (self.guard, self.refusal, self.shadow, self.eval_judge)
+        return [guard for guard in guards if guard is not None]
 
     @property
     def scheme(self) -> Scheme:
@@ -228,6 +237,7 @@ class BaseGuardReward(ReadOnlySettings):
         """What decides the rewards, for the run's record: guard, revision, template hash, scheme, versions."""
         return {
             **self._judge.describe(),
+            **({} if self._eval_judge is None else prefixed("eval_judge", self._eval_judge.judge.describe())),
             "scheme": repr(self.scheme),
             "thinking": self.thinking,
             "system_prompt": self.system_prompt,

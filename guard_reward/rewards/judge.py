@@ -17,7 +17,7 @@ from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.schemes import Assessment
 from guard_reward.verdict import AsyncGuard, Guard, Outcome, Severity, Unjudged, Verdict, describe_guard
 
-__all__ = ["Judge", "Request", "RolloutRequests", "RolloutVerdicts"]
+__all__ = ["Judge", "Request", "RolloutRequests", "RolloutVerdicts", "prefixed"]
 
 logger = logging.getLogger(__name__)
 KEPT_PROMPTS = 16_384
@@ -115,8 +115,7 @@ class Judge:
         """The guard's facts for the run's record; the others' as ``refusal_guard/…`` and ``shadow_guard/…``."""
         facts = describe_guard(self.guard)
         for kind, other in (("refusal", self.refusals), ("shadow", self.shadow)):
-            for name, fact in ({} if other is None else other.describe()).items():
-                facts[f"{kind}_guard" if name == "guard" else f"{kind}_guard/{name}"] = fact
+            facts |= {} if other is None else prefixed(f"{kind}_guard", other.describe())
         return facts
 
     def __call__(self, batch: Sequence[RolloutRequests]) -> tuple[list[RolloutVerdicts], Any]:
@@ -210,6 +209,11 @@ class Judge:
                 self._kept[key] = verdict
             for key in list(self._kept)[:-KEPT_PROMPTS]:
                 self._kept.pop(key, None)
+
+
+def prefixed(kind: str, facts: Mapping[str, str]) -> dict[str, str]:
+    """The facts of another guard, for the record of a reward: ``kind`` is its name, ``kind/…`` the others."""
+    return {kind if name == "guard" else f"{kind}/{name}": fact for name, fact in facts.items()}
 
 
 def _refusal_requests(batch: Sequence[RolloutRequests], verdicts: Sequence[RolloutVerdicts]) -> list[RolloutRequests]:

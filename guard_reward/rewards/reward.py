@@ -64,6 +64,8 @@ class GuardReward(BaseGuardReward):
         rubric: for a scheme that looks for something in answers (`ResponsePolicy`): a judge in the place of its
             patterns, a callable ``f(prompts=, completions=, behaviours=, **columns)`` → numbers from 0 to 1
             (`guard_reward.rewards.rubric`).
+        eval_judge: another guard (as `guard`) that judges a trainer's evaluations and gives no reward; metrics
+            ``eval_judge/safe_rate``, … Of another family than the guard, it sees what the policy has learned to hide.
 
     Raises:
         ValueError: an unknown scheme, a scheme without the helpfulness or the refusals that it needs, an unknown
@@ -113,6 +115,9 @@ class GuardReward(BaseGuardReward):
         seconds = time.perf_counter() - started
         helpfulness = self._score_helpfulness(call, batch)
         self._put_to_sleep(self.helpfulness)
+        if self._eval_judge is not None:
+            self._eval_judge(call)
+            self._put_to_sleep(self.eval_judge)
         wanted = self._wanted(batch, verdicts, helpfulness)
         shown = search(batch, wanted) if self._rubric is None else self._rubric(call, batch, wanted)
         return self._finish(call, batch, verdicts, helpfulness, shown, usage=usage, seconds=seconds)

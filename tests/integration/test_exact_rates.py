@@ -37,7 +37,12 @@ class Recorder:
 
     def __init__(self):
         self.reward = GuardReward(
-            Arbitrary(), prompt_label_column="kind", breaker=None, eos_token_ids=[2], helpfulness=self.helpfulness
+            Arbitrary(),
+            prompt_label_column="kind",
+            breaker=None,
+            eos_token_ids=[2],
+            helpfulness=self.helpfulness,
+            eval_judge=Arbitrary(),
         )
         self.rows = defaultdict(list)  # by (mode, first step of the log line)
         self.calls = defaultdict(list)  # how many rows each call had
@@ -118,6 +123,16 @@ def test_the_rates_of_every_log_line_are_true(run):
         truth = true_rates(recorder.rows[mode, step])
         rates = exact_rates(line)
         assert {name: rates[prefix + name] for name in truth} == pytest.approx(truth, rel=1e-6)
+
+
+def test_a_judge_of_evaluations_has_true_rates_there_and_none_in_training(run):
+    recorder, lines = run
+    for (mode, step), line in lines.items():
+        found = {name: rate for name, rate in exact_rates(line).items() if name.startswith(("judge/", "eval_judge/"))}
+        truth = {name: rate for name, rate in true_rates(recorder.rows[mode, step]).items() if name != "helpfulness"}
+        expected = {f"eval_judge/{name}": rate for name, rate in truth.items()} if mode == "eval" else {}
+        assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+        assert mode == "eval" or not found
 
 
 def test_the_means_of_the_calls_are_not(run):
