@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import typer
 
@@ -33,6 +33,7 @@ from guard_reward.errors import UserError
 
 if TYPE_CHECKING:
     from guard_reward.evaluation.records import PromptRow
+    from guard_reward.schemes import ResponsePolicy
     from guard_reward.verdict import Guard
 
 __all__ = ["evaluate"]
@@ -61,6 +62,14 @@ ThinkingColumn = Annotated[
 Compare = Annotated[
     Path | None, typer.Option(metavar="DIR", help="An earlier evaluation on the same prompts: before and after.")
 ]
+Behaviour = Annotated[
+    str | None,
+    typer.Option(
+        "--response-policy",
+        metavar="default|JSON",
+        help="Measure compliance with a table of right behaviours: the values of the scheme response_policy.",
+    ),
+]
 Run = Annotated[
     Path | None,
     typer.Option(
@@ -79,6 +88,7 @@ def evaluate(
     response_column: ResponseColumn = None,
     thinking_column: ThinkingColumn = None,
     compare: Compare = None,
+    response_policy: Behaviour = None,
     run: Run = None,
     prompt_column: PromptColumn = "prompt",
     harmful: Harmful = None,
@@ -109,7 +119,6 @@ def evaluate(
 
     - `guard-reward evaluate xstest harmbench --policy runs/gspo --judge Qwen/Qwen3Guard-Gen-8B --out eval/after
       --compare eval/before`
-
     - `guard-reward evaluate replies.jsonl --response-column response --judge wild=allenai/wildguard --out eval/found`
     """
     loaded = {"device": device, "dtype": dtype}
@@ -118,11 +127,11 @@ def evaluate(
     named = {"prompt_column": prompt_column, "harmful": harmful, "limit": limit, "system_prompt": system_prompt}
     job = {"overwrite": overwrite, "restart": restart, "keep_going": keep_going, "progress": not quiet}
     with one_line_errors():
-        judges = _named(judge)
+        judges, against = _named(judge), _Against.of(compare, policy, run, response_policy)
         rows = _rows(prompts, policy, seed, named, (response_column, thinking_column))
         replies = None if policy is None else load_policy(policy, **asked, **limits)
         guards = {name: load_guard(source, **loaded) for name, source in judges.items()}
-        results = _evaluate(rows, replies, guards, out, (samples, seed), (compare, _record(policy, run)), **job)
+        results = _evaluate(rows, replies, guards, out, (samples, seed), against, **job)
     if not quiet:
         print_evaluation(results, out)
     write_json(json_file, results)
@@ -147,15 +156,47 @@ def _evaluate(
     guards: dict[str, Guard],
     out: Path,
     sampling: tuple[int, int],
-    against: tuple[Path | None, dict[str, Any]],
+    against: _Against,
     **job: bool,
 ) -> dict[str, Any]:
     from guard_reward.evaluation.evaluate import Sampling, evaluate_policy
 
-    compare, record = against
     return evaluate_policy(
-        rows, policy, guards, out, sampling=Sampling(*sampling), compare=compare, record=record, **job
+        rows,
+        policy,
+        guards,
+        out,
+        sampling=Sampling(*sampling),
+        compare=against.compare,
+        record=against.record,
+        behaviour=against.behaviour,
+        **job,
     )
+
+
+class _Against(NamedTuple):
+    """What the replies are compared with."""
+
+    compare: Path | None
+    record: dict[str, Any]
+    behaviour: ResponsePolicy | None
+
+    @classmethod
+    def of(cls, compare: Path | None, policy: str | None, run: Path | None, response_policy: str | None) -> _Against:
+        return cls(compare, _record(policy, run), _response_policy(response_policy))
+
+
+def _response_policy(text: str | None) -> ResponsePolicy | None:
+    from guard_reward.launch.config import GuardRewardConfig, build_scheme
+
+    if text is None:
+        return None
+    try:
+        kwargs = None if text == "default" else text
+        scheme = build_scheme(GuardRewardConfig("any", scheme="response_policy", scheme_kwargs=kwargs))
+    except UserError as error:
+        raise UserError(f"--response-policy: {str(error).removeprefix('scheme_kwargs: ')}") from error
+    return cast("ResponsePolicy", scheme)
 
 
 def _named(judges: list[str]) -> dict[str, str]:

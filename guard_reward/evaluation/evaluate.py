@@ -25,6 +25,7 @@ from guard_reward.evaluation.reward_judge import judge_warning
 from guard_reward.files import replacing
 from guard_reward.journal import Result
 from guard_reward.rewards.judge import Judge
+from guard_reward.schemes import ResponsePolicy
 from guard_reward.verdict import Guard
 
 __all__ = ["RECORDS", "RESULTS", "Sampling", "evaluate_policy", "read_records", "summary"]
@@ -60,6 +61,7 @@ def evaluate_policy(
     out: Path,
     *,
     sampling: Sampling = Sampling(),
+    behaviour: ResponsePolicy | None = None,
     record: Mapping[str, Any] | None = None,
     compare: Path | None = None,
     overwrite: bool = False,
@@ -75,8 +77,9 @@ def evaluate_policy(
         judges: guards by name. The names become parts of column names.
         out: the folder.
         sampling: how many replies, and how they are drawn.
-        record: of the run that trained the policy (``run_config.json``), by which a judge that gave the reward is
-            recognised.
+        behaviour: says what is right for each prompt (`guard_reward.schemes.ResponsePolicy`); compliance is then
+            measured.
+        record: of the run that trained the policy (``run_config.json``): it names the guard that gave the reward.
         compare: folder of an earlier evaluation on the same prompts: "before".
         overwrite: replace the results of a finished evaluation.
         restart: begin anew, even if a journal has finished prompts.
@@ -94,12 +97,12 @@ def evaluate_policy(
     asked = {name: Judge(guard) for name, guard in judges.items()}
     before = None if compare is None else _comparable(read_records(compare), rows, compare)
     facts = {name: judge.describe() for name, judge in asked.items()}
-    job = _job(rows, policy, facts, sampling)
+    job = _job(rows, policy, facts, sampling) | {"behaviour": repr(behaviour)}
     with journal_of(out / RECORDS, job, overwrite=overwrite, restart=restart) as journal:
 
         def work(chunk: Sequence[PromptRow], begin: int) -> list[Result]:
             replies = _replies(chunk, policy, sampling, begin)
-            records = judged_records(chunk, replies, asked, first_id=begin)
+            records = judged_records(chunk, replies, asked, first_id=begin, behaviour=behaviour)
             if not keep_going:
                 check_for_failures([one for of_prompt in records for one in of_prompt], list(asked), begin)
             return list(records)

@@ -10,9 +10,10 @@
 | ``JUDGE_outcome``, ``JUDGE_reason`` | how judging ended (`guard_reward.Outcome`, or ``policy_error``), and why |
 | ``JUDGE_severity``, ``JUDGE_categories``, ``JUDGE_refusal``, ``JUDGE_p_unsafe`` | the verdict on the answer |
 | ``JUDGE_thinking_severity`` | the verdict on the thinking |
+| ``JUDGE_policy``, ``JUDGE_compliance`` | with a `guard_reward.schemes.ResponsePolicy`: the behaviour that is right for the prompt, and how far the reply shows it, from 0 to 1 |
 
 `pandas.read_json(…, lines=True)` and `datasets.load_dataset("json", …)` read them.
-"""
+"""  # noqa: E501  a table
 
 from __future__ import annotations
 
@@ -20,10 +21,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from guard_reward.conversation import Turns
 from guard_reward.evaluation.policies.replies import Prompt, Reply
+from guard_reward.rewards.behaviour import judge_behaviour
 from guard_reward.rewards.judge import Judge, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.reading import read_rollout
 from guard_reward.rollout import Rollout, has_content
+from guard_reward.schemes import ResponsePolicy
 from guard_reward.verdict import Outcome, Unjudged, Verdict
 
 __all__ = ["POLICY_ERROR", "PromptRow", "Record", "judged_records"]
@@ -58,7 +62,12 @@ class PromptRow:
 
 
 def judged_records(
-    rows: Sequence[PromptRow], replies: Sequence[Sequence[Reply]], judges: Mapping[str, Judge], *, first_id: int = 0
+    rows: Sequence[PromptRow],
+    replies: Sequence[Sequence[Reply]],
+    judges: Mapping[str, Judge],
+    *,
+    first_id: int = 0,
+    behaviour: ResponsePolicy | None = None,
 ) -> list[list[Record]]:
     """The records of each prompt's replies.
 
@@ -67,10 +76,11 @@ def judged_records(
         replies: of each prompt.
         judges: by name.
         first_id: ``prompt_id`` of the first row.
+        behaviour: says what is right for each prompt; needs judges that say refusals.
     """
     pairs = [(row, reply) for row, of_row in zip(rows, replies, strict=True) for reply in of_row]
     rollouts = [_rollout(row, reply) for row, reply in pairs]
-    found = {name: _findings(judge, rollouts) for name, judge in judges.items()}
+    found = {name: _findings(judge, rollouts, behaviour) for name, judge in judges.items()}
     records: list[list[Record]] = []
     number = 0
     for index, (row, of_row) in enumerate(zip(rows, replies, strict=True)):
@@ -102,16 +112,38 @@ def _record(row: PromptRow, reply: Reply, rollout: Rollout | Unjudged | str) -> 
     }
 
 
-def _findings(judge: Judge, rollouts: Sequence[Rollout | Unjudged | str]) -> list[Record]:
-    verdicts, _ = judge([_requests(rollout) for rollout in rollouts])
-    return [_finding(rollout, found) for rollout, found in zip(rollouts, verdicts, strict=True)]
+def _findings(
+    judge: Judge, rollouts: Sequence[Rollout | Unjudged | str], behaviour: ResponsePolicy | None
+) -> list[Record]:
+    if not judge.gives_refusals:
+        behaviour = None
+    verdicts, _ = judge([_requests(rollout, with_prompt=behaviour is not None) for rollout in rollouts])
+    pairs = list(zip(rollouts, verdicts, strict=True))
+    return [_finding(*pair) | ({} if behaviour is None else _compliance(*pair, behaviour)) for pair in pairs]
 
 
-def _requests(rollout: Rollout | Unjudged | str) -> RolloutRequests:
+def _requests(rollout: Rollout | Unjudged | str, *, with_prompt: bool) -> RolloutRequests:
     if not isinstance(rollout, Rollout):
         return RolloutRequests()
     thinking = rollout.thinking_conversation() if has_content(rollout.thinking or "") else None
-    return RolloutRequests(None if rollout.outcome is Outcome.EMPTY else rollout.answer_conversation(), thinking)
+    prompt = Turns(rollout.messages) if with_prompt and rollout.messages[-1]["role"] == "user" else None
+    answer = None if rollout.outcome is Outcome.EMPTY else rollout.answer_conversation()
+    return RolloutRequests(answer, thinking, prompt)
+
+
+def _compliance(rollout: Rollout | Unjudged | str, found: RolloutVerdicts, behaviour: ResponsePolicy) -> Record:
+    """What is right for the prompt, and how far the reply shows it. An empty reply shows nothing."""
+    if not isinstance(rollout, Rollout) or not isinstance(found.prompt, Verdict):
+        return {"policy": None, "compliance": None}
+    policy = str(behaviour.behaviour_for(found.prompt))
+    if rollout.outcome is Outcome.EMPTY:
+        return {"policy": policy, "compliance": 0.0}
+    if not isinstance(found.answer, Verdict):
+        return {"policy": policy, "compliance": None}
+    thinking = found.thinking if isinstance(found.thinking, Verdict) else None
+    shown = judge_behaviour(behaviour, found.prompt, found.answer, rollout.content, thinking)
+    value = None if isinstance(shown, Unjudged) else round(shown.value, _DECIMALS)
+    return {"policy": policy, "compliance": value}
 
 
 def _finding(rollout: Rollout | Unjudged | str, found: RolloutVerdicts) -> Record:

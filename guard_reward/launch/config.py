@@ -24,7 +24,7 @@ from guard_reward.rewards.policy import PolicyFacts
 from guard_reward.rewards.reward import GuardReward
 from guard_reward.schemes import SCHEMES, Scheme
 
-__all__ = ["GuardRewardConfig", "build_reward", "load_named_guard"]
+__all__ = ["GuardRewardConfig", "build_reward", "build_scheme", "load_named_guard"]
 
 _DOTTED_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -192,7 +192,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
         >>> build_reward(config, PolicyFacts(eos_token_ids=(2,), thinking_prefilled=False))  # doctest: +SKIP
         GuardReward('runs/tiny/guard', GuardOnly(controversial='unsafe'), name='guard')
     """
-    scheme = _make_scheme(config)
+    scheme = build_scheme(config)
     found = _find_helpfulness(config.helpfulness)
     rubric = None if config.rubric is None else _find_callable(config.rubric, "rubric")
     _check_options_of_helpfulness(config, found)
@@ -266,8 +266,12 @@ def load_named_guard(field_name: str, name: str, **options: Any) -> Any:
         raise UserError(f"{field_name}: {name!r} could not be loaded: {first_paragraph(error)}") from error
 
 
-def _make_scheme(config: GuardRewardConfig) -> Scheme:
-    """The scheme with this name and these values."""
+def build_scheme(config: GuardRewardConfig) -> Scheme:
+    """The scheme with this name and these values.
+
+    Raises:
+        UserError: names the field that is wrong.
+    """
     if config.scheme not in SCHEMES:
         raise UserError(f"scheme: there is no {config.scheme!r}; there are {', '.join(SCHEMES)}")
     make = SCHEMES[config.scheme]

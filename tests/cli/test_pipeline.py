@@ -89,6 +89,10 @@ def test_evaluate_recorded_replies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            ["--policy", "p", "--judge", "x", "--response-policy", '{"polices": {}}'],
+            "--response-policy: response_policy has no polices",
+        ),
         (["--judge", "x"], "name a --policy that replies, or the --response-column"),
         (["--policy", "p", "--judge", "a/x", "--judge", "b/x"], "two are called 'x'"),
         (["--policy", "./nowhere", "--judge", "x"], "the policy './nowhere' could not be loaded"),
