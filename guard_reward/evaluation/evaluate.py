@@ -77,8 +77,7 @@ def evaluate_policy(
         judges: guards by name. The names become parts of column names.
         out: the folder.
         sampling: how many replies, and how they are drawn.
-        behaviour: says what is right for each prompt (`guard_reward.schemes.ResponsePolicy`); compliance is then
-            measured.
+        behaviour: what is right for each prompt; compliance with it is then measured.
         record: of the run that trained the policy (``run_config.json``): it names the guard that gave the reward.
         compare: folder of an earlier evaluation on the same prompts: "before".
         overwrite: replace the results of a finished evaluation.
