@@ -8,6 +8,8 @@ OLDEST_TRL ?= 1.14.0
 VLLM ?= 0.32.0
 # Test files that run at the same time; 0 for one process, to debug.
 WORKERS ?= auto
+# Whole files, in the order of tests/conftest.py: the slow ones first.
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -42,7 +44,7 @@ demo: install
 	$(BIN)/guard-reward demo --out $(OUT)
 
 test: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 # Real servers: vLLM's and the one of transformers, in an environment of their own; engines for pictures and sound go.
 test-served: install $(VLLM_INSTALLED)
@@ -59,7 +61,7 @@ $(VLLM_INSTALLED): Makefile
 test-oldest-trl: install
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest-trl trl==$(OLDEST_TRL)
 	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -c 'import trl; assert trl.__version__ == "$(OLDEST_TRL)", trl.__version__'
-	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -m pytest tests/trainers tests/streaming/test_rollouts.py
+	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -m pytest $(PARALLEL) tests/trainers tests/streaming/test_rollouts.py
 
 check: install
 	$(BIN)/ruff check .
