@@ -17,11 +17,12 @@ VLLM_VENV := $(VENV)-vllm
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-served test-oldest-trl check format tiny-models build clean
+.PHONY: help install demo test test-whole test-served test-oldest-trl check format tiny-models build clean
 
 help:
 	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
 	@echo "make test     install, then run every test"
+	@echo "make test-whole   install, then the tests of which 'make test' runs a share, as a whole (minutes)"
 	@echo "make test-served  install vLLM for the CPU into $(VENV)-vllm, then run the tests that need real servers (minutes)"
 	@echo "make test-oldest-trl   install, then run the trainers' tests with the oldest supported TRL"
 	@echo "make check    install, then lint, formatting, types and the direction of imports"
@@ -45,6 +46,11 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+# A share of the largest tables is in `make test`; the share is the table's beginning, or evenly spread over it.
+test-whole: install
+	GUARD_REWARD_WHOLE_TABLES=1 GUARD_REWARD_RANDOM_TABLES=5000 $(BIN)/python -m pytest $(PARALLEL) \
+		tests/integration/test_forged_forms.py tests/moderation/test_journal.py tests/moderation/test_random_tables.py $(ARGS)
 
 # Real servers: vLLM's and the one of transformers, in an environment of their own; engines for pictures and sound go.
 test-served: install $(VLLM_INSTALLED)

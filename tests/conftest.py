@@ -36,6 +36,12 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
+def whole_tables() -> bool:
+    """Whether the largest tables are tried as a whole (`make test-whole`) and not a share of them."""
+    return os.environ.get("GUARD_REWARD_WHOLE_TABLES") == "1"
+
+
+@pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """Public data and the real Qwen3Guard tokenizer, beside the checkout; tests that need it are skipped without it."""
     path = REPOSITORY.parent / "shared"
