@@ -10,6 +10,8 @@ VLLM ?= 0.32.0
 WORKERS ?= auto
 # Whole files, in the order of tests/conftest.py: the slow ones first.
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# glibc would give the memory of each large tensor back to the kernel, which clears it for the next one.
+KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -45,11 +47,11 @@ demo: install
 	$(BIN)/guard-reward demo --out $(OUT)
 
 test: install
-	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	$(KEEP_MEMORY) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 # A share of the largest tables is in `make test`; the share is the table's beginning, or evenly spread over it.
 test-whole: install
-	GUARD_REWARD_WHOLE_TABLES=1 GUARD_REWARD_RANDOM_TABLES=5000 $(BIN)/python -m pytest $(PARALLEL) \
+	GUARD_REWARD_WHOLE_TABLES=1 GUARD_REWARD_RANDOM_TABLES=5000 $(KEEP_MEMORY) $(BIN)/python -m pytest $(PARALLEL) \
 		tests/integration/test_forged_forms.py tests/moderation/test_journal.py tests/moderation/test_random_tables.py $(ARGS)
 
 # Real servers: vLLM's and the one of transformers, in an environment of their own; engines for pictures and sound go.
@@ -67,7 +69,7 @@ $(VLLM_INSTALLED): Makefile
 test-oldest-trl: install
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest-trl trl==$(OLDEST_TRL)
 	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -c 'import trl; assert trl.__version__ == "$(OLDEST_TRL)", trl.__version__'
-	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -m pytest $(PARALLEL) tests/trainers tests/streaming/test_rollouts.py
+	PYTHONPATH=$(VENV)/oldest-trl $(KEEP_MEMORY) $(BIN)/python -m pytest $(PARALLEL) tests/trainers tests/streaming/test_rollouts.py
 
 check: install
 	$(BIN)/ruff check .
