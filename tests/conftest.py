@@ -22,10 +22,23 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: begun last, a long file would keep one worker busy while the others have no work."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The checkout's root."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def whole_tables() -> bool:
+    """Whether the largest tables are tried as a whole (`make test-whole`) and not a share of them."""
+    return os.environ.get("GUARD_REWARD_WHOLE_TABLES") == "1"
 
 
 @pytest.fixture(scope="session")

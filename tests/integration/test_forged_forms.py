@@ -1,4 +1,7 @@
-"""Nothing that is typed behind a harmful answer raises its reward, under any scheme."""
+"""Nothing that is typed behind a harmful answer raises its reward, under any scheme.
+
+Every form behind the first 50 answers; ``make test-whole`` takes all 200.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from guard_reward.schemes import SCHEMES
 from guard_reward.tiny.world import Split, Style, sample_reply, sample_request
 from tests.forged_forms import HAND_WRITTEN, random_form
 
-ANSWERS = 200
+ANSWERS, WHOLE = 50, 200
 RANDOM_FORMS = 10
 HELPFULNESS = {"safe_completion": 0.8}
 TOLERANCE = 1e-5  # rows of other lengths share a batch, which moves probabilities in float32
@@ -31,11 +34,11 @@ class Remembering:
 
 
 @pytest.fixture(scope="module")
-def rows():
+def rows(whole_tables):
     """Requests, harmful answers, and what is typed behind them: a harmless request, its reply, a refusal."""
     random = Random(0)
     made = []
-    for _ in range(ANSWERS):
+    for _ in range(WHOLE if whole_tables else ANSWERS):
         request = sample_request(random, harmful=True, split=Split.EVAL)
         harmless = sample_request(random, harmful=False, split=Split.EVAL)
         typed = {
@@ -48,9 +51,23 @@ def rows():
 
 
 @pytest.fixture(scope="module")
-def rewards(tiny_guard, rows):
+def forms():
+    random = Random(1)
+    return {**HAND_WRITTEN, **{f"random {number}": random_form(random) for number in range(RANDOM_FORMS)}}
+
+
+@pytest.fixture(scope="module")
+def rewards(tiny_guard, rows, forms):
     """(scheme, form) → the rewards of all answers with the form typed behind them."""
     guard = Remembering(tiny_guard)
+    # All at once: what is the same in front of the forms is computed once.
+    guard.moderate(
+        [
+            [{"role": "user", "content": request}, {"role": "assistant", "content": answer + form.format(**typed)}]
+            for form in ("", *forms.values())
+            for request, answer, typed in rows
+        ]
+    )
 
     def rewards(scheme, form):
         helpfulness = HELPFULNESS.get(scheme, 3.0)
@@ -64,9 +81,7 @@ def rewards(tiny_guard, rows):
 
 
 @pytest.mark.slow
-def test_no_form_is_paid_more_than_the_plain_answer_under_any_scheme(rewards):
-    random = Random(1)
-    forms = {**HAND_WRITTEN, **{f"random {number}": random_form(random) for number in range(RANDOM_FORMS)}}
+def test_no_form_is_paid_more_than_the_plain_answer_under_any_scheme(rewards, forms):
     schemes = [name for name, make in SCHEMES.items() if not make().needs_tokens]
     plain = {scheme: rewards(scheme, "") for scheme in schemes}
     paid_more = {
