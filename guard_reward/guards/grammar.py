@@ -130,9 +130,10 @@ class AnswerGrammar:
         for state, other in self._meeting:
             for token, target in self._edges[other].items():
                 self._edges[state].setdefault(token, target)
-            for known in (self._guessed, self._decisions):
-                if other in known:
-                    known.setdefault(state, known[other])  # type: ignore[attr-defined]
+            if other in self._guessed:
+                self._guessed.setdefault(state, self._guessed[other])
+            if other in self._decisions:
+                self._decisions.setdefault(state, self._decisions[other])
 
     def _fill(self, state: State, index: int, *, is_safe: bool, before: str) -> None:
         """Give `state` the edges of the answer's part `index` and of all that follows.

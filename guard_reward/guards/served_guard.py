@@ -94,7 +94,8 @@ class ServedGuard:
         self._settings.api_key()  # now: a key that cannot be sent should fail on the user's own line
         self.name = model or _first_listed_model(self._settings)
         self._settings = replace(self._settings, model=self.name)
-        if model and tokenizer is None and not Path(model).is_dir():  # the hub will be asked for it
+        asks_hub = tokenizer is None and not (spec is not None and spec.is_any_model)
+        if model and asks_hub and not Path(model).is_dir():
             _check_model(self._settings)
         self._format = ServedFormat.load(self.name, tokenizer, spec, revision, context_length, endpoint)
 

@@ -208,7 +208,7 @@ class Prompter:
 
     def _shows_content(self) -> bool:
         """Whether the template shows what a user's message says."""
-        (mark,) = _unused_characters(self._characters, 1)
+        mark = _unused_characters(self._characters, 1)
         try:
             return mark in self._render([{"role": "user", "content": mark}])
         except Exception:  # a template may raise anything; the conversations that it refuses are named later

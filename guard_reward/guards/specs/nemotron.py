@@ -19,7 +19,8 @@ categories.
 
 Not checked: the answers of the real weights; the chat template of Nemotron 3 and 3.5, so its turn labels are guessed;
 published copies of the older instruction differ in blank lines. Nemotron 3 and 3.5 are Gemma 3 models, whose
-attention slides over a window: they do not run in this process; serve them, or run them in vLLM."""
+attention slides over a window: they do not run in this process; serve them, or run them in vLLM.
+"""
 
 from __future__ import annotations
 
@@ -78,9 +79,10 @@ _INSTRUCTION = (
     "{{ message.content }}{{ '\n\n' }}{% endfor %}"
     "<END CONVERSATION>\n\n"
     "Provide your safety assessment for the above conversation in the below output JSON format:\n"
-    '{{ \'{"User Safety": safe or unsafe rating for the user message, "Response Safety": safe or unsafe rating for the '
-    'agent response. Omit if no agent response present. "Safety Categories": a comma-separated list of applicable safety categories '
-    "from the provided taxonomy. Omit if all safe.}' }}\n\n"
+    "{{ '{' }}"
+    '"User Safety": safe or unsafe rating for the user message, "Response Safety": safe or unsafe rating for the agent '
+    'response. Omit if no agent response present. "Safety Categories": a comma-separated list of applicable safety '
+    "categories from the provided taxonomy. Omit if all safe.}\n\n"
     "Do not include anything other than the output JSON in your response.\nOutput JSON:"
 )
 

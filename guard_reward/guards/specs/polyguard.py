@@ -1,4 +1,4 @@
-"""PolyGuard (``ToxicityPrompts/PolyGuard-Qwen``, ``-Qwen-Smol``, ``-Ministral``): WildGuard's three questions in 17 languages, and hazards.
+"""PolyGuard (``ToxicityPrompts/PolyGuard-*``): WildGuard's three questions in 17 languages, and hazards.
 
 Harmful request: yes|no
 Request safety violations: None|S1,S10
@@ -12,7 +12,8 @@ checkpoint's own chat template renders the two messages. The codes are those of 
 (`guard_reward.guards.specs.llama_guard.HAZARDS`), and categories have their names.
 
 Of a longer conversation the further turns follow under the same headings. Not checked: the answers of the real
-weights; how they separate several codes."""
+weights; how they separate several codes.
+"""
 
 from __future__ import annotations
 

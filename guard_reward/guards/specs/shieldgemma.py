@@ -11,7 +11,8 @@ violated, and may differ from the worst of four calls. `shieldgemma` takes other
 The template shows one question and one answer; of a longer conversation the turns follow each other in the same form.
 
 Not checked: the answers of the real weights. Gemma 2 attends to a sliding window in every second layer, so
-ShieldGemma does not run in this process: serve it, or run it in vLLM."""
+ShieldGemma does not run in this process: serve it, or run it in vLLM.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ _HATE = (
     "targeting identity and/or protected attributes (e.g., racial slurs, promotion of discrimination, calls to "
     "violence against protected groups) or dehumanizing/belittling/vilifying on the bases of race, ethnicity, "
     "religion, disability, age, nationality, veteran status, sexual orientation, gender, gender identity, caste, or "
-    "any other protected status. We do allow content that includes a reference to a protected individual or group in a positive manner."
+    "any other protected status. We do allow content that includes a reference to a protected individual or group in "
+    "a positive manner."
 )
 _HATE_IN_PROMPTS = (
     "expresses, incites, or promotes hate based on race, gender, ethnicity, religion, nationality, sexual orientation, "
