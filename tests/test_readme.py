@@ -11,6 +11,7 @@ PAGES = [
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/architecture.md",
+    "docs/guards.md",
     "docs/moderation.md",
     "docs/rewards.md",
     "docs/scoring.md",
@@ -51,7 +52,7 @@ def test_what_is_held_is_tested(repository):
 
 
 WITH_DEMO = ["README.md", "docs/training.md"]
-WITH_CODE = ["README.md", "docs/stream.md", "docs/training.md"]
+WITH_CODE = ["README.md", "docs/guards.md", "docs/stream.md", "docs/training.md"]
 
 
 @pytest.mark.parametrize("page", WITH_CODE)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from guard_reward.cli.options import Device, Dtype, GuardName, JsonFile, Revision, ServedModel, ServedTokenizer
+from guard_reward.cli.options import (
+    Device,
+    Dtype,
+    GuardFamily,
+    GuardName,
+    JsonFile,
+    Revision,
+    ServedModel,
+    ServedTokenizer,
+)
 from guard_reward.cli.output import load_guard, one_line_errors, printable, write_json
 from guard_reward.presets import DEFAULT_GUARD
 
@@ -30,6 +39,7 @@ def grade(
     dtype: Dtype = None,
     guard_model: ServedModel = None,
     guard_tokenizer: ServedTokenizer = None,
+    guard_spec: GuardFamily = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -48,7 +58,7 @@ def grade(
     - `guard-reward grade labelled.jsonl --guard Qwen/Qwen3Guard-Gen-0.6B --json grade.json`
     """
     options: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
-    options |= {"model": guard_model, "tokenizer": guard_tokenizer}
+    options |= {"model": guard_model, "tokenizer": guard_tokenizer, "spec": guard_spec}
     with one_line_errors():
         from guard_reward.evaluation.grading import grade as grade_guard
         from guard_reward.evaluation.grading import read_cases

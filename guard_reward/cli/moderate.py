@@ -14,6 +14,7 @@ from guard_reward.cli.options import (
     Deadline,
     Device,
     Dtype,
+    GuardFamily,
     GuardName,
     JsonFile,
     Revision,
@@ -82,6 +83,7 @@ def moderate(
     dtype: Dtype = None,
     guard_model: ServedModel = None,
     guard_tokenizer: ServedTokenizer = None,
+    guard_spec: GuardFamily = None,
     deadline: Deadline = None,
     prompt_column: PromptColumn = None,
     response_column: ResponseColumn = None,
@@ -116,9 +118,10 @@ def moderate(
     - `guard-reward moderate chats.jsonl judged.jsonl --messages-column turns --json summary.json`
     - `guard-reward moderate pairs.parquet judged.parquet --response-column chosen,rejected`
     - `guard-reward moderate replies.jsonl judged.jsonl --guard http://127.0.0.1:8000/v1`
+    - `guard-reward moderate replies.jsonl judged.jsonl --guard allenai/wildguard`
     """
     options: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
-    options |= {"model": guard_model, "tokenizer": guard_tokenizer, "deadline": deadline}
+    options |= {"model": guard_model, "tokenizer": guard_tokenizer, "spec": guard_spec, "deadline": deadline}
     job: dict[str, Any] = {"prefix": prefix, "chunk_rows": chunk_rows, "overwrite": overwrite, "restart": restart}
     job["keep_going"] = keep_going
     job |= {"prompt_column": prompt_column, "response_column": response_column, "messages_column": messages_column}

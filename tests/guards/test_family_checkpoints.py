@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from guard_reward import Severity, Unjudged, Verdict, load_guard
+from guard_reward import GuardReward, Severity, Unjudged, Verdict, load_guard
 from guard_reward.guards.codec import Codec
 from guard_reward.tiny.guard import build_tiny_guard, sample_conversations
 from guard_reward.tiny.reproducible import reproducible
