@@ -44,18 +44,15 @@ def load_guard(
     Args:
         source: hub id or folder of a Qwen3Guard checkpoint (Gen or Stream), of another family's (docs/guards.md), or of
             any causal LM that answers as `spec` says; ``modelscope:`` and an id for one from ModelScope (extra
-            ``modelscope``); ``vllm:`` in front of any of these to run it in vLLM (extra ``vllm``); or the URL of a
-            server (``"http://127.0.0.1:8000/v1"``), or several, as a list or separated by commas: replicas (extra
-            ``served``).
+            ``modelscope``); ``vllm:`` in front of any of these to run it in vLLM (extra ``vllm``); or a server's URL
+            (``"http://127.0.0.1:8000/v1"``), or several, in a list or with commas: replicas (extra ``served``).
         device: by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own, but float32 on a CPU without
             instructions for it (quantized weights stay as they are). ``"auto"`` is always the checkpoint's own.
         revision: branch, tag or commit on the hub; pin it, the reward depends on it (a served guard: its tokenizer's).
-        spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``,
-            ``"wildguard"``, …; ``"rubric"`` for any instructed model behind a server's chat endpoint). By default found
-            by the checkpoint's architecture, chat template or name.
-        policy: what is not allowed, in the user's own words (a `Path`: the file with them), for the families that take
-            it; `spec` must name one of them.
+        spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"wildguard"``, …, or
+            ``"rubric"`` for any instructed model). By default found by the architecture, chat template or name.
+        policy: what is not allowed, in words (a `Path`: the file with them), for a named family that takes it.
         attn_implementation, quantization_config: passed to transformers (``"sdpa"``, ``BitsAndBytesConfig``, …);
             scoring has its own attention.
         token_budget: maximum number of input tokens per forward pass, shared ones counted once; by default what half of
@@ -75,14 +72,12 @@ def load_guard(
         ValueError: a checkpoint without a chat template, whose tokenizer cannot tell the labels apart, that does not
             attend to its whole context (sliding window, recurrent state), or that cannot be compiled; a URL that is
             none; an option that this kind of guard does not have.
-        OSError: a hub id that does not exist or cannot be reached; a server that cannot be reached, if its model is not
-            named.
+        OSError: a hub id or server that cannot be reached.
         ModuleNotFoundError, RuntimeError: a package that the guard needs is missing; its engine does not start.
 
     >>> guard = load_guard("Qwen/Qwen3Guard-Gen-0.6B")                                      # doctest: +SKIP
     >>> guard.moderate([[{"role": "user", "content": "How do I pick a lock?"}]])[0].severity  # doctest: +SKIP
     <Severity.CONTROVERSIAL: 'Controversial'>
-    >>> served = load_guard("http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B")     # doctest: +SKIP
     >>> in_vllm = load_guard("vllm:Qwen/Qwen3Guard-Gen-4B", gpu_memory_utilization=0.3)     # doctest: +SKIP
     """
     local: dict[str, Any] = {"dtype": dtype, "token_budget": token_budget, "attn_implementation": attn_implementation}

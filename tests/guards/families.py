@@ -146,17 +146,24 @@ class Family:
     answer: Callable[[bool, bool | None], str]
 
 
+def _short(spec: GuardSpec) -> GuardSpec:
+    """With answers of at most 96 tokens: a small model that forgets to end its thinking should not take long."""
+    return replace(spec, max_new_tokens=96)
+
+
 FAMILIES = {
     "wildguard": Family(SPECS["wildguard"], None, _wildguard),
     "llama-guard": Family(SPECS["llama-guard"], LLAMA_GUARD_TEMPLATE, _llama_guard),
     "llama-guard-3-1b": Family(SPECS["llama-guard-3-1b"], LLAMA_GUARD_1B_TEMPLATE, _llama_guard),
     "granite-guardian": Family(SPECS["granite-guardian"], GRANITE_TEMPLATE, _granite),
     "granite-guardian-3.3": Family(SPECS["granite-guardian-3.3"], GRANITE_33_TEMPLATE, _granite_33),
-    "granite-guardian-3.3, thinking": Family(granite_guardian_33(think=True), GRANITE_33_TEMPLATE, _granite_33_think),
+    "granite-guardian-3.3, thinking": Family(
+        _short(granite_guardian_33(think=True)), GRANITE_33_TEMPLATE, _granite_33_think
+    ),
     "shieldgemma": Family(replace(SPECS["shieldgemma"], max_new_tokens=4), None, _shieldgemma),
     "nemotron-json": Family(SPECS["nemotron-json"], CHATML, _nemotron_json),
     "nemotron": Family(SPECS["nemotron"], NEMOTRON_TEMPLATE, _nemotron),
-    "nemotron, thinking": Family(nemotron("No cuts.", think=True), NEMOTRON_TEMPLATE, _nemotron_think),
+    "nemotron, thinking": Family(_short(nemotron("No cuts.", think=True)), NEMOTRON_TEMPLATE, _nemotron_think),
     "polyguard": Family(SPECS["polyguard"], CHATML, _polyguard),
-    "rubric": Family(SPECS["rubric"], CHATML, _rubric),
+    "rubric": Family(_short(SPECS["rubric"]), CHATML, _rubric),
 }
