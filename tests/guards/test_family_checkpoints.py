@@ -20,6 +20,7 @@ from guard_reward.tiny.tokenizer import END_OF_TURN
 from guard_reward.tiny.training import Example, TrainingSettings, save_checkpoint, train
 from guard_reward.tiny.world import Split
 from tests.guards.families import FAMILIES
+from tests.guards.served.stand_in import StandIn, running
 
 EXAMPLES = 40  # per family
 
@@ -81,7 +82,7 @@ def as_parsed(verdict):
 
 @pytest.fixture(scope="module")
 def conversations():
-    return of_one_exchange(9, 16, Split.EVAL)
+    return of_one_exchange(9, 10, Split.EVAL)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -109,6 +110,27 @@ def test_every_verdict_is_that_of_greedy_generate(name, checkpoint, conversation
                 assert verdict.probabilities.controversial == 0.0
     kinds = Counter(verdict.severity for verdict in verdicts if isinstance(verdict, Verdict))
     assert sum(kinds.values()) >= len(rows) - 2, [v.reason for v in verdicts if isinstance(v, Unjudged)]
+
+
+@pytest.mark.parametrize(
+    ("name", "of_response", "tokenizer"),
+    [
+        ("llama-guard", "'Agent'", None),  # token ids
+        ("nemotron", "<|im_start|>assistant\n", False),  # text, and options of the server's chat template
+        ("polyguard", "AI assistant:\n", False),  # text, in the family's instruction
+    ],
+)
+def test_behind_a_server_verdicts_are_the_local_ones(name, of_response, tokenizer, checkpoint, conversations):
+    folder, spec = checkpoint(name), FAMILIES[name].spec
+    guard = load_guard(folder, spec=spec, device="cpu")
+    rows = [list(found.messages) for found in conversations if found.messages[-1]["role"] == "assistant"][:4]
+    with running(StandIn(guard, model=str(folder), of_response=of_response)) as server:
+        served = load_guard(server.url, model=str(folder), tokenizer=tokenizer, spec=spec, deadline=60)
+        found = served.moderate(rows)
+        served.close()
+    for one, other in zip(found, guard.moderate(rows), strict=True):
+        assert one.text == other.text
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
 
 def test_a_local_chat_model_can_be_given_a_rubric(checkpoint, conversations):
