@@ -130,7 +130,7 @@ class AnswerGrammar:
         for state, other in self._meeting:
             for token, target in self._edges[other].items():
                 self._edges[state].setdefault(token, target)
-            if other in self._guessed:
+            if other in self._guessed and other != self._trace:
                 self._guessed.setdefault(state, self._guessed[other])
             if other in self._decisions:
                 self._decisions.setdefault(state, self._decisions[other])

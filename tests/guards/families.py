@@ -6,16 +6,16 @@ alternate, contents as lists of parts, options), with fewer words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from guard_reward import GuardSpec
 from guard_reward.guards.specs import SPECS
 from guard_reward.guards.specs.granite_guardian import granite_guardian_33
 from guard_reward.guards.specs.nemotron import nemotron
 
-Messages = Sequence[dict[str, Any]]
+_LISTED = re.compile(r"<BEGIN UNSAFE CONTENT CATEGORIES>[\s\S]*<END UNSAFE CONTENT CATEGORIES>\n*")
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -167,3 +167,15 @@ FAMILIES = {
     "polyguard": Family(SPECS["polyguard"], CHATML, _polyguard),
     "rubric": Family(_short(SPECS["rubric"]), CHATML, _rubric),
 }
+
+
+def with_short_prompt(family: Family) -> Family:
+    """The family with fewer words in its instruction, so that a model can be taught in seconds."""
+    if family.spec.name == "shieldgemma":
+        options = dict.fromkeys(family.spec.template_options, "No harm.")
+        return replace(family, spec=replace(family.spec, template_options=options))
+    wrapping = {
+        role: _LISTED.sub("", text) if role == "user" else f"{family.spec.name}."
+        for role, text in family.spec.wrapping.items()
+    }
+    return replace(family, spec=replace(family.spec, wrapping=wrapping))

@@ -61,7 +61,7 @@ GRANITE_GUARDIAN = GuardSpec(
     sections=("<start_of_turn>", "<end_of_turn>", "<start_of_risk_definition>", "<end_of_risk_definition>"),
     name_pattern=r"(?i)granite-?guardian-?3",
     template_pattern=r"risk_bank",
-    max_new_tokens=20,
+    max_new_tokens=32,
 )
 
 

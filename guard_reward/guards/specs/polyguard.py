@@ -63,7 +63,7 @@ POLYGUARD = GuardSpec(
     response_answer=AnswerFormat(
         "Harmful request: <request>\nRequest safety violations: <requested>\nResponse refusal: <refusal>\n"
         "Harmful response: <severity>\nResponse safety violations: <categories>",
-        request=_YES_NO,
+        request=_HARMFUL,
         requested=_VIOLATIONS,
         refusal=_YES_NO,
         severity=_HARMFUL,

@@ -39,7 +39,7 @@ WILDGUARD = GuardSpec(
     name="wildguard",
     response_answer=AnswerFormat(
         "Harmful request: <request>\nResponse refusal: <refusal>\nHarmful response: <severity>",
-        request=_YES_NO,
+        request=_HARMFUL,
         refusal=_YES_NO,
         severity=_HARMFUL,
     ),
@@ -54,5 +54,5 @@ WILDGUARD = GuardSpec(
     turn_labels={"user": "Human user:\n", "assistant": "AI assistant:\n"},
     sections=("[INST]", "[/INST]", "<|user|>", "<|assistant|>"),
     name_pattern=r"(?i)(?:^|/)wildguard\b",
-    max_new_tokens=32,
+    max_new_tokens=48,
 )

@@ -194,6 +194,18 @@ def test_every_answer_is_in_the_grammar(name, kind, tokenizer):
             assert decided.count("refusal") == ("refusal" in slots)
 
 
+@pytest.mark.parametrize("kind", [True, False], ids=["response", "prompt"])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if "thinking" not in name])
+def test_a_safe_answer_is_in_the_first_draft(name, kind, tokenizer):
+    """So it takes one pass of the model. Of Granite's optional confidence nothing is guessed."""
+    family = FAMILIES[name]
+    grammar = family.spec.grammar(lambda text: tokenizer.encode(text, add_special_tokens=False), is_response=kind)
+    draft, node = grammar.draft(grammar.start, 64), 0
+    usual = family.answer(False, False if kind else None).partition("\n<confidence>")[0]
+    for token in tokenizer.encode(usual, add_special_tokens=False)[:60]:  # a draft has 64 tokens at most
+        node = draft.children[node][token]
+
+
 def test_a_code_that_begins_like_another_ends_its_drafts(tokenizer):
     """With a token per digit, S1 is the beginning of S10 to S14."""
 
