@@ -15,7 +15,10 @@ from guard_reward.guards.specs import SPECS
 from guard_reward.guards.specs.granite_guardian import granite_guardian_33
 from guard_reward.guards.specs.nemotron import nemotron
 
-_LISTED = re.compile(r"<BEGIN UNSAFE CONTENT CATEGORIES>[\s\S]*<END UNSAFE CONTENT CATEGORIES>\n*")
+_INSTRUCTIONS = re.compile(
+    r"Task: Check[\s\S]*(?=<BEGIN CONVERSATION>)|(?<=<END CONVERSATION>\n)[\s\S]*(?=Output JSON:)"
+    r"|You are a classifier[\s\S]*?response is harmful\.(?=\n)"
+)
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -174,8 +177,9 @@ def with_short_prompt(family: Family) -> Family:
     if family.spec.name == "shieldgemma":
         options = dict.fromkeys(family.spec.template_options, "No harm.")
         return replace(family, spec=replace(family.spec, template_options=options))
-    wrapping = {
-        role: _LISTED.sub("", text) if role == "user" else f"{family.spec.name}."
+    texts = {
+        role: _INSTRUCTIONS.sub("", text) if role == "user" else f"{family.spec.name}."
         for role, text in family.spec.wrapping.items()
     }
-    return replace(family, spec=replace(family.spec, wrapping=wrapping))
+    template = family.spec.chat_template and _INSTRUCTIONS.sub("", family.spec.chat_template)
+    return replace(family, spec=replace(family.spec, wrapping=texts, chat_template=template))

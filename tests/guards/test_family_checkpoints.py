@@ -23,7 +23,7 @@ from tests.guards.families import with_short_prompt
 from tests.guards.served.stand_in import StandIn, running
 
 FAMILIES = {name: with_short_prompt(family) for name, family in WITH_WHOLE_PROMPTS.items()}
-EXAMPLES = 18  # per family
+EXAMPLES = 20  # per family
 
 
 def facts(conversation):
@@ -58,7 +58,7 @@ def taught():
     with reproducible(0):
         tokenizer = AutoTokenizer.from_pretrained(build_tiny_guard())
         model = AutoModelForCausalLM.from_pretrained(build_tiny_guard(), dtype="float32")
-        settings = TrainingSettings(epochs=5, learning_rate=3e-3, reading_weight=0.0, batch_size=4)
+        settings = TrainingSettings(epochs=6, learning_rate=3e-3, reading_weight=0.0, batch_size=4)
         train(model, list(examples(tokenizer)), settings, label="guard families")
     return model, tokenizer
 
@@ -107,9 +107,10 @@ def test_every_verdict_is_that_of_greedy_generate(name, checkpoint, conversation
             assert verdict.label_mass > 0
             most_likely = max(zip(verdict.probabilities, Severity, strict=True))[1]
             assert most_likely is verdict.severity
-            refuses = "refusal" in spec.answer_format(is_response=is_response).slots
-            assert (verdict.refusal is not None) == refuses
-            assert (verdict.refusal_probability is not None) == refuses
+            if is_response:
+                refuses = "refusal" in spec.response_answer.slots
+                assert (verdict.refusal is not None) == refuses
+                assert (verdict.refusal_probability is not None) == refuses
             if name != "rubric":  # binary families
                 assert verdict.probabilities.controversial == 0.0
     assert sum(isinstance(verdict, Verdict) for verdict in verdicts) >= len(rows) // 2  # it speaks its format
