@@ -202,7 +202,9 @@ def test_a_safe_answer_is_in_the_first_draft(name, kind, tokenizer):
     grammar = family.spec.grammar(lambda text: tokenizer.encode(text, add_special_tokens=False), is_response=kind)
     draft, node = grammar.draft(grammar.start, 64), 0
     usual = family.answer(False, False if kind else None).partition("\n<confidence>")[0]
-    for token in tokenizer.encode(usual, add_special_tokens=False)[:60]:  # a draft has 64 tokens at most
+    for token in tokenizer.encode(usual, add_special_tokens=False)[
+        :55
+    ]:  # a draft has 64 tokens, side branches among them
         node = draft.children[node][token]
 
 
