@@ -13,6 +13,7 @@ PAGES = [
     "docs/architecture.md",
     "docs/grading.md",
     "docs/integrations.md",
+    "docs/guards.md",
     "docs/moderation.md",
     "docs/pipeline.md",
     "docs/rewards.md",
@@ -54,7 +55,14 @@ def test_what_is_held_is_tested(repository):
 
 
 WITH_DEMO = ["README.md", "docs/training.md"]
-WITH_CODE = ["README.md", "docs/grading.md", "docs/integrations.md", "docs/stream.md", "docs/training.md"]
+WITH_CODE = [
+    "README.md",
+    "docs/grading.md",
+    "docs/guards.md",
+    "docs/integrations.md",
+    "docs/stream.md",
+    "docs/training.md",
+]
 
 
 @pytest.mark.parametrize("page", WITH_CODE)

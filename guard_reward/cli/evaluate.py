@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
@@ -38,12 +40,15 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+_NAME = re.compile(r"[\w.-]+")
+
 Judges = Annotated[
     list[str],
     typer.Option(
         "--judge",
         metavar="[NAME=]GUARD",
-        help="A guard that judges the replies: hub id, folder or URL; once per judge. NAME is for tables and columns.",
+        help="A guard that judges the replies: hub id, folder or URL, or the arguments of load_guard as JSON; once per "
+        "judge. NAME is for tables and columns.",
     ),
 ]
 Out = Annotated[
@@ -130,7 +135,7 @@ def evaluate(
         judges, against = _named(judge), _Against.of(compare, policy, run, response_policy)
         rows = _rows(prompts, policy, seed, named, (response_column, thinking_column))
         replies = None if policy is None else load_policy(policy, **asked, **limits)
-        guards = {name: load_guard(source, **loaded) for name, source in judges.items()}
+        guards = {name: load_guard(source, **loaded, **options) for name, (source, options) in judges.items()}
         results = _evaluate(rows, replies, guards, out, (samples, seed), against, **job)
     if not quiet:
         print_evaluation(results, out)
@@ -199,16 +204,30 @@ def _response_policy(text: str | None) -> ResponsePolicy | None:
     return cast("ResponsePolicy", scheme)
 
 
-def _named(judges: list[str]) -> dict[str, str]:
-    """Judge's name → guard; the last part of the guard's name, if none was given."""
-    found: dict[str, str] = {}
+def _named(judges: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Judge's name → guard, and other arguments of ``load_guard``; without a name, the last part of the guard's."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
     for text in judges:
-        name, _, source = text.partition("=") if "=" in text.split("/")[0] else ("", "", text)
-        name = name or source.split(",")[0].rstrip("/").rpartition("/")[2]
+        name, sign, rest = text.partition("=")
+        is_named = bool(sign) and _NAME.fullmatch(name) is not None
+        source, options = _guard_of(rest if is_named else text)
+        name = name if is_named else source.split(",")[0].rstrip("/").rpartition("/")[2]
         if name in found:
             raise UserError(f"judge: two are called {name!r}: name them, as in --judge first={source}")
-        found[name] = source
+        found[name] = source, options
     return found
+
+
+def _guard_of(text: str) -> tuple[str, dict[str, Any]]:
+    """``{"guard": "http://…", "model": "…", "spec": "rubric"}`` → the guard's name and the other arguments."""
+    if not text.startswith("{"):
+        return text, {}
+    try:
+        options = json.loads(text)
+        return str(options.pop("guard")), options
+    except (ValueError, KeyError, AttributeError) as error:
+        example = '{"guard": "http://…", "spec": "rubric"}'
+        raise UserError(f"judge: should be JSON with a guard, as in {example}, found {text}") from error
 
 
 def _record(policy: str | None, run: Path | None) -> dict[str, Any]:

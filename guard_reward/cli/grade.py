@@ -11,6 +11,7 @@ import typer
 from guard_reward.cli.options import (
     Device,
     Dtype,
+    GuardFamily,
     GuardName,
     JsonFile,
     Revision,
@@ -81,6 +82,7 @@ def grade(
     dtype: Dtype = None,
     guard_model: ServedModel = None,
     guard_tokenizer: ServedTokenizer = None,
+    guard_spec: GuardFamily = None,
     by: By = "",
     partial: PartialOption = "refusal",
     false_positive_rate: Rate = 0.01,
@@ -105,15 +107,13 @@ def grade(
     - `guard-reward grade labelled.jsonl --guard Qwen/Qwen3Guard-Gen-0.6B --json grade.json`
 
     - `guard-reward grade --preset xstest --by source,category --out runs/xstest`
-
     - `guard-reward grade xstest_prompts.csv --preset xstest`
-
     - `guard-reward grade --verdicts runs/xstest/verdicts.jsonl --partial compliance`
 
     - `guard-reward grade qwen3guardtest.jsonl --guard Qwen/Qwen3Guard-Stream-0.6B`
     """
     options: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
-    options |= {"model": guard_model, "tokenizer": guard_tokenizer}
+    options |= {"model": guard_model, "tokenizer": guard_tokenizer, "spec": guard_spec}
     with one_line_errors():
         from guard_reward.evaluation.grading.grade import GradeSettings, Partial
         from guard_reward.evaluation.grading.published import published_for

@@ -14,6 +14,7 @@ from guard_reward.cli.options import (
     Deadline,
     Device,
     Dtype,
+    GuardFamily,
     GuardName,
     JsonFile,
     Revision,
@@ -82,6 +83,7 @@ def moderate(
     dtype: Dtype = None,
     guard_model: ServedModel = None,
     guard_tokenizer: ServedTokenizer = None,
+    guard_spec: GuardFamily = None,
     deadline: Deadline = None,
     prompt_column: PromptColumn = None,
     response_column: ResponseColumn = None,
@@ -115,19 +117,18 @@ def moderate(
     - `guard-reward moderate prompts.parquet judged.parquet --judge prompt --guard Qwen/Qwen3Guard-Gen-4B`
     - `guard-reward moderate chats.jsonl judged.jsonl --messages-column turns --json summary.json`
     - `guard-reward moderate pairs.parquet judged.parquet --response-column chosen,rejected`
-    - `guard-reward moderate replies.jsonl judged.jsonl --guard http://127.0.0.1:8000/v1`
+    - `guard-reward moderate replies.jsonl judged.jsonl --guard http://127.0.0.1:8000/v1 --guard-spec wildguard`
     """
     options: dict[str, Any] = {"device": device, "dtype": dtype, "revision": revision}
-    options |= {"model": guard_model, "tokenizer": guard_tokenizer, "deadline": deadline}
+    options |= {"model": guard_model, "tokenizer": guard_tokenizer, "spec": guard_spec, "deadline": deadline}
     job: dict[str, Any] = {"prefix": prefix, "chunk_rows": chunk_rows, "overwrite": overwrite, "restart": restart}
-    job["keep_going"] = keep_going
-    job |= {"prompt_column": prompt_column, "response_column": response_column, "messages_column": messages_column}
+    job |= {"keep_going": keep_going, "prompt_column": prompt_column, "response_column": response_column}
     with one_line_errors():
         from guard_reward.moderation.moderate import moderate_file
 
         _check_json_file(json_file, source, target)
         job |= {"guard": partial(load_guard, guard, **options), "judge": judge.value if judge else None}
-        summary = moderate_file(source, target, progress=not quiet, **job)
+        summary = moderate_file(source, target, progress=not quiet, messages_column=messages_column, **job)
     if not quiet:
         _print_summary(summary)
     write_json(json_file, summary.to_dict())

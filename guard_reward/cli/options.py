@@ -13,6 +13,7 @@ __all__ = [
     "Deadline",
     "Device",
     "Dtype",
+    "GuardFamily",
     "GuardName",
     "Harmful",
     "JsonFile",
@@ -81,6 +82,12 @@ ServedModel = Annotated[
 ServedTokenizer = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="A served guard's tokenizer: a hub id or a folder; default: by its name."),
+]
+GuardFamily = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The guard's family, such as wildguard or rubric; default: found by its checkpoint."
+    ),
 ]
 Deadline = Annotated[
     float | None,

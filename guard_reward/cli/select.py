@@ -11,6 +11,7 @@ import typer
 from guard_reward.cli.options import (
     Device,
     Dtype,
+    GuardFamily,
     GuardName,
     Harmful,
     JsonFile,
@@ -91,6 +92,7 @@ def select(
     revision: Revision = None,
     guard_model: ServedModel = None,
     guard_tokenizer: ServedTokenizer = None,
+    guard_spec: GuardFamily = None,
     device: Device = None,
     dtype: Dtype = None,
     seed: SampleSeed = 0,
@@ -108,14 +110,14 @@ def select(
     Examples:
 
     - `guard-reward select prompts.jsonl --policy Qwen/Qwen3-4B --guard Qwen/Qwen3Guard-Gen-4B --out data/selected`
-
     - `guard-reward select prompts.jsonl --policy http://127.0.0.1:8001/v1 --guard http://127.0.0.1:8000/v1
       --thinking both --samples 4 --scheme soft --min-spread 0.1 --out data/selected`
     """
     sampled = {"max_new_tokens": max_new_tokens, "temperature": temperature, "device": device, "dtype": dtype}
     sampled |= {"model": policy_model, "revision": policy_revision}
     judged = {"revision": revision, "model": guard_model, "tokenizer": guard_tokenizer, "device": device}
-    rewarded = {"scheme": scheme, "scheme_kwargs": scheme_kwargs, "helpfulness": helpfulness}
+    rewarded: dict[str, Any] = {"scheme": scheme, "scheme_kwargs": scheme_kwargs, "helpfulness": helpfulness}
+    rewarded["guard_kwargs"] = guard_spec and {"spec": guard_spec}
     named = {"prompt_column": prompt_column, "harmful": harmful, "limit": limit, "system_prompt": system_prompt}
     job = {"min_spread": min_spread, "overwrite": overwrite, "restart": restart, "keep_going": keep_going}
     with one_line_errors():

@@ -21,12 +21,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from guard_reward.verdict import Outcome, Unjudged, Verdict
+from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
 
 __all__ = ["AnswerFormat", "Labels", "Names", "Part"]
 
 Meaning = TypeVar("Meaning")
-_SLOT = re.compile(r"<([a-z]+)>")
+_SLOT = re.compile(r"(?<!<)<([a-z]+)>")
 _THINK_BLOCK = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _SHOWN = 80  # characters of an unexpected text that a reason quotes
 
@@ -59,13 +59,15 @@ class Names:
     """A slot that holds a list of names, such as ``categories``.
 
     Args:
-        known: the names that the guard's policy has. A name that is not known is kept as text.
+        known: the names that the guard's policy has; or word in the answer → name, for guards that write codes
+            (``{"S1": "Violent Crimes"}``). A name that is not known is kept as text.
         none: the word for an empty list; None if the format leaves an empty list out.
         separator: between two names; blanks around it do not count when parsing.
     """
 
-    def __init__(self, known: Iterable[str], *, none: str | None = None, separator: str = ", "):
-        self.known = tuple(known)
+    def __init__(self, known: Iterable[str] | Mapping[str, str], *, none: str | None = None, separator: str = ", "):
+        self.words = dict(known) if isinstance(known, Mapping) else {name: name for name in known}
+        self.known = tuple(self.words.values())
         self.none = none
         self.separator = separator
 
@@ -82,8 +84,7 @@ class Names:
             expected = "names separated by commas" if self.none is None else f"{self.none} or names separated by commas"
             raise ValueError(f"{slot!r} should be {expected}, found {text[:_SHOWN]!r}")
         # Whole names only: "Violent" is a part of "Non-violent Illegal Acts" and must not be found in it.
-        own = {name: name for name in self.known}
-        return tuple(dict.fromkeys(own.get(name, name) for name in names))
+        return tuple(dict.fromkeys(self.words.get(name, name) for name in names))
 
 
 Slot = Labels[Any] | Names
@@ -101,19 +102,37 @@ class AnswerFormat:
     """The format of one kind of answer.
 
     Args:
-        layout: the answer's text with its slots in angle brackets: ``"Safety: <severity>\\nRefusal: <refusal>"``.
+        layout: the answer's text with its slots in angle brackets: ``"Safety: <severity>\\nRefusal: <refusal>"``. A
+            bracket of the answer itself is written twice: ``"<<score> <severity> <</score>"``.
         optional: what may stand behind the layout, or be missing: ``"\\n<categories>"``.
+        closing: text behind all that, such as the last bracket of a JSON object.
+        opening: blanks or line breaks that the guard usually writes first, such as ``"\\n\\n"``. Parsing takes any.
+        thinks: whether the guard usually writes a think block first, which may be empty.
+        names_of_unsafe: whether the names count for unsafe texts only: of guards that list those of prompt and response
+            together, so that next to a safe response they are the prompt's.
         **slots: what each slot holds. ``severity`` is required; ``refusal`` and ``categories`` are part of the verdict.
 
     Raises:
         ValueError: layout and slots have different names, or there are no labels for ``severity``.
     """
 
-    def __init__(self, layout: str, *, optional: str = "", **slots: Slot):
+    def __init__(
+        self,
+        layout: str,
+        *,
+        optional: str = "",
+        closing: str = "",
+        opening: str = "",
+        thinks: bool = False,
+        names_of_unsafe: bool = False,
+        **slots: Slot,
+    ):
         self.layout = layout
         self.slots = slots
+        self.opening, self.thinks, self._names_of_unsafe = opening, thinks, names_of_unsafe
         self.required: tuple[Part, ...] = tuple(_parts(layout, slots))
         self.optional: tuple[Part, ...] = tuple(_parts(optional, slots))
+        self.closing: tuple[Part, ...] = tuple(_parts(closing, {}))
         named = [part.name for part in self.parts if part.name]
         if sorted(named) != sorted(slots) or not isinstance(slots.get("severity"), Labels):
             raise ValueError(
@@ -123,8 +142,8 @@ class AnswerFormat:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All parts in order, the optional ones last."""
-        return (*self.required, *self.optional)
+        """All parts in order: those that are required, the optional ones, the closing text."""
+        return (*self.required, *self.optional, *self.closing)
 
     def parse(self, text: str) -> Verdict | Unjudged:
         """Read an answer: a `Verdict` without probabilities, or an `Unjudged` (``no_verdict``) with the reason.
@@ -136,6 +155,8 @@ class AnswerFormat:
         except ValueError as error:
             return Unjudged(Outcome.NO_VERDICT, text, str(error))
         categories = found.get("categories", ())
+        if self._names_of_unsafe and found["severity"] is Severity.SAFE:
+            categories = ()
         slot = self.slots.get("categories")
         known = slot.known if isinstance(slot, Names) else ()
         return Verdict(
@@ -177,30 +198,36 @@ class AnswerFormat:
         think = _THINK_BLOCK.match(answer)
         start = think.end() if think else 0
         end = len(answer) - len(answer[start:].lstrip())
-        for index, part in enumerate(self.parts):
-            if index >= len(self.required) and not answer[end:].strip():
+        nothing_more = re.compile("".join(_literal(part.text) for part in self.closing) + r"\s*")
+        for index, part in enumerate((*self.required, *self.optional)):
+            if index >= len(self.required) and nothing_more.fullmatch(answer, end):
                 break
-            match = re.compile(_literal(part.text)).match(answer, end)
-            if match is None:
-                raise ValueError(_expected(part.text.strip(), answer[end:].strip()))
-            end = match.end()
+            end = _behind(part.text, answer, end)
             if part.name and part.slot:
-                following = self.parts[index + 1].text if index + 1 < len(self.parts) else ""
-                value = _value_before(following, answer, end)
+                value = _value_before(self._texts_behind(index), answer, end)
                 found[part.name] = part.slot.read(value, part.text.strip() or part.name)
                 places[part.name] = end
                 end += len(value)
+        for part in self.closing:
+            end = _behind(part.text, answer, end)
         if rest := answer[end:].strip():
             raise ValueError(f"there is text after the answer: {rest[:_SHOWN]!r}")
         return found, places
 
+    def _texts_behind(self, index: int) -> list[str]:
+        """The texts that may stand behind a part."""
+        parts = (*self.required, *self.optional)
+        texts = [part.text for part in parts[index + 1 : index + 2]]
+        return texts + ([part.text for part in self.closing] if index + 1 >= len(self.required) else [])
+
 
 def _parts(layout: str, slots: Mapping[str, Slot]) -> Iterable[Part]:
     pieces = _SLOT.split(layout)  # text, slot, text, slot, …, text
-    for text, name in zip(pieces[::2], pieces[1::2], strict=False):
+    texts = [text.replace("<<", "<") for text in pieces[::2]]
+    for text, name in zip(texts, pieces[1::2], strict=False):
         yield Part(text, name, slots.get(name))
-    if pieces[-1]:
-        yield Part(pieces[-1])
+    if texts[-1]:
+        yield Part(texts[-1])
 
 
 def _literal(text: str) -> str:
@@ -211,16 +238,30 @@ def _literal(text: str) -> str:
     )
 
 
-def _value_before(following: str, answer: str, start: int) -> str:
-    """The text from `start` up to the literal text `following`, or to the end of the line."""
+def _behind(text: str, answer: str, start: int) -> int:
+    """Where the literal `text` ends that stands at `start`.
+
+    Raises:
+        ValueError: something else stands there.
+    """
+    match = re.compile(_literal(text)).match(answer, start)
+    if match is None:
+        raise ValueError(_expected(text.strip(), answer[start:].strip()))
+    return match.end()
+
+
+def _value_before(texts: Iterable[str], answer: str, start: int) -> str:
+    """The text from `start` up to the first of the literal `texts`, or to the end of the line."""
     end = answer.find("\n", start)
     end = len(answer) if end < 0 else end
     value = answer[start:end].rstrip()
-    literal = following.lstrip()
-    if not literal or "\n" in following[: -len(literal)]:  # in this line there is nothing behind it
-        return value
-    match = re.compile(_literal(literal)).search(answer, start, start + len(value))
-    return answer[start : match.start()].rstrip() if match else value
+    ends = [start + len(value)]
+    for text in texts:
+        literal = text.lstrip()
+        if literal and "\n" not in text[: -len(literal)]:  # else it does not stand in this line
+            match = re.compile(_literal(literal)).search(answer, start, start + len(value))
+            ends += [match.start()] if match else []
+    return answer[start : min(ends)].rstrip()
 
 
 def _expected(label: str, rest: str) -> str:

@@ -47,7 +47,13 @@ class Codec:
 
         return cls(
             spec,
-            Prompter(tokenizer, template=spec.chat_template, roles=spec.roles),
+            Prompter(
+                tokenizer,
+                template=spec.chat_template,
+                roles=spec.roles,
+                wrapping=spec.wrapping,
+                options=spec.template_options,
+            ),
             spec.grammar(encode, is_response=False),
             spec.grammar(encode, is_response=True),
         )

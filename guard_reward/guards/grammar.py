@@ -8,7 +8,7 @@ pass, one category two passes, and each further category one more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from guard_reward.guards.answer import AnswerFormat, Labels, Names
 from guard_reward.scoring.draft import ROOT, Decision, Draft, State
@@ -17,6 +17,7 @@ from guard_reward.verdict import Severity
 __all__ = ["MAX_DRAFT_TOKENS", "AnswerGrammar"]
 
 OFF_GRAMMAR: State = -1
+_DECISIVE = ("severity", "refusal")  # the slots whose probabilities count
 MAX_DRAFT_TOKENS = 64  # per draft; Qwen3Guard's longest has 23
 
 
@@ -38,22 +39,31 @@ class AnswerGrammar:
         self._encode = encode
         self._parts = answer.parts
         self._first_optional = len(answer.required)
+        self._first_closing = self._first_optional + len(answer.optional)
         self._edges: list[dict[int, State]] = [{}]
         self._decisions: dict[State, Decision] = {}
         self._labels: dict[str, tuple[str, ...]] = {}  # slot → the labels of its decision's tokens
         # Which of several next tokens are guessed; in other states only the first is.
         self._guessed: dict[State, list[int]] = {}
         self._targets: dict[tuple[int, bool], State] = {}
-        self._after_name: State | None = None
+        self._after_names: list[State] = []  # one per list of names
         self._drafts: dict[tuple[State, int], Draft] = {}
-        self._fill(self.start, 0, is_safe=False, before="")
+        self._trace: State = OFF_GRAMMAR  # inside a think block
+        self._in_trace: frozenset[State] = frozenset()
+        self._meeting: list[tuple[State, State]] = []  # states that also are another one: S1 of S10
+        self._open(answer)
+        self._join_meeting_states()
 
     def step(self, state: State, token: int) -> State:
         """The state after `token`."""
         if state != OFF_GRAMMAR and token in self._edges[state]:
             return self._edges[state][token]
+        if state in self._in_trace:  # what looked like the end of the think block was none
+            return self._edges[self._trace].get(token, self._trace)
         # A name that the policy does not have leads off the grammar; its comma or line break leads back.
-        return OFF_GRAMMAR if self._after_name is None else self._edges[self._after_name].get(token, OFF_GRAMMAR)
+        return next(
+            (self._edges[after][token] for after in self._after_names if token in self._edges[after]), OFF_GRAMMAR
+        )
 
     def decision(self, state: State) -> Decision | None:
         """The slot whose label the next token decides, with the distinct first tokens of its labels."""
@@ -91,6 +101,40 @@ class AnswerGrammar:
             if max_tokens > 0 and len(draft) < MAX_DRAFT_TOKENS:
                 self._grow(draft, draft.add(token, node, self._edges[state][token]), max_tokens - 1)
 
+    def _open(self, answer: AnswerFormat) -> None:
+        """What may stand in front of the first part, and the parts; what usually stands there is guessed."""
+        first = self._new_state() if answer.thinks else self.start
+        if answer.thinks:
+            self._add_think_block(first)
+            self._meeting.append((self.start, first))
+        if answer.opening:
+            self._fill(self._add(first, answer.opening, self._new_state(), ""), 0, is_safe=False, before=answer.opening)
+        usual = list(self._edges[self.start])
+        self._fill(first, 0, is_safe=False, before="")
+        if usual:
+            self._guessed[self.start] = usual
+
+    def _add_think_block(self, behind: State) -> None:
+        """A think block at the start: an empty one is guessed, any other is followed up to its end."""
+        first_new = len(self._edges)
+        self._trace = self._new_state()
+        ends = [f"</think>{blanks}" for blanks in ("\n", "\n\n", "")]
+        self._add_longest_first(self.start, [f"<think>{blanks}{end}" for blanks in ("\n", "") for end in ends], behind)
+        self._add_longest_first(self.start, ["<think>\n", "<think>"], self._trace)
+        self._add_longest_first(self._trace, ends, behind)
+        self._guessed[self._trace] = []
+        self._in_trace = frozenset(range(first_new, len(self._edges)))
+
+    def _join_meeting_states(self) -> None:
+        """Let a state whose tokens may be all, or go on, have the edges of both."""
+        for state, other in self._meeting:
+            for token, target in self._edges[other].items():
+                self._edges[state].setdefault(token, target)
+            if other in self._guessed and other != self._trace:
+                self._guessed.setdefault(state, self._guessed[other])
+            if other in self._decisions:
+                self._decisions.setdefault(state, self._decisions[other])
+
     def _fill(self, state: State, index: int, *, is_safe: bool, before: str) -> None:
         """Give `state` the edges of the answer's part `index` and of all that follows.
 
@@ -100,13 +144,17 @@ class AnswerGrammar:
         """
         if index == len(self._parts):
             return
+        if self._first_optional <= index < self._first_closing and self._first_closing < len(self._parts):
+            self._fill(state, self._first_closing, is_safe=is_safe, before=before)  # the optional part may be missing
         text, _, slot = self._parts[index]
-        if index == self._first_optional and is_safe:
-            self._guessed[state] = []  # an optional list of names: nothing to name
+        if index == self._first_optional < self._first_closing and is_safe:
+            self._guessed[state] = list(self._edges[state])  # an optional list of names: nothing to name
         # Blanks belong to the word behind them, as tokenizers see it.
         literal = text.rstrip(" ")
         blanks = text[len(literal) :]
         here = self._add(state, literal, self._new_state(), before) if literal else state
+        if index == self._first_optional < self._first_closing < len(self._parts) and not is_safe:
+            self._guessed[state] = list(self._edges[state])
         before = literal or before
         if isinstance(slot, Labels):
             self._fill_labels(here, index, slot, blanks, is_safe=is_safe, before=before)
@@ -123,6 +171,8 @@ class AnswerGrammar:
         self._guessed[state] = list(self._edges[state])
         name = self._parts[index].name
         assert name is not None
+        if name not in _DECISIVE:
+            return
         for label, token in first_tokens.items():
             twin = next(other for other, its in first_tokens.items() if its == token)
             if slot.meanings[twin] != slot.meanings[label]:
@@ -138,19 +188,18 @@ class AnswerGrammar:
         self._labels[name] = tuple(distinct.values())
 
     def _fill_names(self, state: State, index: int, slot: Names, blanks: str, *, is_safe: bool, before: str) -> None:
-        name = blanks + next(iter(slot.known), "")  # any of them
+        name = blanks + next(iter(slot.words), "")  # any of them
         after = self._target(index + 1, is_safe=False, before=name)
         if slot.none is not None:
             empty = self._new_state()
             self._fill(empty, index + 1, is_safe=False, before=blanks + slot.none)
             self._add(state, blanks + slot.none, empty, before)
-        for known in slot.known:
-            self._add(state, blanks + known, after, before)
+        self._add_longest_first(state, [blanks + word for word in slot.words], after, before)
         # Behind Safe the list is empty. Behind another severity nothing is guessed: there are many names, and the
         # logits of this pass tell which comes, so that the next pass can guess the whole of it.
         self._guessed[state] = list(self._edges[state])[:1] if is_safe and slot.none is not None else []
-        if self._after_name is None:
-            self._after_name = after
+        if after not in self._after_names:
+            self._after_names.append(after)
             separator = slot.separator.rstrip(" ")
             further = self._new_state()
             self._add(after, separator, further, name)
@@ -158,8 +207,7 @@ class AnswerGrammar:
             self._guessed[after] = list(self._edges[after])
 
     def _fill_further_names(self, state: State, slot: Names, after: State, *, blanks: str, before: str) -> None:
-        for known in slot.known:
-            self._add(state, blanks + known, after, before)
+        self._add_longest_first(state, [blanks + word for word in slot.words], after, before)
         self._guessed[state] = []
 
     def _target(self, index: int, *, is_safe: bool, before: str) -> State:
@@ -183,10 +231,18 @@ class AnswerGrammar:
     def _add(self, state: State, text: str, target: State, before: str) -> State:
         return self._add_tokens(state, self._tokens(before, text), target)
 
+    def _add_longest_first(self, state: State, texts: Iterable[str], target: State, before: str = "") -> None:
+        """Add paths to `target` of which one may begin with another: ``S1`` and ``S10``."""
+        for text in sorted(texts, key=lambda text: -len(self._tokens(before, text))):
+            self._add(state, text, target, before)
+
     def _add_tokens(self, state: State, tokens: Sequence[int], target: State) -> State:
         """Add a path to `target` and return where it ends, sharing the beginning of existing paths."""
         for token in tokens[:-1]:
             if token not in self._edges[state]:
                 self._edges[state][token] = self._new_state()
             state = self._edges[state][token]
-        return self._edges[state].setdefault(tokens[-1], target)
+        found = self._edges[state].setdefault(tokens[-1], target)
+        if found != target:
+            self._meeting.append((found, target))
+        return found

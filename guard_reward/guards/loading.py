@@ -32,6 +32,7 @@ def load_guard(
     dtype: str | torch.dtype | None = None,
     revision: str | None = None,
     spec: GuardSpec | str | None = None,
+    policy: str | Path | None = None,
     attn_implementation: str | None = None,
     quantization_config: Any = None,
     token_budget: int | None = None,
@@ -41,16 +42,17 @@ def load_guard(
     """Load a guard from the hub or a folder, in this process or in vLLM, or connect to one that is served.
 
     Args:
-        source: hub id or folder of a Qwen3Guard checkpoint (Gen or Stream), or of any causal LM that answers like Gen;
-            ``modelscope:`` and an id for one from ModelScope (extra ``modelscope``); ``vllm:`` in front of any of these
-            to run it in vLLM (extra ``vllm``); or the URL of a server (``"http://127.0.0.1:8000/v1"``), or several, as
-            a list or separated by commas: replicas (extra ``served``).
+        source: hub id or folder of a Qwen3Guard checkpoint (Gen or Stream), of another family's (docs/guards.md), or of
+            any causal LM that answers as `spec` says; ``modelscope:`` and an id for one from ModelScope (extra
+            ``modelscope``); ``vllm:`` in front of any of these to run it in vLLM (extra ``vllm``); or a server's URL
+            (``"http://127.0.0.1:8000/v1"``), or several, in a list or with commas: replicas (extra ``served``).
         device: by default this process's accelerator (the launcher's local rank), else the CPU.
         dtype: of the weights, such as ``"bfloat16"``; by default the checkpoint's own, but float32 on a CPU without
             instructions for it (quantized weights stay as they are). ``"auto"`` is always the checkpoint's own.
         revision: branch, tag or commit on the hub; pin it, the reward depends on it (a served guard: its tokenizer's).
-        spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"qwen3guard"``).
-            By default found by the checkpoint's architecture, chat template or name.
+        spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"wildguard"``, …, or
+            ``"rubric"`` for any instructed model). By default found by the architecture, chat template or name.
+        policy: what is not allowed, in words (a `Path`: the file with them), for a named family that takes it.
         attn_implementation, quantization_config: passed to transformers (``"sdpa"``, ``BitsAndBytesConfig``, …);
             scoring has its own attention.
         token_budget: maximum number of input tokens per forward pass, shared ones counted once; by default what half of
@@ -70,20 +72,18 @@ def load_guard(
         ValueError: a checkpoint without a chat template, whose tokenizer cannot tell the labels apart, that does not
             attend to its whole context (sliding window, recurrent state), or that cannot be compiled; a URL that is
             none; an option that this kind of guard does not have.
-        OSError: a hub id that does not exist or cannot be reached; a server that cannot be reached, if its model is not
-            named.
+        OSError: a hub id or server that cannot be reached.
         ModuleNotFoundError, RuntimeError: a package that the guard needs is missing; its engine does not start.
 
     >>> guard = load_guard("Qwen/Qwen3Guard-Gen-0.6B")                                      # doctest: +SKIP
     >>> guard.moderate([[{"role": "user", "content": "How do I pick a lock?"}]])[0].severity  # doctest: +SKIP
     <Severity.CONTROVERSIAL: 'Controversial'>
-    >>> served = load_guard("http://127.0.0.1:8000/v1", model="Qwen/Qwen3Guard-Gen-4B")     # doctest: +SKIP
     >>> in_vllm = load_guard("vllm:Qwen/Qwen3Guard-Gen-4B", gpu_memory_utilization=0.3)     # doctest: +SKIP
     """
     local: dict[str, Any] = {"dtype": dtype, "token_budget": token_budget, "attn_implementation": attn_implementation}
     local |= {"quantization_config": quantization_config, "compile": compile or None, "device": device and str(device)}
     given = {name: value for name, value in local.items() if value is not None}
-    return _loaded(source, given, options, spec=_named_spec(spec), revision=revision)
+    return _loaded(source, given, options, spec=_named_spec(spec, policy), revision=revision)
 
 
 def is_served(source: object) -> bool:
@@ -188,14 +188,26 @@ def _is_stream(checkpoint: Checkpoint) -> bool:
     return _STREAM_ARCHITECTURE in checkpoint.architectures()
 
 
-def _named_spec(spec: GuardSpec | str | None) -> GuardSpec | None:
+def _named_spec(spec: GuardSpec | str | None, policy: str | Path | None) -> GuardSpec | None:
+    from guard_reward.guards.specs import SPECS, WITH_POLICY
+
+    if policy is not None:
+        if not isinstance(spec, str) or spec not in WITH_POLICY:
+            taken = ", ".join(map(repr, WITH_POLICY))
+            raise ValueError(f"policy: only some families take one, and spec= must name it: {taken}; found {spec!r}")
+        return WITH_POLICY[spec](_read_policy(policy))
     if not isinstance(spec, str):
         return spec
-    from guard_reward.guards.specs import SPECS
-
     if spec not in SPECS:
         raise ValueError(f"spec: there is no guard family {spec!r}; there are {', '.join(SPECS)}, or pass a GuardSpec")
     return SPECS[spec]
+
+
+def _read_policy(policy: str | Path) -> str:
+    text = policy.read_text(encoding="utf-8") if isinstance(policy, Path) else policy
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"policy: should be a text, or the Path of a file with one, found {policy!r}")
+    return text.strip()
 
 
 __getattr__ = renamed_names(__name__, "default_device", "outside_deepspeed")

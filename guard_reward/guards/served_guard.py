@@ -53,7 +53,8 @@ class ServedGuard:
             of one prompt go to one replica, whose prefix cache then has it.
         model: the guard's name at the servers; by default the first one that they list, which must be reachable then.
         tokenizer: hub id, folder or tokenizer of the guard. By default the one named like `model`; ``False`` for none.
-        spec: the guard's family, by default found by the chat template or the name.
+        spec: the guard's family, by default found by the chat template or the name. One that any instructed model can
+            be (``rubric``) is sent as text, and needs no tokenizer.
         revision: of the tokenizer on the hub.
         context_length: tokens of input and answer together; by default what the server or the checkpoint says.
         endpoint: ``"completions"`` (token ids to ``/v1/completions``), ``"generate"`` (token ids to SGLang's
@@ -94,7 +95,8 @@ class ServedGuard:
         self._settings.api_key()  # now: a key that cannot be sent should fail on the user's own line
         self.name = model or _first_listed_model(self._settings)
         self._settings = replace(self._settings, model=self.name)
-        if model and tokenizer is None and not Path(model).is_dir():  # the hub will be asked for it
+        asks_hub = tokenizer is None and not (spec is not None and spec.is_any_model)
+        if model and asks_hub and not Path(model).is_dir():
             _check_model(self._settings)
         self._format = ServedFormat.load(self.name, tokenizer, spec, revision, context_length, endpoint)
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guard_reward.guards.answer import AnswerFormat, Labels
 from guard_reward.guards.typed_marks import TypedMarks
@@ -35,6 +35,12 @@ class GuardSpec:
         prompt_only_categories: names that are given for prompts only.
         chat_template: a Jinja template over ``messages`` that makes the guard's whole input, for checkpoints without
             one of their own; None for the checkpoint's own.
+        wrapping: for checkpoints that are told their task in messages: role of each message → its text, as a Jinja
+            template over ``messages`` (`guard_reward.models.wrapping`). The checkpoint's own chat template renders
+            them.
+        template_options: further variables of the chat template, such as ``add_generation_prompt``.
+        is_any_model: whether any instructed model can be such a guard: a server's chat endpoint is asked then, with
+            text, and no tokenizer is needed.
         roles: which roles the template shows. System messages become part of a user's turn if ``system`` is missing.
         turn_labels: role → what the template writes in front of its turns. Content cannot forge them: see
             `guard_reward.guards.typed_marks`.
@@ -55,6 +61,9 @@ class GuardSpec:
     categories: tuple[str, ...] = ()
     prompt_only_categories: tuple[str, ...] = ()
     chat_template: str | None = None
+    wrapping: Mapping[str, str] = field(default_factory=dict)
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+    is_any_model: bool = False
     roles: tuple[str, ...] = ("system", "user", "assistant")
     turn_labels: Mapping[str, str] = field(default_factory=dict)
     sections: tuple[str, ...] = ()
@@ -86,12 +95,20 @@ class GuardSpec:
     def parse(self, text: str, *, is_response: bool) -> Verdict | Unjudged:
         """The verdict in an answer, without probabilities; an `Unjudged` (``no_verdict``) if it is not an answer.
 
-        An answer about a prompt may also have the format of one about a response.
+        An answer about a prompt may also have the format of one about a response, if both begin with the severity.
         """
         verdict = self.answer_format(is_response=is_response).parse(text)
-        if isinstance(verdict, Unjudged) and not is_response and self.prompt_answer is not None:
+        if isinstance(verdict, Unjudged) and not is_response and self._begins_alike:
             return self.response_answer.parse(text)
         return verdict
+
+    @property
+    def _begins_alike(self) -> bool:
+        """Whether answers about prompts and about responses have their severity in the same place."""
+        if self.prompt_answer is None:
+            return False
+        first, other = self.prompt_answer.required[0], self.response_answer.required[0]
+        return first[:2] == other[:2] and first.name == "severity"
 
     def with_probabilities(
         self, verdict: Verdict, log_probs: Mapping[str, Mapping[str, float]], *, is_response: bool
@@ -109,12 +126,13 @@ class GuardSpec:
         label_mass = sum(severities.values())
         if not label_mass:
             return verdict
-        can_refuse = verdict.refusal is not None and sum(refusals.values()) > 0
+        decided = refusals.get(True, 0.0) + refusals.get(False, 0.0)
+        can_refuse = verdict.refusal is not None and decided > 0
         return replace(
             verdict,
             probabilities=Probabilities(*(severities.get(level, 0.0) / label_mass for level in Severity)),
             label_mass=label_mass,
-            refusal_probability=refusals.get(True, 0.0) / sum(refusals.values()) if can_refuse else None,
+            refusal_probability=refusals.get(True, 0.0) / decided if can_refuse else None,
         )
 
     def injection_attempts(self, text: str, special_tokens: Collection[str] = ()) -> list[str]:

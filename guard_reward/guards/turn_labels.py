@@ -200,6 +200,11 @@ def _rest(number: str) -> str:
 
 
 def _one_word(label: str) -> str:
-    """The pattern of letters that are together, or apart by the same gap: ``user``, ``u s e r``, but not ``Use R``."""
-    first, *others = map(letter, filter(str.isalnum, Skeleton(label).folded))
-    return "".join([first, *others]) + "|" + "".join([first, r"(?P<gap>[ .|]+)", r"(?P=gap)".join(others)])
+    """The pattern of letters that are together, or apart by the same gap: ``user``, ``u s e r``, but not ``Use R``.
+
+    A label of several words may also have them as words: ``Human user``.
+    """
+    first, *others = found = [letter(character) for character in Skeleton(label).folded if character.isalnum()]
+    patterns = ["".join(found), "".join([first, r"(?P<gap>[ .|]+)", r"(?P=gap)".join(others)])]
+    words = re.findall(r"[^\W_]+", label)
+    return "|".join([*patterns, r"[ .|]+".join(letters(word, "") for word in words)])

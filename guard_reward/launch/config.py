@@ -41,8 +41,8 @@ class GuardRewardConfig:
 
     guard: str = field(
         metadata={
-            "help": "The guard: hub id or folder of a Qwen3Guard-Gen checkpoint, with vllm: in front to run it in "
-            "vLLM; or its server's URL, such as http://127.0.0.1:8000/v1, or several with commas: replicas."
+            "help": "The guard: hub id or folder of a guard checkpoint (docs/guards.md), with vllm: in front to run it "
+            "in vLLM; or its server's URL, such as http://127.0.0.1:8000/v1, or several with commas: replicas."
         }
     )
     guard_revision: str | None = field(

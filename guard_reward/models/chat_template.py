@@ -12,6 +12,7 @@ copy contents (`guard_reward.models.copying_template`), one rendering per sequen
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from guard_reward.conversation import Message, Turns, normalize
 from guard_reward.models.copying_template import copies_contents
+from guard_reward.models.wrapping import wrapped
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
@@ -61,6 +63,11 @@ class Prompter:
         tokenizer: of the checkpoint.
         template: a Jinja template over ``messages``; by default the tokenizer's own chat template.
         roles: which roles the template shows; see `guard_reward.conversation.normalize`.
+        wrapping: the messages that the template is given in the conversation's stead (`guard_reward.models.wrapping`).
+        options: further variables of the template, such as ``add_generation_prompt``.
+
+    Some templates show a content only if it is a list of parts, ``[{"type": "text", "text": …}]``; this is found out by
+    trying.
 
     Raises:
         ValueError: there is no chat template, or the tokenizer has no special tokens.
@@ -72,10 +79,13 @@ class Prompter:
         *,
         template: str | None = None,
         roles: Collection[str] = ("system", "user", "assistant"),
+        wrapping: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
     ):
         self.tokenizer = tokenizer
         found = template or own_template(tokenizer)
         self.roles = tuple(roles)
+        self.wrapping, self.options = dict(wrapping or {}), dict(options or {})
         if not found:
             raise ValueError(
                 "the tokenizer has no chat template; a guard checkpoint such as Qwen3Guard-Gen brings its own "
@@ -92,16 +102,20 @@ class Prompter:
         self._special = re.compile("(" + "|".join(patterns) + ")")
         self._first_characters = {token[0] for token in self.special_tokens if len(token) > 1}
         self._lone_characters = [token for token in self.special_tokens if len(token) == 1]
-        self._characters = frozenset().union(found, *self.special_tokens)  # a mark is none of them
+        templates = (found, *self.wrapping.values())
+        self._characters = frozenset().union(*templates, *self.special_tokens)  # a mark is none of them
+        self._takes_parts = False
+        self._takes_parts = not self._shows_content() and self._shows_parts()
         # A token that takes the blanks beside it would take those of a content too.
         takes_blanks = any(token.lstrip or token.rstrip for token in added.values())
-        self._copies = not takes_blanks and copies_contents(found)
+        self._copies = not (takes_blanks or self._takes_parts) and all(map(copies_contents, templates))
         self._layouts: dict[tuple[str, ...], list[_Piece]] = {}  # roles → what the template writes
 
     @property
     def template_hash(self) -> str:
-        """The first 16 hex digits of the template's SHA-256: for the run's record."""
-        return hashlib.sha256(self.template.encode()).hexdigest()[:16]
+        """The first 16 hex digits of the template's SHA-256, and of what it is given: for the run's record."""
+        given = json.dumps([self.wrapping, self.options], default=str) if self.wrapping or self.options else ""
+        return hashlib.sha256((self.template + given).encode()).hexdigest()[:16]
 
     def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Token ids of the model's whole input for one conversation, ready for its answer.
@@ -186,8 +200,24 @@ class Prompter:
             return _Piece(ids=ids)
         return _Piece(texts=(text, *parts[1::2]), contents=tuple(map(marks.index, parts[::2])))
 
-    def _render(self, turns: list[Message]) -> str:
-        return self.tokenizer.apply_chat_template(turns, chat_template=self.template, tokenize=False)
+    def _render(self, turns: Sequence[Message]) -> str:
+        messages: list[Any] = wrapped(turns, self.wrapping) if self.wrapping else list(turns)
+        if self._takes_parts:
+            messages = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in messages]
+        return self.tokenizer.apply_chat_template(messages, chat_template=self.template, tokenize=False, **self.options)
+
+    def _shows_content(self) -> bool:
+        """Whether the template shows what a user's message says."""
+        mark = _unused_characters(self._characters, 1)
+        try:
+            return mark in self._render([{"role": "user", "content": mark}])
+        except Exception:  # a template may raise anything; the conversations that it refuses are named later
+            return False
+
+    def _shows_parts(self) -> bool:
+        """As `_shows_content`, of a content that is a list of parts."""
+        self._takes_parts = True
+        return self._shows_content()
 
     def _cut_at_tokens(self, rendered: str) -> Iterator[str | Ids]:
         """The rendered text, with the ids of the template's own special tokens."""

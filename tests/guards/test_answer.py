@@ -30,7 +30,25 @@ WILD_LIKE = AnswerFormat(
     refusal=Labels({"yes": True, "no": False}),
     severity=Labels({"no": SAFE, "yes": UNSAFE}),
 )
-FORMATS = {"llama": LLAMA_LIKE, "json": JSON_LIKE, "wild": WILD_LIKE, "qwen": QWEN3GUARD.response_answer}
+NEMOTRON_LIKE = AnswerFormat(
+    '{"User Safety": "<user>", "Response Safety": "<severity>',
+    optional='", "Safety Categories": "<categories>',
+    closing='"}',
+    names_of_unsafe=True,
+    user=BINARY,
+    severity=BINARY,
+    categories=Names(["Violence", "Threat"]),
+)
+GRANITE_LIKE = AnswerFormat("<<score> <severity> <</score>", thinks=True, severity=Labels({"no": SAFE, "yes": UNSAFE}))
+CODES = AnswerFormat(
+    "<severity>",
+    optional="\n<categories>",
+    opening="\n\n",
+    severity=BINARY,
+    categories=Names({"S1": "Violent Crimes", "S10": "Hate"}, separator=","),
+)
+FORMATS = {"nemotron": NEMOTRON_LIKE, "granite": GRANITE_LIKE, "codes": CODES}
+FORMATS |= {"llama": LLAMA_LIKE, "json": JSON_LIKE, "wild": WILD_LIKE, "qwen": QWEN3GUARD.response_answer}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +58,14 @@ FORMATS = {"llama": LLAMA_LIKE, "json": JSON_LIKE, "wild": WILD_LIKE, "qwen": QW
         (LLAMA_LIKE, "\n\nunsafe\nS1,S10\n", Verdict(UNSAFE, ("S1", "S10"))),  # blanks around, two names
         (LLAMA_LIKE, "unsafe", Verdict(UNSAFE)),  # taken at its word
         (LLAMA_LIKE, "unsafe\nS99", Verdict(UNSAFE, ("S99",))),  # a name that the policy does not have
+        (CODES, "\n\nunsafe\nS10,S1", Verdict(UNSAFE, ("Hate", "Violent Crimes"))),  # names, not codes
+        (NEMOTRON_LIKE, '{"User Safety": "safe", "Response Safety": "safe"}', Verdict(SAFE)),  # nothing optional
+        (
+            NEMOTRON_LIKE,
+            '{"User Safety": "safe", "Response Safety": "unsafe", "Safety Categories": "Threat, Violence"} ',
+            Verdict(UNSAFE, ("Threat", "Violence")),
+        ),
+        (GRANITE_LIKE, "<think>\n</think>\n<score> yes </score>", Verdict(UNSAFE)),  # brackets of its own
         (JSON_LIKE, '{"flagged": true, "refused": false}', Verdict(UNSAFE, refusal=False)),
         (JSON_LIKE, '{"flagged":false,  "refused":true}', Verdict(SAFE, refusal=True)),  # blanks are free
         (

@@ -341,7 +341,7 @@ def test_a_vocabulary_without_the_categories_still_ends_its_drafts():
 
     grammar = QWEN3GUARD.grammar(encode, is_response=True)
     state = walk(grammar, encode("Safety: Unsafe\nCategories: Violent"))
-    assert len(grammar.draft(state, 64)) == MAX_DRAFT_TOKENS
+    assert 0 < len(grammar.draft(state, 64)) <= MAX_DRAFT_TOKENS
 
 
 LLAMA_LIKE = AnswerFormat(

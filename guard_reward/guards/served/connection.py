@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -38,6 +38,7 @@ class Needs:
         probe: a short input, by which it is found out what a server understands.
         sends_ids: whether inputs have token ids.
         has_own_template: whether its chat template is not the checkpoint's, so that no server can render it.
+        wrapping, template_options: see `ChatEndpoint`.
     """
 
     max_tokens: int
@@ -45,6 +46,8 @@ class Needs:
     probe: Window
     sends_ids: bool
     has_own_template: bool = False
+    wrapping: Mapping[str, str] = field(default_factory=dict)
+    template_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,9 @@ class Connection:
             RequestFailed: there is no answer before the deadline.
         """
         server = await self.server(deadline)
-        body = {"model": server.model, "messages": list(window.turns)}
+        assert self.needs is not None
+        chat = ChatEndpoint(server.model, 1, None, self.needs.wrapping, self.needs.template_options).body(window)
+        body = {name: chat[name] for name in ("model", "messages", "chat_template_kwargs") if name in chat}
 
         async def ask(replica: Replica) -> list[int]:
             url = f"{replica.url.removesuffix('/v1')}/tokenize"
@@ -235,7 +240,7 @@ class Connection:
             CompletionsEndpoint(name, needs.max_tokens, needs.label_ids, top, is_vllm=is_vllm)
             for is_vllm, top in ((True, _TOPS[0]), *((False, top) for top in _TOPS))
         ]
-        chat = [ChatEndpoint(name, needs.max_tokens, top) for top in _TOPS]
+        chat = [ChatEndpoint(name, needs.max_tokens, top, needs.wrapping, needs.template_options) for top in _TOPS]
 
         if wish == "completions":
             return await self._first_understood(completions, deadline)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from guard_reward.guards.inputs import Window
 from guard_reward.guards.served.answers import ServedAnswer, read_chat, read_completion, read_generate
+from guard_reward.models.wrapping import wrapped
 
 __all__ = ["ChatEndpoint", "CompletionsEndpoint", "Endpoint", "GenerateEndpoint"]
 
@@ -118,11 +119,15 @@ class ChatEndpoint:
 
     Attributes:
         model, max_tokens, top: as in `CompletionsEndpoint`.
+        wrapping: of the guard's family (`guard_reward.GuardSpec.wrapping`).
+        template_options: what the server's chat template is given; vLLM and SGLang take it.
     """
 
     model: str
     max_tokens: int
     top: int | None
+    wrapping: Mapping[str, str] = field(default_factory=dict)
+    template_options: Mapping[str, Any] = field(default_factory=dict)
     name: str = "chat"
 
     def url(self, base: str) -> str:
@@ -131,10 +136,11 @@ class ChatEndpoint:
     def body(self, window: Window) -> dict[str, Any]:
         return {
             "model": self.model,
-            "messages": list(window.turns),
+            "messages": wrapped(window.turns, self.wrapping) if self.wrapping else list(window.turns),
             "max_tokens": self.max_tokens,
             "temperature": 0,
             **({} if self.top is None else {"logprobs": True, "top_logprobs": self.top}),
+            **({"chat_template_kwargs": dict(self.template_options)} if self.template_options else {}),
         }
 
     def read(self, answer: Any) -> ServedAnswer:

@@ -68,6 +68,8 @@ class ServedFormat:
             OSError, ValueError: a tokenizer that was named cannot be loaded or has no chat template; or there is none,
                 and the endpoint needs one.
         """
+        if spec is not None and spec.is_any_model and endpoint in ("auto", "chat"):
+            tokenizer = tokenizer or False  # the server's template is as good as any
         found, context = _load(model, tokenizer, revision)
         if found is None and endpoint in ("completions", "generate"):
             raise ValueError(f"endpoint={endpoint!r} sends token ids, so tokenizer= must name the guard's tokenizer")
@@ -111,6 +113,10 @@ class ServedFormat:
             probe=Window.of(ids, _PROBE),
             sends_ids=self.codec is not None,
             has_own_template=self.spec.chat_template is not None,
+            wrapping=self.spec.wrapping,
+            template_options={
+                name: value for name, value in self.spec.template_options.items() if name != "add_generation_prompt"
+            },
         )
 
     def readings(self, conversations: Sequence[Conversation], server: Server) -> list[list[Reading]]:

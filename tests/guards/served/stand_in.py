@@ -31,6 +31,7 @@ class StandIn(ThreadingHTTPServer):
         listing: what it answers at ``/v1/models`` instead of a list of models; None for 404, 500 for that.
         model: its name.
         ignores_log_probs: whether it leaves them out without a word.
+        of_response: what inputs contain that ask about a response.
     """
 
     daemon_threads = True
@@ -47,10 +48,12 @@ class StandIn(ThreadingHTTPServer):
         listing: Any = "models",
         model: str = "tiny/guard",
         ignores_log_probs: bool = False,
+        of_response: str = "THE LAST ASSISTANT",
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.guard, self.owner, self.top, self.takes_ids, self.api_key = guard, owner, top, takes_ids, api_key
         self.model, self.listing, self.ignores_log_probs = model, listing, ignores_log_probs
+        self.of_response = of_response
         self.seen: list[tuple[str, Any]] = []  # path and body of every request
         self.connections = 0
         self._waiting: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
@@ -71,7 +74,7 @@ class StandIn(ThreadingHTTPServer):
 
     def answer(self, ids: list[int]) -> tuple[list[int], list[dict[int, float]]]:
         """The guard's tokens, the end token among them, and at each place the log-probabilities of its decision."""
-        grammar = self.guard._parts.codec.grammar(is_response="THE LAST ASSISTANT" in self.guard.tokenizer.decode(ids))
+        grammar = self.guard._parts.codec.grammar(is_response=self.of_response in self.guard.tokenizer.decode(ids))
         question = _Question(ids, grammar, Future())
         self._waiting.put(question)
         generation = question.generation.result()
@@ -207,7 +210,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(200, {"text": self.decode(tokens), "output_ids": tokens, "meta_info": meta})
 
     def rendered(self, body: dict[str, Any]) -> list[int]:
-        return self.server.guard.tokenizer.apply_chat_template(body["messages"], tokenize=True)["input_ids"]
+        given = {"add_generation_prompt": True, **body.get("chat_template_kwargs", {})}
+        return self.server.guard.tokenizer.apply_chat_template(body["messages"], tokenize=True, **given)["input_ids"]
 
     def decode(self, tokens: list[int]) -> str:
         return self.server.guard.tokenizer.decode(tokens, skip_special_tokens=True)
