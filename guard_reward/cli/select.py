@@ -105,9 +105,7 @@ def select(
     """Choose the prompts on which the policy's own samples differ in reward: the others teach nothing.
 
     Sample with the settings of the run to come. DIR/selected.jsonl is a prompt set for the recipes; DIR/README.md says
-    what was dropped: all_safe, all_unsafe, no_spread, no_verdict. PROMPTS are as in guard-reward evaluate.
-
-    Examples:
+    what was dropped: all_safe, all_unsafe, no_spread, no_verdict. PROMPTS are as in guard-reward evaluate. Examples:
 
     - `guard-reward select prompts.jsonl --policy Qwen/Qwen3-4B --guard Qwen/Qwen3Guard-Gen-4B --out data/selected`
     - `guard-reward select prompts.jsonl --policy http://127.0.0.1:8001/v1 --guard http://127.0.0.1:8000/v1
@@ -115,15 +113,20 @@ def select(
     """
     sampled = {"max_new_tokens": max_new_tokens, "temperature": temperature, "device": device, "dtype": dtype}
     sampled |= {"model": policy_model, "revision": policy_revision}
-    judged = {"revision": revision, "model": guard_model, "tokenizer": guard_tokenizer, "device": device}
-    rewarded: dict[str, Any] = {"scheme": scheme, "scheme_kwargs": scheme_kwargs, "helpfulness": helpfulness}
-    rewarded["guard_kwargs"] = guard_spec and {"spec": guard_spec}
+    judged: dict[str, Any] = {
+        "revision": revision,
+        "model": guard_model,
+        "tokenizer": guard_tokenizer,
+        "device": device,
+    }
+    judged |= {"kwargs": guard_spec and {"spec": guard_spec}, "dtype": dtype}
+    rewarded = {"scheme": scheme, "scheme_kwargs": scheme_kwargs, "helpfulness": helpfulness}
     named = {"prompt_column": prompt_column, "harmful": harmful, "limit": limit, "system_prompt": system_prompt}
     job = {"min_spread": min_spread, "overwrite": overwrite, "restart": restart, "keep_going": keep_going}
     with one_line_errors():
         rows = _rows(prompts, seed, named)
         policies = _modes(load_policy(policy, thinking=None, **sampled), thinking)
-        reward = _reward(guard, rewarded, {**judged, "dtype": dtype})
+        reward = _reward(guard, rewarded, judged)
         numbers = _select(rows, policies, reward, out, sampling=(samples, seed), progress=not quiet, **job)
     if not quiet:
         _print(numbers, out)
