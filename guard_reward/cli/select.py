@@ -113,13 +113,8 @@ def select(
     """
     sampled = {"max_new_tokens": max_new_tokens, "temperature": temperature, "device": device, "dtype": dtype}
     sampled |= {"model": policy_model, "revision": policy_revision}
-    judged: dict[str, Any] = {
-        "revision": revision,
-        "model": guard_model,
-        "tokenizer": guard_tokenizer,
-        "device": device,
-    }
-    judged |= {"kwargs": guard_spec and {"spec": guard_spec}, "dtype": dtype}
+    judged: dict[str, Any] = {"revision": revision, "model": guard_model, "tokenizer": guard_tokenizer}
+    judged |= {"kwargs": guard_spec and {"spec": guard_spec}, "device": device, "dtype": dtype}
     rewarded = {"scheme": scheme, "scheme_kwargs": scheme_kwargs, "helpfulness": helpfulness}
     named = {"prompt_column": prompt_column, "harmful": harmful, "limit": limit, "system_prompt": system_prompt}
     job = {"min_spread": min_spread, "overwrite": overwrite, "restart": restart, "keep_going": keep_going}

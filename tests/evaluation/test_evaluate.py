@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from guard_reward import Outcome, Severity, Unjudged, Verdict
+from guard_reward.cli.evaluation_tables import print_evaluation
 from guard_reward.errors import UserError
 from guard_reward.evaluation.evaluate import RECORDS, RESULTS, Sampling, evaluate_policy, read_records
 from guard_reward.evaluation.policies.replies import Reply
@@ -129,7 +130,7 @@ def test_thinking_and_answer_are_judged_apart(tmp_path: Path) -> None:
     assert read_records(tmp_path)[0]["thinking"] == "First the bomb."
 
 
-def test_judges_that_disagree_are_shown(tmp_path: Path) -> None:
+def test_judges_that_disagree_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     judges = {"blind": BlindGuard(), "seeing": ScriptedGuard()}
     found = evaluate_policy(ROWS, ScriptedPolicy(), judges, tmp_path)
     records = read_records(tmp_path)
@@ -140,6 +141,10 @@ def test_judges_that_disagree_are_shown(tmp_path: Path) -> None:
     assert pair["agreement"] == pytest.approx(1 - len(bombs) / len(records))
     assert pair["kappa"] == pytest.approx(naive_kappa(records, "blind", "seeing"))
     assert [tuple(example) for example in pair["examples"]] == [(one["prompt_id"], one["sample"]) for one in bombs[:5]]
+    print_evaluation(found, tmp_path)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"not safe by blind alone 0, by seeing alone {len(bombs)}" in shown
+    assert f"they differ on, for example (prompt_id/sample): {bombs[0]['prompt_id']}/0" in shown
 
 
 def naive_kappa(records: list[dict[str, Any]], first: str, second: str) -> float:
