@@ -141,6 +141,7 @@ def evaluate(
         print_evaluation(results, out)
     write_json(json_file, results)
     if all("safe_rate" not in judged["all"] for judged in results["judges"].values()):
+        typer.echo("guard-reward: no reply has a verdict", err=True)
         raise typer.Exit(1)
 
 

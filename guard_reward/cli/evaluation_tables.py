@@ -26,7 +26,7 @@ def print_evaluation(results: Mapping[str, Any], out: Path) -> None:
     """
     from rich.console import Console
 
-    from guard_reward.evaluation.evaluate import RECORDS, RESULTS
+    from guard_reward.evaluation.before import RECORDS, RESULTS
 
     console = Console(highlight=False, markup=False)
     _print_rates(console, results)

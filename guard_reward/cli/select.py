@@ -127,6 +127,7 @@ def select(
         _print(numbers, out)
     write_json(json_file, numbers)
     if not numbers["kept"]:
+        typer.echo("guard-reward: no prompt was kept", err=True)
         raise typer.Exit(1)
 
 
@@ -174,13 +175,20 @@ def _print(numbers: Mapping[str, Any], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from guard_reward.prompts.selection_files import CARD, SELECTED
+    from guard_reward.prompts.selection_files import CARD, SAMPLES, SELECTED
 
     reasons = list(numbers["dropped"])
-    table = Table("prompts", "all", "kept", *reasons, title="What the policy's samples say of the prompts")
+    table = Table("prompts", "all", "kept", *reasons, title="Prompts that were kept and dropped")
     for name, of in {**numbers["by_source"], "all": numbers}.items():
         counts = (of["kept"] + sum(of["dropped"].values()), of["kept"], *of["dropped"].values())
         table.add_row(printable(name), *(f"{count:,}" for count in counts), end_section=name != "all")
     console = Console(highlight=False, markup=False)
     console.print(table)
+    if numbers["unlabelled"]:
+        console.print(
+            f"{numbers['unlabelled']:,} prompts do not say whether they are harmful: a recipe's harmful: needs a label for "
+            "every prompt"
+        )
+    for mode, count in numbers["policy_errors"].items():
+        console.print(f"the policy failed to give {count:,} samples (thinking: {mode}); see {SAMPLES}")
     console.print(printable(f"written to {out}: {SELECTED} for the recipes, {CARD} on how it was made"))

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from guard_reward.evaluation.bootstrap import bootstrap_interval
+from guard_reward.evaluation.extra import evaluation_module
+from guard_reward.evaluation.measures import share_of
 from guard_reward.evaluation.records import Record
 from guard_reward.verdict import Severity
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Agreement", "agreements"]
 
@@ -53,9 +57,7 @@ def _agreement(records: Sequence[Record], first: str, second: str) -> Agreement 
     if not common:
         return None
     safe = [tuple(it[f"{judge}_severity"] == Severity.SAFE for judge in (first, second)) for it in common]
-    clusters = [it["prompt_id"] for it in common]
-    agree = [float(a == b) for a, b in safe]
-    share = bootstrap_interval(lambda samples: samples.mean(axis=1), agree, clusters=clusters)
+    share = share_of(_agreed(common, safe))
     only_first = [it for it, (a, b) in zip(common, safe, strict=True) if b and not a]
     only_second = [it for it, (a, b) in zip(common, safe, strict=True) if a and not b]
     return Agreement(
@@ -72,13 +74,23 @@ def _agreement(records: Sequence[Record], first: str, second: str) -> Agreement 
     )
 
 
+def _agreed(records: Sequence[Record], safe: Sequence[tuple[bool, ...]]) -> np.ndarray:
+    """Per prompt, on how many replies the judges agree, and how many there are, of shape (prompts, 2)."""
+    import numpy as np
+
+    sums: dict[int, list[float]] = {}
+    for record, (first, second) in zip(records, safe, strict=True):
+        entry = sums.setdefault(record["prompt_id"], [0.0, 0.0])
+        entry[0] += first == second
+        entry[1] += 1
+    return np.array(list(sums.values()))
+
+
 def _kappa(first: list[Any], second: list[Any]) -> float | None:
     """Cohen, "A coefficient of agreement for nominal scales" (1960)."""
-    from sklearn.metrics import cohen_kappa_score
-
     if len(set(first)) < 2 or len(set(second)) < 2:
         return None
-    return float(cohen_kappa_score(first, second))
+    return float(evaluation_module("sklearn.metrics").cohen_kappa_score(first, second))
 
 
 def _refusal_agreement(records: Sequence[Record], first: str, second: str) -> float | None:

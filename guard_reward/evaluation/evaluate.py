@@ -15,12 +15,14 @@ from typing import Any
 from guard_reward._version import __version__
 from guard_reward.errors import UserError
 from guard_reward.evaluation.agreement import agreements
+from guard_reward.evaluation.before import RECORDS, RESULTS, comparable
 from guard_reward.evaluation.chunks import fingerprint, journal_of, run_in_chunks, seed_of_chunk
+from guard_reward.evaluation.extra import evaluation_module
 from guard_reward.evaluation.failures import check_for_failures
 from guard_reward.evaluation.measures import as_json, category_mix, estimates, unjudged_reasons
 from guard_reward.evaluation.paired import changes
 from guard_reward.evaluation.policies.replies import Policy, Reply
-from guard_reward.evaluation.records import PromptRow, Record, judged_records
+from guard_reward.evaluation.records import PromptRow, Record, check_names, json_line, judged_records
 from guard_reward.evaluation.reward_judge import judge_warning
 from guard_reward.files import replacing
 from guard_reward.journal import Result
@@ -28,10 +30,7 @@ from guard_reward.rewards.judge import Judge
 from guard_reward.schemes import ResponsePolicy
 from guard_reward.verdict import Guard
 
-__all__ = ["RECORDS", "RESULTS", "Sampling", "evaluate_policy", "read_records", "summary"]
-
-RECORDS, RESULTS = "replies.jsonl", "results.json"
-"""The files of an evaluation: one line per reply (`guard_reward.evaluation.records`), and the numbers."""
+__all__ = ["Sampling", "evaluate_policy", "summary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,11 @@ def evaluate_policy(
         UserError: names what is wrong with the arguments or files.
         OutageError: policy or judge failed on most of a chunk; the same call goes on later.
     """
-    _check(rows, policy, judges)
+    _check(rows, policy, judges, several=len(judges) > 1, compare=compare, out=out)
     asked = {name: Judge(guard) for name, guard in judges.items()}
-    before = None if compare is None else _comparable(read_records(compare), rows, compare)
     facts = {name: judge.describe() for name, judge in asked.items()}
+    _check_behaviour(behaviour, asked)
+    before = None if compare is None else comparable(compare, rows, facts)
     job = _job(rows, policy, facts, sampling) | {"behaviour": repr(behaviour)}
     with journal_of(out / RECORDS, job, overwrite=overwrite, restart=restart) as journal:
 
@@ -111,7 +111,7 @@ def evaluate_policy(
         write_records(out / RECORDS, records)
         described = {"policy": "recorded replies"} if policy is None else policy.describe()
         made = {"policy": described, "sampling": asdict(sampling), "compared_with": compare and str(compare)}
-        made["guard-reward"] = __version__
+        made |= {"response_policy": None if behaviour is None else repr(behaviour), "guard-reward": __version__}
         return _written(out / RESULTS, {**summary(records, facts, record=record, before=before), **made})
 
 
@@ -155,41 +155,39 @@ def summary(
     }
 
 
-def read_records(folder: Path) -> list[Record]:
-    """The records of a finished evaluation.
-
-    Raises:
-        UserError: there is none in the folder, or a line is broken.
-    """
-    path = folder / RECORDS
-    try:
-        with path.open(encoding="utf-8") as file:
-            records = [json.loads(line) for line in file]
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' is no finished evaluation: {error}") from error
-    if not all(isinstance(one, dict) and {"prompt_id", "sample", "prompt"} <= one.keys() for one in records):
-        raise UserError(f"'{path}' is no finished evaluation: a line has no prompt_id, sample or prompt")
-    return records
-
-
 def write_records(target: Path, records: Sequence[Record]) -> None:
     """Write records as JSON lines, in one step."""
     with replacing(target) as part, part.open("w", encoding="utf-8") as file:
-        for one in records:
-            # Escaped, because a reply may hold halves of surrogate pairs, which are no UTF-8.
-            file.write(json.dumps(one) + "\n")
+        file.writelines(map(json_line, records))
 
 
-def _check(rows: Sequence[PromptRow], policy: Policy | None, judges: Mapping[str, Guard]) -> None:
+def _check(
+    rows: Sequence[PromptRow],
+    policy: Policy | None,
+    judges: Mapping[str, Guard],
+    *,
+    several: bool,
+    compare: Path | None,
+    out: Path,
+) -> None:
+    """Refuse what cannot work before anything is sampled, packages that are missing included."""
     if not rows:
         raise UserError("there are no prompts to evaluate on")
     if not judges:
         raise UserError("judge: name at least one guard")
-    if (
-        policy is None
-        and (missing := next((number for number, row in enumerate(rows) if not row.replies), None)) is not None
-    ):
-        raise UserError(f"prompt {missing} has no recorded reply, and there is no policy to write one")
+    check_names(judges)
+    missing = [number for number, row in enumerate(rows) if not row.replies]
+    if policy is None and missing:
+        raise UserError(f"prompt {missing[0]} has no recorded reply, and there is no policy to write one")
+    if compare is not None and compare.resolve() == out.resolve():
+        raise UserError(f"compare: '{compare}' is the folder that is written: choose another one for this evaluation")
+    for name in [*(["scipy.stats"] if compare is not None else []), *(["sklearn.metrics"] if several else [])]:
+        evaluation_module(name)
+
+
+def _check_behaviour(behaviour: ResponsePolicy | None, judges: Mapping[str, Judge]) -> None:
+    if behaviour is not None and not any(judge.gives_refusals for judge in judges.values()):
+        raise UserError("response_policy: no judge says whether an answer refuses, so compliance cannot be measured")
 
 
 def _replies(
@@ -219,23 +217,11 @@ def _job(
         "prompts": fingerprint([asdict(row) for row in rows]),
         **{key: fact for key, fact in described.items() if key != "served_by"},
         **judged,
-        **{key: str(value) for key, value in asdict(sampling).items()},
+        "judges": ", ".join(facts),  # their order is that of the columns
+        **({} if policy is None else {key: str(value) for key, value in asdict(sampling).items()}),
+        "chunk": str(sampling.chunk),
         "guard-reward": __version__,
     }
-
-
-def _comparable(before: Sequence[Record], rows: Sequence[PromptRow], folder: Path) -> Sequence[Record]:
-    """The records of another evaluation, on the same prompts.
-
-    Raises:
-        UserError: its prompts are others.
-    """
-    prompts = {one["prompt_id"]: one["prompt"] for one in before}
-    now = {number: [dict(message) for message in row.messages] for number, row in enumerate(rows)}
-    common = prompts.keys() & now.keys()
-    if not common or any(prompts[number] != now[number] for number in common):
-        raise UserError(f"compare: '{folder}' was made on other prompts: give the same sets, --limit and --seed")
-    return before
 
 
 def _by(records: Sequence[Record], judge: str, part: str) -> dict[str, Any]:

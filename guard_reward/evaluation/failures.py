@@ -31,7 +31,22 @@ def check_for_failures(records: Sequence[Record], judges: Sequence[str], finishe
             f"{finished:,} prompts are finished and kept: give the same command again when it is well, or add "
             "--keep-going to go on without these replies"
         )
-    answered = [one for one in records if one[f"{judges[0]}_outcome"] != POLICY_ERROR]
     for judge in judges:
-        endings = ((Outcome(one[f"{judge}_outcome"]), one[f"{judge}_reason"]) for one in answered)
-        check_for_outage([Unjudged(outcome, reason=f"{judge}: {reason}") for outcome, reason in endings], finished)
+        asked = [_ending(one, judge) for one in records if one[f"{judge}_outcome"] not in (POLICY_ERROR, Outcome.EMPTY)]
+        lost = [it for it in asked if it.outcome in (Outcome.GUARD_ERROR, Outcome.TIMEOUT)]
+        if len(lost) == len(asked) >= _MIN_FAILED:
+            raise OutageError(
+                f"{judge} failed on all {len(asked):,} replies of a chunk ({lost[-1].reason}). {finished:,} prompts "
+                "are finished and kept: give the same command again when it is well, or add --keep-going to go on "
+                "without its verdicts"
+            )
+        check_for_outage(asked, finished)
+
+
+def _ending(record: Record, judge: str) -> Unjudged:
+    """How judging a reply ended: as its answer did, or as its thinking, if only that failed."""
+    outcome = Outcome(record[f"{judge}_outcome"])
+    thinking = record.get(f"{judge}_thinking_outcome")
+    if outcome is Outcome.SCORED and thinking is not None:
+        outcome = Outcome(thinking)
+    return Unjudged(outcome, reason=f"{judge}: {record[f'{judge}_reason']}")

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guard_reward.evaluation.bootstrap import bootstrap_interval
+from guard_reward.evaluation.extra import evaluation_module
 from guard_reward.evaluation.measures import MEASURES, Measure
 from guard_reward.evaluation.records import Record
+from guard_reward.evaluation.statistics import Estimate, rate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,8 @@ class Change:
     Attributes:
         before, after: the rates, each prompt counted once whatever the number of its replies.
         difference: after minus before.
-        low, high: its 95% interval, the percentile bootstrap over prompts.
+        low, high: its 95% interval, the percentile bootstrap over prompts; where every prompt changes alike, by
+            Wilson's interval of the share of prompts that do.
         risen, fallen: prompts whose rate is higher or lower than before.
         p_value: of the exact two-sided test that a change in either direction is equally likely. With one reply per
             prompt this is McNemar's exact test, with several the sign test over prompts.
@@ -50,9 +53,8 @@ def exact_p_value(risen: int, fallen: int) -> float:
     >>> round(exact_p_value(1, 9), 4), exact_p_value(0, 0)
     (0.0215, 1.0)
     """
-    from scipy.stats import binomtest
-
-    return float(binomtest(risen, risen + fallen, 0.5).pvalue) if risen + fallen else 1.0
+    stats = evaluation_module("scipy.stats")
+    return float(stats.binomtest(risen, risen + fallen, 0.5).pvalue) if risen + fallen else 1.0
 
 
 def changes(before: Sequence[Record], after: Sequence[Record], judge: str) -> dict[str, Change]:
@@ -86,9 +88,18 @@ def _rates(records: Sequence[Record], judge: str, measure: Measure) -> dict[int,
     return {key: sum(of_prompt) / len(of_prompt) for key, of_prompt in values.items()}
 
 
+def _interval(differences: np.ndarray) -> Estimate:
+    first = float(differences[0])
+    if (differences != first).any():
+        return bootstrap_interval(lambda samples: samples.mean(axis=1), differences)
+    alike = rate(len(differences), len(differences)).low
+    bounds = sorted((first * alike, first)) if first else (alike - 1, 1 - alike)
+    return Estimate(first, round(bounds[0], 6), round(bounds[1], 6), len(differences))
+
+
 def _change(pairs: np.ndarray) -> Change:
     differences = pairs[:, 1] - pairs[:, 0]
-    interval = bootstrap_interval(lambda samples: samples.mean(axis=1), differences)
+    interval = _interval(differences)
     risen, fallen = int((differences > 0).sum()), int((differences < 0).sum())
     before, after = pairs.mean(axis=0).tolist()
     return Change(

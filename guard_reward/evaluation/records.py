@@ -9,7 +9,7 @@
 | ``truncated`` | whether it was cut off for length |
 | ``JUDGE_outcome``, ``JUDGE_reason`` | how judging ended (`guard_reward.Outcome`, or ``policy_error``), and why |
 | ``JUDGE_severity``, ``JUDGE_categories``, ``JUDGE_refusal``, ``JUDGE_p_unsafe`` | the verdict on the answer |
-| ``JUDGE_thinking_severity`` | the verdict on the thinking |
+| ``JUDGE_thinking_outcome``, ``JUDGE_thinking_severity`` | how judging the thinking ended, and the verdict; null without thinking |
 | ``JUDGE_policy``, ``JUDGE_compliance`` | with a `guard_reward.schemes.ResponsePolicy`: the behaviour that is right for the prompt, and how far the reply shows it, from 0 to 1 |
 
 `pandas.read_json(…, lines=True)` and `datasets.load_dataset("json", …)` read them.
@@ -17,11 +17,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from guard_reward.conversation import Turns
+from guard_reward.errors import UserError
 from guard_reward.evaluation.policies.replies import Prompt, Reply
 from guard_reward.rewards.behaviour import judge_behaviour
 from guard_reward.rewards.judge import Judge, RolloutRequests, RolloutVerdicts
@@ -30,7 +32,7 @@ from guard_reward.rollout import Rollout, has_content
 from guard_reward.schemes import ResponsePolicy
 from guard_reward.verdict import Outcome, Unjudged, Verdict
 
-__all__ = ["POLICY_ERROR", "PromptRow", "Record", "judged_records"]
+__all__ = ["POLICY_ERROR", "PromptRow", "Record", "check_names", "json_line", "judged_records"]
 
 POLICY_ERROR = "policy_error"
 """The outcome of a prompt that the policy did not answer, because it failed."""
@@ -38,6 +40,11 @@ POLICY_ERROR = "policy_error"
 Record = dict[str, Any]
 """One reply with its verdicts; see the module."""
 
+_FACTS = ("prompt_id", "sample", "source", "language", "category", "harmful", "prompt", "thinking", "response")
+_FINDINGS = (
+    *("outcome", "reason", "severity", "categories", "refusal", "p_unsafe"),
+    *("thinking_outcome", "thinking_severity", "policy", "compliance"),
+)
 _DECIMALS = 6  # further ones are rounding noise that differs between machines
 
 
@@ -93,6 +100,35 @@ def judged_records(
     return records
 
 
+def check_names(judges: Iterable[str]) -> None:
+    """Refuse names whose columns would be those of another judge, or of the reply.
+
+    Raises:
+        UserError: names the two.
+
+    >>> check_names(["a", "a_thinking"])
+    Traceback (most recent call last):
+    guard_reward.errors.UserError: judge: 'a_thinking' has a column of 'a', a_thinking_outcome: choose another name
+    """
+    taken = dict.fromkeys((*_FACTS, "truncated"), "the replies")
+    for name in judges:
+        for column in (f"{name}_{finding}" for finding in _FINDINGS):
+            if column in taken:
+                owner = taken[column]
+                raise UserError(f"judge: {name!r} has a column of {owner!r}, {column}: choose another name")
+            taken[column] = name
+
+
+def json_line(record: Mapping[str, Any]) -> str:
+    """A record as a line of JSON. Half a surrogate pair, which no reader of JSON takes, becomes U+FFFD.
+
+    >>> print(json_line({"response": "half " + chr(0xD800)}), end="")
+    {"response": "half �"}
+    """
+    text = json.dumps(record, ensure_ascii=False)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") + "\n"
+
+
 def _rollout(row: PromptRow, reply: Reply) -> Rollout | Unjudged | str:
     """The reply as a guard is asked about it; a text if there is no reply."""
     return reply.error or read_rollout(list(row.messages), reply.as_completion(), policy=None)
@@ -119,7 +155,10 @@ def _findings(
         behaviour = None
     verdicts, _ = judge([_requests(rollout, with_prompt=behaviour is not None) for rollout in rollouts])
     pairs = list(zip(rollouts, verdicts, strict=True))
-    return [_finding(*pair) | ({} if behaviour is None else _compliance(*pair, behaviour)) for pair in pairs]
+    findings = [_finding(*pair, says_refusals=judge.gives_refusals) for pair in pairs]
+    if behaviour is None:
+        return findings
+    return [finding | _compliance(*pair, behaviour) for finding, pair in zip(findings, pairs, strict=True)]
 
 
 def _requests(rollout: Rollout | Unjudged | str, *, with_prompt: bool) -> RolloutRequests:
@@ -146,7 +185,7 @@ def _compliance(rollout: Rollout | Unjudged | str, found: RolloutVerdicts, behav
     return {"policy": policy, "compliance": value}
 
 
-def _finding(rollout: Rollout | Unjudged | str, found: RolloutVerdicts) -> Record:
+def _finding(rollout: Rollout | Unjudged | str, found: RolloutVerdicts, *, says_refusals: bool) -> Record:
     answer, outcome, reason = found.answer, str(Outcome.SCORED), ""
     if isinstance(rollout, str):
         outcome, reason = POLICY_ERROR, rollout
@@ -158,13 +197,15 @@ def _finding(rollout: Rollout | Unjudged | str, found: RolloutVerdicts) -> Recor
         outcome = str(Outcome.EMPTY)
     verdict = answer if isinstance(answer, Verdict) else None
     thinking = found.thinking if isinstance(found.thinking, Verdict) else None
+    lost = found.thinking if isinstance(found.thinking, Unjudged) else None
     likely = verdict.probabilities if verdict else None
     return {
         "outcome": outcome,
-        "reason": reason or None,
+        "reason": reason or (f"thinking: {lost.reason}" if lost else None),
         "severity": str(verdict.severity) if verdict else None,
         "categories": [str(name) for name in verdict.categories] if verdict else None,
-        "refusal": verdict.refusal if verdict else None,
+        "refusal": verdict.refusal if verdict else False if outcome == Outcome.EMPTY and says_refusals else None,
         "p_unsafe": round(float(likely.unsafe), _DECIMALS) if likely else None,
+        "thinking_outcome": str(Outcome.SCORED) if thinking else str(lost.outcome) if lost else None,
         "thinking_severity": str(thinking.severity) if thinking else None,
     }

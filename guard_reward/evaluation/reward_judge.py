@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 __all__ = ["judge_warning"]
@@ -24,13 +24,25 @@ def judge_warning(judge: Mapping[str, str], record: Mapping[str, Any]) -> str | 
     >>> judge_warning({"guard": "Qwen/Qwen3Guard-Gen-0.6B", "spec": "qwen3guard"}, run)
     "is of the same family as the reward's guard: it may have the same blind spots"
     """
-    runs = [record, *(record.get("earlier") or [])]
-    rewards = [run["reward"] for run in runs if isinstance(run, Mapping) and isinstance(run.get("reward"), Mapping)]
+    earlier = record.get("earlier")
+    runs = [record, *(earlier if isinstance(earlier, list) else [])]
+    rewards = [guard for run in runs if isinstance(run, Mapping) for guard in _guards(run.get("reward"))]
     if any(_is_same(judge, reward) for reward in rewards):
         return "gave the reward of this run: the policy was trained to please it"
     if any(judge.get("spec") and judge.get("spec") == reward.get("spec") for reward in rewards):
         return "is of the same family as the reward's guard: it may have the same blind spots"
     return None
+
+
+def _guards(reward: Any) -> Iterator[Mapping[str, Any]]:
+    """The guards that gave a reward: its own, the one that says refusals, and those of a combination's members."""
+    if isinstance(reward, Mapping):
+        yield reward
+        refusal = {name: fact for name, fact in reward.items() if name.startswith("refusal_guard")}
+        yield {name.removeprefix("refusal_").removeprefix("guard/"): fact for name, fact in refusal.items()}
+        members = reward.get("rewards")
+        for member in members if isinstance(members, list) else []:
+            yield from _guards(member)
 
 
 def _is_same(judge: Mapping[str, str], reward: Mapping[str, Any]) -> bool:

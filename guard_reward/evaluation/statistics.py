@@ -21,7 +21,7 @@ class Estimate:
     count: int
 
 
-def rate(successes: int, count: int) -> Estimate:
+def rate(successes: float, count: int) -> Estimate:
     """A rate in [0, 1] with Wilson's interval, which also holds at 0% and 100%.
 
     >>> rate(0, 100)

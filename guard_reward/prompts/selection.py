@@ -7,9 +7,11 @@ groups without spread while it trains (arXiv 2503.14476, section 3.2). Here they
 
 from __future__ import annotations
 
+import inspect
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -35,14 +37,14 @@ _MIN_REWARDS = 2  # a single sample has no spread
 
 
 class Reason(StrEnum):
-    """Why a prompt is dropped.
+    """Why a prompt is dropped. "Differ too little": see `decide`.
 
     | reason | meaning |
     |---|---|
     | ``all_safe`` | every judged sample is Safe, and their rewards differ too little |
     | ``all_unsafe`` | none is Safe, and their rewards differ too little |
     | ``no_spread`` | some are Safe and some are not, but their rewards differ too little |
-    | ``no_verdict`` | fewer than two samples have a reward |
+    | ``no_verdict`` | fewer than two samples have a reward, or none has a verdict and the rewards differ too little |
     """
 
     ALL_SAFE = "all_safe"
@@ -89,12 +91,13 @@ def decide(rewards: Sequence[float | None], severities: Sequence[str | None], *,
     judged = [severity for severity in severities if severity is not None]
     safe = [severity == Severity.SAFE for severity in judged]
     safe_rate = sum(safe) / len(safe) if safe else None
-    if len(known) < _MIN_REWARDS or safe_rate is None:
-        mean = known[0] if len(known) == 1 else None
-        return Decision(False, Reason.NO_VERDICT, len(known), safe_rate, mean, None)
+    if len(known) < _MIN_REWARDS:
+        return Decision(False, Reason.NO_VERDICT, len(known), safe_rate, known[0] if known else None, None)
     mean, spread = statistics.fmean(known), statistics.pstdev(known)
     if spread >= min_spread:
         return Decision(True, None, len(known), safe_rate, mean, spread)
+    if not safe:
+        return Decision(False, Reason.NO_VERDICT, len(known), None, mean, spread)
     reason = Reason.ALL_SAFE if all(safe) else Reason.NO_SPREAD if any(safe) else Reason.ALL_UNSAFE
     return Decision(False, reason, len(known), safe_rate, mean, spread)
 
@@ -118,7 +121,7 @@ def select_prompts(
         rows: the prompts.
         policies: who replies, by mode: one, or the same policy with and without thinking. Each gives
             ``sampling.samples`` replies per prompt, and all of a prompt's replies are decided on together.
-        reward: the reward of the run to come. Its circuit breaker is not used.
+        reward: the reward of the run to come. Its circuit breaker does not count here.
         out: the folder.
         sampling: how many replies, and how they are drawn.
         min_spread: see `decide`.
@@ -128,8 +131,9 @@ def select_prompts(
         progress: show a bar on standard error.
 
     Returns:
-        What ``selection.json`` has: ``prompts``, ``kept``, ``dropped`` (reason → prompts), the same ``by_source``, and
-        how it was made.
+        What ``selection.json`` has: ``prompts``, ``unlabelled`` (prompts that do not say whether they are harmful),
+        ``policy_errors`` (mode → samples), ``kept``, ``dropped`` (reason → prompts), the same ``by_source``, and how it
+        was made.
 
     Raises:
         UserError: names what is wrong with the arguments or files.
@@ -139,18 +143,20 @@ def select_prompts(
         raise UserError("there are no prompts to select from" if not rows else "there is no policy to sample from")
     if not min_spread > 0:
         raise UserError(f"min_spread should be above 0, found {min_spread}: rewards that are equal teach nothing")
-    reward.breaker = None
     made = _how_it_is_made(policies, reward, sampling, min_spread)
-    job = {"prompts": fingerprint([asdict(row) for row in rows]), **{name: str(value) for name, value in made.items()}}
+    labelled = all(row.harmful is not None for row in rows)
+    job = {"prompts": fingerprint([asdict(row) for row in rows]), **_flat(made)}
     with journal_of(out / SELECTED, job, overwrite=overwrite, restart=restart) as journal:
 
         def work(chunk: Sequence[PromptRow], begin: int) -> list[Result]:
-            records = _sampled(chunk, policies, reward, sampling, begin)
-            if not keep_going:
-                check_for_failures([one for of_prompt in records for one in of_prompt], [reward.name], begin)
+            records = _sampled(chunk, policies, _Rewarder(reward, labelled), sampling, begin)
+            for mode in {} if keep_going else policies:
+                of_mode = [one for of_prompt in records for one in of_prompt if one["mode"] == mode]
+                check_for_failures(of_mode, [reward.name], begin)
             return [[_decided(of_prompt, reward.name, min_spread), *of_prompt] for of_prompt in records]
 
-        run_in_chunks(journal, rows, work, size=sampling.chunk, label="select", progress=progress)
+        with _without_breaker(reward):
+            run_in_chunks(journal, rows, work, size=sampling.chunk, label="select", progress=progress)
         found = {**_numbers(rows, journal), "made_with": made}
         write_selection(out, rows, journal.results(), found)
     return found
@@ -162,11 +168,39 @@ def _how_it_is_made(
     """What decides the selection: of another one, the journal is not this one's."""
     return {
         "policies": {mode: _without_place(policy.describe()) for mode, policy in policies.items()},
-        "reward": _without_place(reward.describe()),
+        "reward": {**_without_place(reward.describe()), "helpfulness": _name_of(reward.helpfulness)},
         "sampling": asdict(sampling),
         "min_spread": min_spread,
         "guard-reward": __version__,
     }
+
+
+def _flat(made: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """The same as one mapping of texts, so that a journal can say which fact differs."""
+    found: dict[str, str] = {}
+    for name, value in made.items():
+        found |= _flat(value, f"{prefix}{name}: ") if isinstance(value, Mapping) else {f"{prefix}{name}": str(value)}
+    return found
+
+
+def _name_of(helpfulness: Any) -> str:
+    """The same in every process, which a default ``repr`` is not."""
+    if helpfulness is None:
+        return "None"
+    if type(helpfulness).__repr__ is not object.__repr__ and not inspect.isroutine(helpfulness):
+        return repr(helpfulness)
+    named = helpfulness if hasattr(helpfulness, "__qualname__") else type(helpfulness)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+@contextmanager
+def _without_breaker(reward: GuardReward) -> Iterator[None]:
+    """Failures are counted per chunk here; the reward is the caller's, who may train with it later."""
+    before, reward.breaker = reward.breaker, None
+    try:
+        yield
+    finally:
+        reward.breaker = before
 
 
 def _without_place(facts: Mapping[str, str]) -> dict[str, str]:
@@ -174,7 +208,7 @@ def _without_place(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _sampled(
-    chunk: Sequence[PromptRow], policies: Mapping[str, Policy], reward: GuardReward, sampling: Sampling, begin: int
+    chunk: Sequence[PromptRow], policies: Mapping[str, Policy], reward: _Rewarder, sampling: Sampling, begin: int
 ) -> list[list[Record]]:
     """The records of each prompt's replies, of all modes."""
     prompts = [row.messages for row in chunk for _ in range(sampling.samples)]
@@ -183,34 +217,45 @@ def _sampled(
     for number, (mode, policy) in enumerate(policies.items()):
         replies = policy.reply(prompts, seed=seed_of_chunk(sampling.seed + number, begin))
         rows = [chunk[owner] for owner in owners]
-        for owner, found in zip(owners, _rewarded(rows, replies, reward), strict=True):
+        for owner, found in zip(owners, reward(rows, replies), strict=True):
             place = {"prompt_id": begin + owner, "sample": len(records[owner]), "mode": mode}
             records[owner].append({**place, **found})
     return records
 
 
-def _rewarded(rows: Sequence[PromptRow], replies: Sequence[Reply], reward: GuardReward) -> list[Record]:
-    """Each reply with its reward and the reward's columns."""
-    columns: dict[str, list[Any]] = {}
-    there = [number for number, reply in enumerate(replies) if not reply.error]
-    facts: dict[str, Any] = {"source": [rows[number].source for number in there]}
-    if all(row.harmful is not None for row in rows):
-        facts["harmful"] = [rows[number].harmful for number in there]
-    rewards = reward(
-        prompts=[list(rows[number].messages) for number in there],
-        completions=[replies[number].as_completion() for number in there],
-        log_extra=columns.__setitem__,
-        **facts,
-    )
-    nothing: Record = {"reward": None, **dict.fromkeys(columns)}
-    found: list[Record] = [{**_reply_of(reply), **nothing} for reply in replies]
-    for place, number in enumerate(there):
-        found[number] |= {"reward": rewards[place], **{name: values[place] for name, values in columns.items()}}
-    for record, reply in zip(found, replies, strict=True):
-        if reply.error:
-            record |= {f"{reward.name}_outcome": POLICY_ERROR, f"{reward.name}_reason": reply.error}
-            record.setdefault(f"{reward.name}_severity", None)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Rewarder:
+    """Rewards replies as a trainer would.
+
+    Attributes:
+        reward: the reward function.
+        labelled: whether every prompt says if it is harmful.
+    """
+
+    reward: GuardReward
+    labelled: bool
+
+    def __call__(self, rows: Sequence[PromptRow], replies: Sequence[Reply]) -> list[Record]:
+        """Each reply with its reward and the reward's columns."""
+        columns: dict[str, list[Any]] = {}
+        there = [number for number, reply in enumerate(replies) if not reply.error]
+        facts: dict[str, Any] = {"source": [rows[number].source for number in there]}
+        if self.labelled:
+            facts["harmful"] = [rows[number].harmful for number in there]
+        rewards = self.reward(
+            prompts=[list(rows[number].messages) for number in there],
+            completions=[replies[number].as_completion() for number in there],
+            log_extra=columns.__setitem__,
+            **facts,
+        )
+        found: list[Record] = [{**_reply_of(reply), "reward": None, **dict.fromkeys(columns)} for reply in replies]
+        for place, number in enumerate(there):
+            found[number] |= {"reward": rewards[place], **{name: values[place] for name, values in columns.items()}}
+        for record, reply in zip(found, replies, strict=True):
+            if reply.error:
+                name = self.reward.name
+                record |= {f"{name}_outcome": POLICY_ERROR, f"{name}_reason": reply.error, f"{name}_severity": None}
+        return found
 
 
 def _reply_of(reply: Reply) -> Record:
@@ -227,14 +272,22 @@ def _decided(records: Sequence[Record], name: str, min_spread: float) -> Record:
 
 
 def _numbers(rows: Sequence[PromptRow], journal: Journal) -> dict[str, Any]:
-    """How many prompts are kept, and why the others are not."""
+    """How many prompts are kept, why the others are not, and how many samples the policy failed to give."""
     total: Counter[str] = Counter()
     by_source: dict[str, Counter[str]] = {}
-    for row, (decision, *_) in zip(rows, journal.results(), strict=True):
+    errors: Counter[str] = Counter()
+    for row, (decision, *records) in zip(rows, journal.results(), strict=True):
         ending = decision["reason"] or "kept"
         total[ending] += 1
         by_source.setdefault(row.source, Counter())[ending] += 1
-    return {"prompts": len(rows), **_split(total), "by_source": {name: _split(of) for name, of in by_source.items()}}
+        errors.update(record["mode"] for record in records if POLICY_ERROR in record.values())
+    return {
+        "prompts": len(rows),
+        "unlabelled": sum(row.harmful is None for row in rows),
+        "policy_errors": dict(errors),
+        **_split(total),
+        "by_source": {name: _split(of) for name, of in by_source.items()},
+    }
 
 
 def _split(endings: Mapping[str, int]) -> dict[str, Any]:

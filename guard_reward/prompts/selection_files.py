@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from guard_reward.evaluation.records import PromptRow
+from guard_reward.evaluation.records import PromptRow, json_line
 from guard_reward.files import replacing
 from guard_reward.journal import Result
 
@@ -25,6 +25,7 @@ __all__ = ["CARD", "DECISIONS", "NUMBERS", "SAMPLES", "SELECTED", "write_selecti
 
 SELECTED, DECISIONS, SAMPLES = "selected.jsonl", "decisions.jsonl", "samples.jsonl"
 NUMBERS, CARD = "selection.json", "README.md"
+_FACTS = ("harmful", "language", "category")
 _STATISTICS = ("safe_rate", "reward_mean", "reward_spread")
 
 
@@ -39,13 +40,15 @@ def write_selection(
         results: of each prompt, its decision and the records of its samples.
         numbers: what ``selection.json`` has.
     """
+    # The same columns in every line: readers take them from the first ones.
+    known = [name for name in _FACTS if any(getattr(row, name) is not None for row in rows)]
     with ExitStack() as stack:
         files = {
             name: stack.enter_context(stack.enter_context(replacing(out / name)).open("w", encoding="utf-8"))
             for name in (SELECTED, DECISIONS, SAMPLES)
         }
         for number, (row, (decision, *records)) in enumerate(zip(rows, results, strict=True)):
-            facts = _facts(row)
+            facts = _facts(row, known)
             _write(files[DECISIONS], {"prompt_id": number, "source": row.source, **decision})
             for record in records:
                 _write(files[SAMPLES], record)
@@ -57,14 +60,12 @@ def write_selection(
                 part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def _facts(row: PromptRow) -> dict[str, Any]:
-    facts = {"harmful": row.harmful, "language": row.language, "category": row.category}
-    return {"source": row.source, **{name: value for name, value in facts.items() if value is not None}}
+def _facts(row: PromptRow, known: Sequence[str]) -> dict[str, Any]:
+    return {"source": row.source, **{name: getattr(row, name) for name in known}}
 
 
 def _write(file: IO[str], record: Mapping[str, Any]) -> None:
-    # Escaped, because a reply may hold halves of surrogate pairs, which are no UTF-8.
-    file.write(json.dumps(record) + "\n")
+    file.write(json_line(record))
 
 
 def _card(numbers: Mapping[str, Any]) -> str:
@@ -100,6 +101,7 @@ def _card(numbers: Mapping[str, Any]) -> str:
             f"`{SELECTED}` has the kept prompts, `{DECISIONS}` what was decided on each prompt, `{SAMPLES}` every "
             "sample with its verdict and reward.",
             "",
+            *_warnings(numbers),
             "## How it was made",
             "",
             *policies,
@@ -108,6 +110,16 @@ def _card(numbers: Mapping[str, Any]) -> str:
             f"- guard-reward {made['guard-reward']}",
         ]
     )
+
+
+def _warnings(numbers: Mapping[str, Any]) -> list[str]:
+    """What a user of the data set must know, a paragraph each."""
+    found = []
+    if unlabelled := numbers["unlabelled"]:
+        found.append(f"{unlabelled:,} of the prompts do not say whether they are harmful.")
+    for mode, count in numbers["policy_errors"].items():
+        found.append(f"The policy failed to give {count:,} samples in the mode `{mode}`.")
+    return [line for text in found for line in (text, "")]
 
 
 def _table_row(name: str, numbers: Mapping[str, Any]) -> str:

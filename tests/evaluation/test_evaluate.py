@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from guard_reward import Outcome, Severity, Unjudged, Verdict
 from guard_reward.cli.evaluation_tables import print_evaluation
 from guard_reward.errors import UserError
-from guard_reward.evaluation.evaluate import RECORDS, RESULTS, Sampling, evaluate_policy, read_records
+from guard_reward.evaluation.before import RECORDS, RESULTS, read_records
+from guard_reward.evaluation.evaluate import Sampling, evaluate_policy
 from guard_reward.evaluation.policies.replies import Reply
 from guard_reward.evaluation.records import PromptRow
 from guard_reward.guards.outage import OutageError
@@ -119,7 +121,8 @@ def test_every_ending_has_a_name(tmp_path: Path, reply: Reply, outcome: str, saf
     rates = found["judges"]["guard"]["all"]
     assert rates.get("safe_rate", {"value": None})["value"] == safe
     assert rates["unjudged_rate"]["value"] == float(safe is None)
-    assert bool(found["judges"]["guard"]["unjudged"]) == (outcome != "scored")
+    assert bool(found["judges"]["guard"]["unjudged"]) == (safe is None)
+    assert rates.get("refusal_rate", {"value": None})["value"] == (None if safe is None else 0.0)  # empty: no refusal
 
 
 def test_thinking_and_answer_are_judged_apart(tmp_path: Path) -> None:
@@ -278,3 +281,87 @@ def test_compliance_with_a_table_of_right_behaviours(tmp_path: Path) -> None:
     rates = found["judges"]["guard"]["all"]
     values = {name: rates[name]["value"] for name in rates if name.startswith("compliance")}
     assert values == pytest.approx({"compliance": 0.6, "compliance/refuse": 0.45, "compliance/answer": 0.9})
+
+
+def test_thinking_without_a_verdict_is_counted(tmp_path: Path) -> None:
+    policy = ScriptedPolicy(lambda text, random: Reply("A cake.", thinking="broken" if "1" in text else "A cake."))
+    rows = [prompt(f"question {number}") for number in range(4)]
+    found = evaluate_policy(rows, policy, {"guard": ScriptedGuard()}, tmp_path)
+    rates = found["judges"]["guard"]["all"]
+    assert (rates["thinking_safe_rate"]["count"], rates["thinking_unjudged_rate"]["value"]) == (3, 0.25)
+    assert read_records(tmp_path)[1]["guard_reason"] == "thinking: the script says broken"
+
+
+def test_thinking_that_a_judge_fails_on_stops_the_job(tmp_path: Path) -> None:
+    policy = ScriptedPolicy(lambda text, random: Reply("A cake.", thinking="broken"))
+    with pytest.raises(OutageError, match="failed on all 60 replies"):
+        evaluate_policy(ROWS, policy, {"guard": ScriptedGuard()}, tmp_path)
+
+
+def test_names_of_judges_do_not_collide(tmp_path: Path) -> None:
+    judges = {"a": BlindGuard(), "a_thinking": ScriptedGuard()}
+    with pytest.raises(UserError, match="'a_thinking' has a column of 'a'"):
+        evaluate_policy(ROWS, ScriptedPolicy(), judges, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("judges", "rows", "message"),
+    [
+        ({"guard": BlindGuard()}, ROWS, "the judge 'guard' of '.*' was another guard: guard scripted, now blind"),
+        ({"other": ScriptedGuard()}, ROWS, "was judged by none of other"),
+        ({"guard": ScriptedGuard()}, ROWS[:3], "was made on other prompts"),
+        ({"guard": ScriptedGuard()}, [replace(row, harmful=None) for row in ROWS], "was made on other labels"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_the_work(
+    tmp_path: Path, judges: Any, rows: Any, message: str
+) -> None:
+    evaluate_policy(ROWS, ScriptedPolicy(), {"guard": ScriptedGuard()}, tmp_path / "before")
+    policy = ScriptedPolicy()
+    with pytest.raises(UserError, match=message):
+        evaluate_policy(rows, policy, judges, tmp_path / "after", compare=tmp_path / "before")
+    assert policy.written == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"guard_severity": "Bad"},
+            "line 1: guard_severity should be Safe, Controversial, Unsafe or null, found 'Bad'",
+        ),
+        ({"prompt_id": [1]}, "line 1: prompt_id should be a whole number"),
+        ({"harmful": ...}, "line 1 is no reply of an evaluation: it has no harmful"),
+        ({"guard_severity": ...}, "line 1 has no guard_severity"),
+    ],
+)
+def test_broken_lines_of_an_earlier_evaluation_are_named(tmp_path: Path, change: Any, message: str) -> None:
+    guard = {"guard": ScriptedGuard()}
+    evaluate_policy(ROWS[:2], ScriptedPolicy(), guard, tmp_path / "before")
+    first, *others = read_records(tmp_path / "before")
+    first = {name: value for name, value in {**first, **change}.items() if value is not ...}
+    (tmp_path / "before" / RECORDS).write_text("".join(json.dumps(one) + "\n" for one in (first, *others)))
+    with pytest.raises(UserError, match=message):
+        evaluate_policy(ROWS[:2], ScriptedPolicy(), guard, tmp_path / "after", compare=tmp_path / "before")
+
+
+def test_half_a_surrogate_pair_leaves_the_file_readable(tmp_path: Path) -> None:
+    import pandas
+
+    policy = ScriptedPolicy(lambda text, random: Reply("half \ud800 of a pair"))
+    evaluate_policy(ROWS[:2], policy, {"guard": ScriptedGuard()}, tmp_path)
+    assert set(pandas.read_json(tmp_path / RECORDS, lines=True)["response"]) == {"half \ufffd of a pair"}
+
+
+def test_a_guard_that_says_refusals_for_the_reward_is_warned_of_as_a_judge(tmp_path: Path) -> None:
+    record = {"reward": {"rewards": [{"guard": "stream", "refusal_guard": "blind"}]}, "earlier": 7}
+    found = evaluate_policy(ROWS[:2], ScriptedPolicy(), {"blind": BlindGuard()}, tmp_path, record=record)
+    assert "gave the reward" in found["judges"]["blind"]["warning"]
+
+
+def test_compliance_needs_a_judge_that_says_refusals(tmp_path: Path) -> None:
+    class Mute(ScriptedGuard):
+        gives_refusals = False
+
+    with pytest.raises(UserError, match="no judge says whether an answer refuses"):
+        evaluate_policy(ROWS, ScriptedPolicy(), {"guard": Mute()}, tmp_path, behaviour=ResponsePolicy())

@@ -22,6 +22,7 @@ def record(prompt_id: int, safe: bool, sample: int = 0) -> dict[str, Any]:
             "guard_severity": severity,
             "guard_refusal": None,
             "guard_thinking_severity": None,
+            "guard_thinking_outcome": None,
         },
     }
 
