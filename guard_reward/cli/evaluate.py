@@ -30,8 +30,9 @@ from guard_reward.cli.options import (
     Temperature,
     Thinking,
 )
-from guard_reward.cli.output import load_guard, load_policy, one_line_errors, write_json
+from guard_reward.cli.output import load_guard, load_policy, local_options, one_line_errors, write_json
 from guard_reward.errors import UserError
+from guard_reward.guards.loading import is_served
 
 if TYPE_CHECKING:
     from guard_reward.evaluation.records import PromptRow
@@ -127,16 +128,15 @@ def evaluate(
     - `guard-reward evaluate replies.jsonl --response-column response --judge wild=allenai/wildguard --out eval/found`
     """
     loaded = {"device": device, "dtype": dtype}
-    asked = {"thinking": thinking, "model": policy_model, "revision": policy_revision, **loaded}
-    limits: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+    asked: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "thinking": thinking}
+    asked |= {"model": policy_model, "revision": policy_revision}
     named = {"prompt_column": prompt_column, "harmful": harmful, "limit": limit, "system_prompt": system_prompt}
     job = {"overwrite": overwrite, "restart": restart, "keep_going": keep_going, "progress": not quiet}
     with one_line_errors():
         judges, against = _named(judge), _Against.of(compare, policy, run, response_policy)
         rows = _rows(prompts, policy, seed, named, (response_column, thinking_column))
-        replies = None if policy is None else load_policy(policy, **asked, **limits)
-        guards = {name: load_guard(source, **loaded, **options) for name, (source, options) in judges.items()}
-        results = _evaluate(rows, replies, guards, out, (samples, seed), against, **job)
+        replies = _policy(policy, samples, asked, loaded)
+        results = _evaluate(rows, replies, _guards(judges, loaded), out, (samples, seed), against, **job)
     if not quiet:
         print_evaluation(results, out)
     write_json(json_file, results)
@@ -154,6 +154,22 @@ def _rows(
         raise UserError("name a --policy that replies, or the --response-column of recorded replies")
     response, thinking = columns
     return load_rows(named_sets(prompts, **named), seed, response_column=response, thinking_column=thinking)
+
+
+def _policy(policy: str | None, samples: int, asked: dict[str, Any], loaded: dict[str, Any]) -> Any:
+    if policy is not None:
+        return load_policy(policy, **asked, **local_options(policy, **loaded))
+    unused = {"--samples": samples > 1, "--thinking": asked["thinking"], "--policy-model": asked["model"]}
+    if names := ", ".join(name for name, is_given in unused.items() if is_given):
+        raise UserError(f"{names}: recorded replies are judged as they are; leave it out, or name a --policy")
+    return None
+
+
+def _guards(judges: dict[str, tuple[str, dict[str, Any]]], loaded: dict[str, Any]) -> dict[str, Guard]:
+    return {
+        name: load_guard(source, **{**local_options(source, **loaded), **options})
+        for name, (source, options) in judges.items()
+    }
 
 
 def _evaluate(
@@ -212,7 +228,9 @@ def _named(judges: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
         name, sign, rest = text.partition("=")
         is_named = bool(sign) and _NAME.fullmatch(name) is not None
         source, options = _guard_of(rest if is_named else text)
-        name = name if is_named else source.split(",")[0].rstrip("/").rpartition("/")[2]
+        if not is_named and is_served(source):
+            raise UserError(f"judge: name a served judge, as in --judge wild={source}")
+        name = name if is_named else source.rstrip("/").rpartition("/")[2]
         if name in found:
             raise UserError(f"judge: two are called {name!r}: name them, as in --judge first={source}")
         found[name] = source, options

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from guard_reward.evaluation.policies.replies import Policy
     from guard_reward.verdict import Guard
 
-__all__ = ["load_guard", "load_policy", "one_line_errors", "printable", "write_json"]
+__all__ = ["load_guard", "load_policy", "local_options", "one_line_errors", "printable", "write_json"]
 
 
 def one_line_errors() -> AbstractContextManager[None]:
@@ -36,6 +36,13 @@ def load_guard(source: str, /, **options: Any) -> Guard:
         return guard
     except LOADING_ERRORS as error:
         raise UserError(f"the guard {source!r} could not be loaded: {first_paragraph(error)}") from error
+
+
+def local_options(source: str, **options: Any) -> dict[str, Any]:
+    """Options of a model in this process, such as its device; none for a served one, whose server decides that."""
+    from guard_reward.guards.loading import is_served
+
+    return {} if is_served(source) else options
 
 
 def load_policy(source: str, /, *, thinking: str | None, **options: Any) -> Policy:

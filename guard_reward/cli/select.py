@@ -32,7 +32,7 @@ from guard_reward.cli.options import (
     SystemPrompt,
     Temperature,
 )
-from guard_reward.cli.output import load_policy, one_line_errors, printable, write_json
+from guard_reward.cli.output import load_policy, local_options, one_line_errors, printable, write_json
 from guard_reward.presets import DEFAULT_GUARD
 
 if TYPE_CHECKING:
@@ -111,21 +111,26 @@ def select(
     - `guard-reward select prompts.jsonl --policy http://127.0.0.1:8001/v1 --guard http://127.0.0.1:8000/v1
       --thinking both --samples 4 --scheme soft --min-spread 0.1 --out data/selected`
     """
-    sampled = {"max_new_tokens": max_new_tokens, "temperature": temperature, "device": device, "dtype": dtype}
-    sampled |= {"model": policy_model, "revision": policy_revision}
+    loaded = {"device": device, "dtype": dtype}
+    sampled: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "model": policy_model}
+    sampled |= {"thinking": None, "revision": policy_revision, **local_options(policy, **loaded)}
     judged: dict[str, Any] = {"revision": revision, "model": guard_model, "tokenizer": guard_tokenizer}
-    judged |= {"kwargs": guard_spec and {"spec": guard_spec}, "device": device, "dtype": dtype}
+    judged |= {"kwargs": guard_spec and {"spec": guard_spec}, **local_options(guard, **loaded)}
     rewarded = {"scheme": scheme, "scheme_kwargs": scheme_kwargs, "helpfulness": helpfulness}
     named = {"prompt_column": prompt_column, "harmful": harmful, "limit": limit, "system_prompt": system_prompt}
-    job = {"min_spread": min_spread, "overwrite": overwrite, "restart": restart, "keep_going": keep_going}
+    job: dict[str, Any] = {"overwrite": overwrite, "restart": restart, "keep_going": keep_going}
+    job |= {"min_spread": min_spread, "progress": not quiet}
     with one_line_errors():
         rows = _rows(prompts, seed, named)
-        policies = _modes(load_policy(policy, thinking=None, **sampled), thinking)
-        reward = _reward(guard, rewarded, judged)
-        numbers = _select(rows, policies, reward, out, sampling=(samples, seed), progress=not quiet, **job)
+        policies = _modes(load_policy(policy, **sampled), thinking)
+        numbers = _select(rows, policies, _reward(guard, rewarded, judged), out, (samples, seed), **job)
     if not quiet:
         _print(numbers, out)
     write_json(json_file, numbers)
+    _check_kept(numbers)
+
+
+def _check_kept(numbers: Mapping[str, Any]) -> None:
     if not numbers["kept"]:
         typer.echo("guard-reward: no prompt was kept", err=True)
         raise typer.Exit(1)
@@ -151,7 +156,6 @@ def _select(
     policies: dict[str, Policy],
     reward: GuardReward,
     out: Path,
-    *,
     sampling: tuple[int, int],
     **job: Any,
 ) -> dict[str, Any]:
@@ -185,10 +189,8 @@ def _print(numbers: Mapping[str, Any], out: Path) -> None:
     console = Console(highlight=False, markup=False)
     console.print(table)
     if numbers["unlabelled"]:
-        console.print(
-            f"{numbers['unlabelled']:,} prompts do not say whether they are harmful: a recipe's harmful: needs a label for "
-            "every prompt"
-        )
+        text = "do not say whether they are harmful; in a recipe, harmful: needs a label for every prompt"
+        console.print(f"{numbers['unlabelled']:,} prompts {text}")
     for mode, count in numbers["policy_errors"].items():
         console.print(f"the policy failed to give {count:,} samples (thinking: {mode}); see {SAMPLES}")
     console.print(printable(f"written to {out}: {SELECTED} for the recipes, {CARD} on how it was made"))

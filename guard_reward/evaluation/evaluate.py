@@ -91,7 +91,7 @@ def evaluate_policy(
         UserError: names what is wrong with the arguments or files.
         OutageError: policy or judge failed on most of a chunk; the same call goes on later.
     """
-    _check(rows, policy, judges, several=len(judges) > 1, compare=compare, out=out)
+    _check(rows, policy, judges, compare, out)
     asked = {name: Judge(guard) for name, guard in judges.items()}
     facts = {name: judge.describe() for name, judge in asked.items()}
     _check_behaviour(behaviour, asked)
@@ -109,10 +109,19 @@ def evaluate_policy(
         run_in_chunks(journal, rows, work, size=sampling.chunk, label="evaluate", progress=progress)
         records = [one for of_prompt in journal.results() for one in of_prompt]
         write_records(out / RECORDS, records)
-        described = {"policy": "recorded replies"} if policy is None else policy.describe()
-        made = {"policy": described, "sampling": asdict(sampling), "compared_with": compare and str(compare)}
-        made |= {"response_policy": None if behaviour is None else repr(behaviour), "guard-reward": __version__}
+        made = {"policy": {"policy": "recorded replies"} if policy is None else policy.describe()}
+        made |= _made(sampling, compare, behaviour)
         return _written(out / RESULTS, {**summary(records, facts, record=record, before=before), **made})
+
+
+def _made(sampling: Sampling, compare: Path | None, behaviour: ResponsePolicy | None) -> dict[str, Any]:
+    """How an evaluation was made."""
+    return {
+        "sampling": asdict(sampling),
+        "compared_with": None if compare is None else str(compare),
+        "response_policy": None if behaviour is None else repr(behaviour),
+        "guard-reward": __version__,
+    }
 
 
 def summary(
@@ -165,8 +174,6 @@ def _check(
     rows: Sequence[PromptRow],
     policy: Policy | None,
     judges: Mapping[str, Guard],
-    *,
-    several: bool,
     compare: Path | None,
     out: Path,
 ) -> None:
@@ -181,7 +188,7 @@ def _check(
         raise UserError(f"prompt {missing[0]} has no recorded reply, and there is no policy to write one")
     if compare is not None and compare.resolve() == out.resolve():
         raise UserError(f"compare: '{compare}' is the folder that is written: choose another one for this evaluation")
-    for name in [*(["scipy.stats"] if compare is not None else []), *(["sklearn.metrics"] if several else [])]:
+    for name in [*(["scipy.stats"] if compare is not None else []), *(["sklearn.metrics"] if len(judges) > 1 else [])]:
         evaluation_module(name)
 
 

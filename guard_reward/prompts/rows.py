@@ -19,6 +19,7 @@ from guard_reward.thinking import split_thinking
 __all__ = ["load_rows", "named_sets"]
 
 _LABEL_COLUMN = "harmful"
+_OWN_COLUMNS = ("prompt", "source", "row", "language", "category")
 
 
 def named_sets(
@@ -62,39 +63,42 @@ def load_rows(
     Raises:
         UserError: names the set and the row or column that is wrong.
     """
+    for option, column in (("response_column", response_column), ("thinking_column", thinking_column)):
+        if column in _OWN_COLUMNS:
+            raise UserError(f"{option}: {column!r} is a column of the prompts, not of replies")
     rows: list[PromptRow] = []
     for entry in sets:
         label_column = entry.harmful if isinstance(entry.harmful, str) else _LABEL_COLUMN
         keep = [name for name in (label_column, response_column, thinking_column) if name]
         loaded = load_set(entry if isinstance(entry.harmful, bool) else replace(entry, harmful=None), seed, keep=keep)
-        _check_columns(entry, loaded, response_column)
+        _check_replies(entry, loaded, response_column, thinking_column)
         for row in sorted(loaded, key=lambda row: row["row"]):
             replies = _replies(row, entry, response_column, thinking_column) if response_column else ()
             rows.append(
                 PromptRow(
                     messages=row["prompt"],
                     source=row["source"],
-                    harmful=entry.harmful if isinstance(entry.harmful, bool) else _label(row, entry, label_column),
-                    language=row["language"],
-                    category=row["category"],
+                    harmful=entry.harmful if isinstance(entry.harmful, bool) else _label_of(row, entry, label_column),
+                    language=row["language"] or None,
+                    category=row["category"] or None,
                     replies=replies,
                 )
             )
     return rows
 
 
-def _check_columns(entry: PromptSet, loaded: Any, response_column: str | None) -> None:
+def _check_replies(entry: PromptSet, loaded: Any, response_column: str | None, thinking_column: str | None) -> None:
     """Refuse a set without the columns that were named."""
     label_column = entry.harmful if isinstance(entry.harmful, str) else None
-    for column, what in ((response_column, "replies"), (label_column, "labels")):
+    for column, what in ((response_column, "replies"), (thinking_column, "thinking"), (label_column, "labels")):
         if column and all(value is None for value in loaded[column]):
             raise UserError(f"datasets: {entry.path} has no column {column!r} with {what}")
 
 
-def _label(row: Mapping[str, Any], entry: PromptSet, column: str) -> bool | None:
+def _label_of(row: Mapping[str, Any], entry: PromptSet, column: str) -> bool | None:
     """Whether the prompt is harmful; None if its label is missing."""
     try:
-        return read_label(row[column], column)
+        return read_label(None if row[column] == "" else row[column], column)  # an empty cell of a CSV file
     except ValueError as error:
         raise UserError(f"datasets: {entry.path}, row {row['row']} (the first is 0): {error}") from error
 
@@ -110,7 +114,8 @@ def _replies(
     if thinking is None:
         return tuple(_reply(text) for text in texts)
     thoughts = [thinking] if isinstance(thinking, str) else thinking
-    if not isinstance(thoughts, list) or len(thoughts) != len(texts):
+    are_texts = isinstance(thoughts, list) and all(isinstance(thought, str) for thought in thoughts)
+    if not are_texts or len(thoughts) != len(texts):
         raise UserError(
             f"{where}: column {thinking_column!r} should have one text per reply, found {shortened(thinking)}"
         )

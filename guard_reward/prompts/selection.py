@@ -7,7 +7,6 @@ groups without spread while it trains (arXiv 2503.14476, section 3.2). Here they
 
 from __future__ import annotations
 
-import inspect
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -187,7 +186,7 @@ def _name_of(helpfulness: Any) -> str:
     """The same in every process, which a default ``repr`` is not."""
     if helpfulness is None:
         return "None"
-    if type(helpfulness).__repr__ is not object.__repr__ and not inspect.isroutine(helpfulness):
+    if " at 0x" not in repr(helpfulness):
         return repr(helpfulness)
     named = helpfulness if hasattr(helpfulness, "__qualname__") else type(helpfulness)
     return f"{named.__module__}.{named.__qualname__}"

@@ -95,6 +95,9 @@ def test_evaluate_recorded_replies(tmp_path: Path) -> None:
         ),
         (["--judge", "x"], "name a --policy that replies, or the --response-column"),
         (["--policy", "p", "--judge", "a/x", "--judge", "b/x"], "two are called 'x'"),
+        (["--response-column", "prompt", "--judge", "x", "--samples", "2"], "'prompt' is a column of the prompts"),
+        (["--policy", "p", "--judge", "http://127.0.0.1:9/v1"], "judge: name a served judge"),
+        (["--policy", "p", "--judge", "x={not json"], "judge: should be JSON with a guard"),
         (["--policy", "./nowhere", "--judge", "x"], "the policy './nowhere' could not be loaded"),
     ],
 )

@@ -105,3 +105,23 @@ def test_public_files_are_read(shared_dir):
         response_column="response",
     )
     assert all(row.replies[0].answer for row in recorded)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"thinking_column": "thinkin"}, "has no column 'thinkin' with thinking"),
+        ({"thinking_column": "numbers"}, "column 'numbers' should have one text per reply"),
+        ({"response_column": "prompt"}, "response_column: 'prompt' is a column of the prompts"),
+    ],
+)
+def test_columns_of_replies_are_checked(file, options, message):
+    path = file({"prompt": "q", "response": "a", "numbers": [1]})
+    with pytest.raises(UserError, match=message):
+        load_rows(named_sets([path]), 0, **{"response_column": "response", **options})
+
+
+def test_empty_cells_are_unknown(tmp_path):
+    (tmp_path / "some.csv").write_text("prompt,harmful,language\nq,true,en\nr,,\n")
+    rows = load_rows(named_sets([str(tmp_path / "some.csv")]), 0)
+    assert [(row.harmful, row.language) for row in rows] == [(True, "en"), (None, None)]

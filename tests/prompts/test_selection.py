@@ -177,3 +177,61 @@ def test_a_policy_that_is_gone_stops_the_job(tmp_path):
 def test_what_cannot_work_is_said_at_once(tmp_path, prompts, options, message):
     with pytest.raises(UserError, match=message):
         select(prompts, tmp_path, **options)
+
+
+def test_a_mode_that_the_policy_fails_in_stops_the_job(tmp_path):
+    policies = {"off": ScriptedPolicy(script), "on": ScriptedPolicy(lambda text, random: Reply(error="HTTP 400"))}
+    arguments = (rows(*["mixed"] * 4), policies, GuardReward(ScriptedGuard()), tmp_path)
+    with pytest.raises(OutageError, match=r"the policy failed on 32 of 32 replies \(HTTP 400\)"):
+        select_prompts(*arguments)
+    numbers = select_prompts(*arguments, keep_going=True)
+    assert numbers["policy_errors"] == {"on": 32}
+    assert "failed to give 32 samples in the mode `on`" in (tmp_path / "README.md").read_text()
+
+
+def test_the_rewards_circuit_breaker_is_as_before(tmp_path):
+    reward = GuardReward(ScriptedGuard())
+    before = reward.breaker
+    select(ROWS, tmp_path, reward=reward)
+    assert reward.breaker == before is not None
+
+
+def test_helpfulness_sees_labels_only_if_all_prompts_have_one(tmp_path):
+    seen = []
+
+    def helpful(completions, **columns):
+        seen.append("harmful" in columns)
+        return [0.0] * len(completions)
+
+    reward = GuardReward(ScriptedGuard(), helpfulness=helpful)
+    mixed = [*rows("mixed"), PromptRow([{"role": "user", "content": "mixed 9"}])]
+    numbers = select(mixed, tmp_path / "mixed", reward=reward, sampling=Sampling(samples=2, chunk=1))
+    select(rows("mixed", "mixed"), tmp_path / "all", reward=reward, sampling=Sampling(samples=2, chunk=1))
+    assert seen == [False, False, True, True]
+    assert numbers["unlabelled"] == 1
+
+
+class Helpful:
+    """A helpfulness whose ``repr`` is another one in every process."""
+
+    def __call__(self, completions, **columns):
+        return [0.0] * len(completions)
+
+
+def test_a_selection_with_an_object_as_helpfulness_goes_on_in_another_process(tmp_path):
+    def stops(text: str, random: Random) -> Reply:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        select(ROWS, tmp_path, ScriptedPolicy(stops), reward=GuardReward(ScriptedGuard(), helpfulness=Helpful()))
+    select(ROWS, tmp_path, reward=GuardReward(ScriptedGuard(), helpfulness=Helpful()))
+
+
+def test_of_another_unfinished_selection_the_error_names_the_fact(tmp_path):
+    def stops(text: str, random: Random) -> Reply:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        select(ROWS, tmp_path, ScriptedPolicy(stops))
+    with pytest.raises(UserError, match=r"\(min_spread was '0.05', now '0.2'\)"):
+        select(ROWS, tmp_path, min_spread=0.2)

@@ -96,6 +96,9 @@ class LocalPolicy:
         )
         replies = []
         for completion in completions:
+            if completion.error:
+                replies.append(Reply(error=completion.error))
+                continue
             thinking, answer = split_thinking(completion.text, prefilled=completion.begins_in_thinking)
             replies.append(Reply(answer, thinking, completion.truncated))
         return replies

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from guard_reward.errors import one_line
 from guard_reward.thinking import ends_open
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ class Completion:
         text: without control tokens.
         begins_in_thinking: whether the prompt ends in an open ``<think>``.
         truncated: whether it was cut off for length.
+        error: why there is no completion; empty if there is one.
     """
 
-    text: str
-    begins_in_thinking: bool
-    truncated: bool
+    text: str = ""
+    begins_in_thinking: bool = False
+    truncated: bool = False
+    error: str = ""
 
 
 def sample_replies(
@@ -40,7 +43,11 @@ def sample_replies(
     seed: int,
     batch_size: int = 250,
 ) -> list[str]:
-    """One reply per request, sampled as in training: the texts of `sample_completions`."""
+    """One reply per request, sampled as in training: the texts of `sample_completions`.
+
+    Raises:
+        ValueError: a request without a completion; says why.
+    """
     prompts = [[{"role": "user", "content": request}] for request in requests]
     completions = sample_completions(
         model,
@@ -51,6 +58,8 @@ def sample_replies(
         seed=seed,
         batch_size=batch_size,
     )
+    if errors := [completion.error for completion in completions if completion.error]:
+        raise ValueError(errors[0])
     return [completion.text for completion in completions]
 
 
@@ -82,9 +91,10 @@ def sample_completions(
     import torch
 
     model.eval()
-    rendered = [_rendered(tokenizer, prompt, template_kwargs or {}) for prompt in prompts]
-    order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))  # little padding
-    found: dict[int, Completion] = {}
+    readable = _readable(model, tokenizer, prompts, template_kwargs or {})
+    found = {index: it for index, it in enumerate(readable) if isinstance(it, Completion)}
+    rendered = {index: it for index, it in enumerate(readable) if isinstance(it, str)}
+    order = sorted(rendered, key=lambda index: len(rendered[index]))  # little padding
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(seed)
@@ -110,6 +120,30 @@ def sample_completions(
                 found[index] = Completion(text, ends_open(rendered[index]), truncated=not has_end)
             order = order[len(batch) :]
     return [found[index] for index in range(len(prompts))]
+
+
+def _readable(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[Mapping[str, Any]]],
+    template_kwargs: Mapping[str, Any],
+) -> list[str | Completion]:
+    """Each prompt as the policy reads it, or why it cannot: a template refuses it, or it is longer than the context."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+    def one(prompt: Sequence[Mapping[str, Any]]) -> str | Completion:
+        try:
+            text = _rendered(tokenizer, prompt, template_kwargs)
+        except Exception as error:  # a template may raise anything, and one prompt must not stop the others
+            return Completion(error=f"the policy's chat template refuses the prompt: {one_line(error)}")
+        # A token has at least one character, so most prompts need not be counted.
+        if limit and len(text) >= limit:
+            tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+            if tokens >= limit:
+                return Completion(error=f"the prompt has {tokens:,} tokens, and the policy's context {limit:,}")
+        return text
+
+    return [one(prompt) for prompt in prompts]
 
 
 def _rendered(

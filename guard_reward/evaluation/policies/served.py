@@ -14,7 +14,7 @@ from guard_reward.errors import one_line
 from guard_reward.evaluation.policies.replies import Prompt, Reply
 from guard_reward.guards.served import event_loop
 from guard_reward.guards.served.connection import Connection
-from guard_reward.guards.served.failures import Garbled, RequestFailed
+from guard_reward.guards.served.failures import Garbled, Rejected, RequestFailed
 from guard_reward.guards.served.replicas import Replica, Replicas
 from guard_reward.guards.served.requests import request_json
 from guard_reward.guards.served.retries import Deadline, answer_of
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ServedPolicy"]
 
 _BASE_SECONDS, _SECONDS_PER_REPLY = 600.0, 5.0
+_TRIES = 3  # of an answer that is none
 
 
 class _Message(BaseModel):
@@ -150,7 +151,10 @@ class ServedPolicy:
         """
         body = self._body(prompt, seed)
 
+        garbled = 0
+
         async def ask(replica: Replica) -> Reply:
+            nonlocal garbled
             answer = await request_json(
                 client,
                 "POST",
@@ -159,7 +163,13 @@ class ServedPolicy:
                 seconds=min(self._settings.request_timeout, max(deadline.left, 0.001)),
                 api_key=self._settings.api_key(),
             )
-            return _read(answer)
+            try:
+                return _read(answer)
+            except Garbled as failure:
+                garbled += 1
+                if garbled < _TRIES:
+                    raise
+                raise Rejected(failure.reason) from failure
 
         return await answer_of(replicas, json.dumps(body["messages"]).encode(), ask, deadline)
 
@@ -195,4 +205,5 @@ def _read(answer: Any) -> Reply:
     text = message.content or ""
     # Without a parser at the server the tags are in the text.
     thinking, reply = (parsed, text) if parsed is not None else split_thinking(text)
-    return Reply(reply, thinking, choices[0].finish_reason == "length")
+    reason = choices[0].finish_reason
+    return Reply(reply, thinking, None if reason is None else reason == "length")

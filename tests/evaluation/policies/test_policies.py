@@ -213,3 +213,31 @@ def test_a_server_that_is_gone_fails_within_the_deadline():
 def test_wrong_options_are_named(source, options, error):
     with pytest.raises((ValueError, OSError), match=error):
         load_policy(source, **options)
+
+
+def test_a_prompt_that_the_template_refuses_or_that_is_too_long_has_a_reason(policy):
+    template = policy.tokenizer.chat_template
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + template
+    policy.tokenizer.chat_template = refusing
+    long = [{"role": "user", "content": "florn " * 4000}]
+    try:
+        replies = policy.reply([PROMPTS[0], [{"role": "system", "content": "Be kind."}, *PROMPTS[0]], long], seed=0)
+    finally:
+        policy.tokenizer.chat_template = template
+    assert replies[0].answer
+    assert replies[0].error == ""
+    assert "no system role" in replies[1].error
+    assert "tokens, and the policy's context" in replies[2].error
+
+
+def test_an_answer_that_is_none_is_not_asked_for_until_the_deadline():
+    calls = []
+
+    def answer(body: dict[str, Any]) -> tuple[int, Any]:
+        calls.append(body)
+        return 200, {"choices": [{"message": {"content": ["a", "list"]}}]}
+
+    with server(answer) as url:
+        [reply] = ServedPolicy(url, model="p", deadline=60).reply(PROMPTS[:1], seed=0)
+    assert len(calls) == 3
+    assert "no chat completion" in reply.error
