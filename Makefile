@@ -51,7 +51,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/guard-reward demo --out $(OUT)
 
-# The chain of docs/pipeline.md. An interrupted one goes on where it was.
+# The chain of docs/pipeline.md. Started again, it goes on in an interrupted step; finished steps but the training are repeated.
 pipeline: install
 	$(BIN)/guard-reward tiny runs/tiny
 	$(BIN)/guard-reward evaluate runs/tiny/eval.jsonl --policy runs/tiny/policy $(TINY) $(JUDGES) \

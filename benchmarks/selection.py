@@ -30,7 +30,7 @@ from guard_reward.tiny.grpo import DemoSettings, show_progress, trainer_argument
 
 LEVELS = (0.7, 0.8, 0.9)
 """Safety rates to reach."""
-_KEY = ("prompts", "scheme", "seed", "steps", "learning_rate", "harmful_share")
+_KEY = ("prompts", "scheme", "seed", "steps", "learning_rate", "harmful_share", "every", "requests")
 
 
 class Watch(TrainerCallback):
@@ -91,6 +91,8 @@ def run(selected: bool, scheme: str, seed: int, settings: DemoSettings, every: i
         "steps": settings.steps,
         "learning_rate": settings.learning_rate,
         "harmful_share": settings.harmful_share,
+        "every": every,
+        "requests": requests,
         "candidates": count,
         "kept": kept,
         "reached": {f"{level:.0%}": _first(watch.curve, level) for level in LEVELS},
@@ -160,7 +162,16 @@ def main(
     settings = DemoSettings(steps=steps, learning_rate=learning_rate, harmful_share=harmful_share)
     for one_seed in seed or [0, 1, 2]:
         for selected in (False, True):
-            key = ("selected" if selected else "all", scheme, one_seed, steps, learning_rate, harmful_share)
+            key = (
+                "selected" if selected else "all",
+                scheme,
+                one_seed,
+                steps,
+                learning_rate,
+                harmful_share,
+                every,
+                requests,
+            )
             if key in [tuple(row[name] for name in _KEY) for row in rows]:
                 continue
             rows.append(run(selected, scheme, one_seed, settings, every, requests))

@@ -94,6 +94,10 @@ def _print_parts(console: Console, judge: str, judged: Mapping[str, Any]) -> Non
 def _print_changes(console: Console, judge: str, changes: Mapping[str, Any], before: str) -> None:
     from rich.table import Table
 
+    changed = {name: change for name, change in changes.items() if change["risen"] or change["fallen"]}
+    if not changed:
+        console.print(printable(f"{judge}: no measure has changed on any prompt since {before}"))
+        return
     headings = _headings()
     table = Table(
         "",
@@ -105,7 +109,6 @@ def _print_changes(console: Console, judge: str, changes: Mapping[str, Any], bef
         title=printable(f"{judge}: compared with {before}"),
         caption="Measures that are the same on every prompt are left out.",
     )
-    changed = {name: change for name, change in changes.items() if change["risen"] or change["fallen"]}
     for name, change in changed.items():
         table.add_row(
             headings[name],

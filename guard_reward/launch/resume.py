@@ -127,7 +127,7 @@ def check_guard(
 
 
 def _check_eval_judge(args: TrainingArguments, reward: GuardReward) -> None:
-    if reward.eval_judge is None:
+    if getattr(reward, "eval_judge", None) is None:
         return
     if str(getattr(args.eval_strategy, "value", args.eval_strategy)) == "no":
         raise UserError("eval_judge: the run evaluates nothing; set eval_strategy and eval_datasets, or leave it out")
