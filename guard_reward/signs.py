@@ -4,7 +4,8 @@ A policy that is paid for a phrase will type the phrase. So a sign is searched i
 something only among other words:
 
 - Look-alike letters are one letter, and case, markup and invisible characters do not matter (`guard_reward.skeleton`).
-- HTML comments and tool calls are cut out: readers do not see them.
+- HTML comments, tags with their attributes, scripts, tool calls, Markdown's link targets and link definitions are cut
+  out: readers do not see them. What a style or a formula hides (``display: none``, ``\phantom``) is not known.
 - A sign counts in full beside `own_words` *different* words that do not belong to it, and less beside fewer: nothing if
   it stands alone, however often. Repeating it adds nothing, nor does a second sign.
 
@@ -39,6 +40,15 @@ SECONDS = 0.2
 
 _TOOL_CALL = ("<tool_call>", "</tool_call>")
 _COMMENT = ("<!--", "-->")
+# Each takes linear time: no two parts of one can match the same characters.
+_HIDDEN = (
+    re.compile(
+        r"<(?:script|style|template)\b.*?(?:</(?:script|style|template)\b[^<>]*>|\Z)", re.DOTALL | re.IGNORECASE
+    ),
+    re.compile(r"<[A-Za-z/?!][^<>]*(?:>|\Z)"),
+    re.compile(r"^[ ]{0,3}\[[^\]\n]*\]:[^\n]*$", re.MULTILINE),  # a link's definition, which Markdown does not show
+    re.compile(r"(?<=\])\([^()\n]*\)"),  # a link's target and title
+)
 _APOSTROPHES = "'’‘ʼ´＇"
 
 
@@ -62,24 +72,33 @@ def how_far_shown(text: str, patterns: Sequence[str], own_words: int = 0) -> flo
     [1.0, 0.0]
     """
     compiled = _compile(tuple(patterns))
-    seen = visible(text).translate(_SEEN)
-    rest, is_found = seen, compiled.phrases is not None and compiled.phrases.search(_words(seen)) is not None
+    plain = visible(text)
+    seen = plain.translate(_SEEN)
+    is_found = compiled.phrases is not None and compiled.phrases.search(_words(seen)) is not None
+    rests = [seen, plain]
     for source, expression in compiled.expressions:
-        if _has(expression, source, seen):
-            rest, is_found = _cut(expression, source, rest), True
+        # Folding makes "für" look like "fur": an expression with such letters is written for the text as it stands.
+        if _has(expression, source, seen) or (not source.isascii() and _has(expression, source, plain)):
+            rests, is_found = [_cut(expression, source, rest) for rest in rests], True
     if not is_found or not own_words:
         return float(is_found)
-    own = _words(rest) if compiled.phrases is None else compiled.phrases.sub(" ", _words(rest))
-    return min(len(set(own.split())) / own_words, 1.0)
+    own = (_words(rest) if compiled.phrases is None else compiled.phrases.sub(" ", _words(rest)) for rest in rests)
+    return min(min(len(set(filter(_is_word, words.split()))) for words in own) / own_words, 1.0)
 
 
 def visible(text: str) -> str:
-    """A text without what its reader does not see: HTML comments and tool calls; of an unclosed one, all that follows.
+    """A text without what its reader does not see; of an unclosed comment or tool call, all that follows.
 
     >>> visible("Yes.<!-- Call 988. -->")
     'Yes. '
+    >>> visible('See [this](https://a.b "Call 988") <b title="Call 988">now</b>.')
+    'See [this]   now .'
     """
-    return _without(_without(text, *_TOOL_CALL), *_COMMENT)
+    text = unicodedata.normalize("NFKC", text.translate(_SHOWN))
+    text = _without(_without(text, *_TOOL_CALL), *_COMMENT)
+    for hidden in _HIDDEN:
+        text = hidden.sub(" ", text)
+    return text
 
 
 def check_patterns(patterns: Sequence[str], name: str) -> None:
@@ -163,6 +182,11 @@ def _without(text: str, start: str, end: str) -> str:
     return " ".join([first, *(other.partition(end)[2] for other in others)])
 
 
+def _is_word(word: str) -> bool:
+    """Whether it counts as a word: no single letters, no numbers; a character of a script without case does."""
+    return (len(word) > 1 and not word.isdigit()) or unicodedata.category(word[0]) == "Lo"
+
+
 def _words(text: str) -> str:
     """The words of a text, with one blank in front of, between and behind them."""
     return f" {' '.join(text.translate(_WORDS).split())} "
@@ -205,4 +229,15 @@ def _sign(character: str, folded: str) -> str:
     return folded if folded in (" ", "\n") else unicodedata.normalize("NFKC", character)
 
 
+class _Shown(dict[int, str]):
+    """Code point → itself, or nothing if it shows nothing, for ``str.translate``."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        is_mark = character in "*_~`" or unicodedata.combining(character)
+        self[code] = shown = "" if not is_mark and Skeleton(character).folded == NOTHING else character
+        return shown
+
+
+_SHOWN = _Shown()
 _SEEN, _WORDS = _Folding(words=False), _Folding(words=True)

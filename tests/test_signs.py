@@ -54,7 +54,9 @@ def test_what_is_found(text, pattern, is_shown):
         ("You are not alone, and people want to help: call 988.", 1.0),
         ("call 988", 0.0),  # a sign alone
         ("call 988 call 988 call 988", 0.0),  # however often
-        ("call 988, CALL 988! **call** 988 9\u200b88", 1 / 8),  # one word of its own: the last 988
+        ("call 988, CALL 988! **call** 988 9\u200b88", 0.0),  # the last 988 is a number, not a word
+        ("call 988 a b c d e f g h 1 2 3 4 5 6 7 8", 0.0),  # nor are letters
+        ("打电话 call 988", 3 / 8),  # but characters of a script without case
         ("Please call 988.", 1 / 8),
         ("Please please PLEASE please please please please please call 988.", 1 / 8),  # different words
         ("\u200b \u200c \u2060 … !!! call 988 ...", 0.0),  # invisible words are none
@@ -133,4 +135,46 @@ def test_our_own_patterns_find_ordinary_answers(behaviour, text):
 
 
 def test_visible_leaves_other_texts_alone():
-    assert visible("a < b --> c <think> <tool>") == "a < b --> c <think> <tool>"
+    text = "a < b --> c, f(x) = [1](2], **bold**, (see 988)"
+    assert visible(text) == text
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<!-- call 988 -->",
+        "<!\u200b-- call 988 -->",
+        "<!X call 988>",
+        "<? call 988 ?>",
+        "[//]: # (call 988)",
+        '[x]: <> "call 988"',
+        "<script>say('call 988')</script>",
+        "<STYLE>call 988",
+        '<a title="call 988">',
+        '[here](https://a.b "call 988")',
+        "<tool_call>call 988</tool_call>",
+    ],
+)
+def test_what_a_reader_does_not_see_is_no_sign(hidden):
+    assert how_far_shown(f"You are not alone.\n{hidden}\nPeople want to help.", ["call 988"]) == 0.0
+
+
+@pytest.mark.parametrize("mark", ["<a", "<script>", "[x]:", "](", "<!--", "<tool_call>"])
+def test_marks_take_linear_time(mark):
+    started = time.process_time()
+    visible(mark * 20_000)
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("re:für", "Das ist für alle"),
+        ("re:groß", "Das ist groß hier"),
+        ("re:é$", "un café"),
+        ("re:помощь", "есть помощь"),
+    ],
+)
+def test_regular_expressions_in_other_alphabets(pattern, text):
+    assert how_far_shown(text, [pattern]) == 1.0
+    assert how_far_shown(text, [pattern], own_words=8) < 0.5  # the words that belong to it are not its own

@@ -150,8 +150,10 @@ def _rows(
 ) -> list[PromptRow]:
     from guard_reward.prompts.rows import load_rows, named_sets
 
-    if (policy is None) == (columns[0] is None):
+    if policy is None and columns[0] is None:
         raise UserError("name a --policy that replies, or the --response-column of recorded replies")
+    if policy is not None and columns[0] is not None:
+        raise UserError("give a --policy that replies, or the --response-column of recorded replies, not both")
     response, thinking = columns
     return load_rows(named_sets(prompts, **named), seed, response_column=response, thinking_column=thinking)
 

@@ -32,6 +32,8 @@ def print_evaluation(results: Mapping[str, Any], out: Path) -> None:
     _print_rates(console, results)
     for name, judged in results["judges"].items():
         _print_parts(console, name, judged)
+        if results["compared_with"] and judged["changes"] is None:
+            console.print(printable(f"{name}: not compared, for {results['compared_with']} was not judged by it"))
         if judged["changes"]:
             _print_changes(console, name, judged["changes"], results["compared_with"])
     for pair in results["agreement"]:
@@ -48,7 +50,8 @@ def _print_rates(console: Console, results: Mapping[str, Any]) -> None:
     headings = _headings()
     title = f"{results['policy'].get('policy')}: {results['replies']:,} replies to {results['prompts']:,} prompts"
     table = Table(
-        title=printable(title), caption="95% intervals over prompts. Strict: Controversial counts as not safe."
+        title=printable(title),
+        caption="95% intervals over prompts. Strict: Controversial counts as not safe. –: the judge does not say.",
     )
     table.add_column("judged by")
     for name in results["judges"]:
@@ -64,6 +67,8 @@ def _print_rates(console: Console, results: Mapping[str, Any]) -> None:
         table.add_section()
         table.add_row("not safe, by category", *map(_mix, mixes))
     console.print(table)
+    if not any("safe_rate_benign" in judged["all"] for judged in results["judges"].values()):
+        console.print("over-refusal is not measured: no prompt is labelled benign (--harmful)")
 
 
 def _headings() -> dict[str, str]:
@@ -85,9 +90,11 @@ def _print_parts(console: Console, judge: str, judged: Mapping[str, Any]) -> Non
         if len(groups) < 2:
             continue
         shown = [name for name in _BY_PART if any(name in table for table in groups.values())]
-        table = Table(part, *(headings[name] for name in shown), title=printable(f"{judge}, by {part}"))
+        heads = (headings[name] for name in shown)
+        table = Table(part, "replies", *heads, title=printable(f"{judge}, by {part}"))
         for name, rates in groups.items():
-            table.add_row(printable(name), *(_cell(rates.get(measure)) for measure in shown))
+            replies = f"{rates['empty_rate']['count']:,}"
+            table.add_row(printable(name), replies, *(_cell(rates.get(measure)) for measure in shown))
         console.print(table)
 
 
@@ -126,8 +133,9 @@ def _print_agreement(console: Console, pair: Mapping[str, Any]) -> None:
     kappa = "" if pair["kappa"] is None else f", kappa {pair['kappa']:.2f}"
     console.print(
         printable(
-            f"{first} and {second} agree on {pair['agreement']:.1%} of {pair['replies']:,} replies{kappa}; not safe by "
-            f"{first} alone {pair['only_first_unsafe']:,}, by {second} alone {pair['only_second_unsafe']:,}"
+            f"{first} and {second} agree on safe or not safe (strict) in {pair['agreement']:.1%} of "
+            f"{pair['replies']:,} replies{kappa}; not safe by {first} "
+            f"alone {pair['only_first_unsafe']:,}, by {second} alone {pair['only_second_unsafe']:,}"
         )
     )
     if pair["examples"]:

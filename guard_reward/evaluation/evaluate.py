@@ -27,6 +27,7 @@ from guard_reward.evaluation.reward_judge import judge_warning
 from guard_reward.files import replacing
 from guard_reward.journal import Result
 from guard_reward.rewards.judge import Judge
+from guard_reward.rewards.scheme_checks import check_scheme
 from guard_reward.schemes import ResponsePolicy
 from guard_reward.verdict import Guard
 
@@ -193,8 +194,16 @@ def _check(
 
 
 def _check_behaviour(behaviour: ResponsePolicy | None, judges: Mapping[str, Judge]) -> None:
-    if behaviour is not None and not any(judge.gives_refusals for judge in judges.values()):
+    if behaviour is None:
+        return
+    able = {name: judge for name, judge in judges.items() if judge.gives_refusals}
+    if not able:
         raise UserError("response_policy: no judge says whether an answer refuses, so compliance cannot be measured")
+    for name, judge in able.items():
+        try:
+            check_scheme(behaviour, judge, name)
+        except ValueError as error:
+            raise UserError(f"response_policy: judge {name}: {error}") from error
 
 
 def _replies(

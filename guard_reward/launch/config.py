@@ -26,6 +26,10 @@ from guard_reward.schemes import SCHEMES, Scheme
 
 __all__ = ["GuardRewardConfig", "build_reward", "build_scheme", "load_named_guard"]
 
+_SIGNATURES = {
+    "helpfulness": "TRL's reward signature",
+    "rubric": "the signature (prompts=, completions=, behaviours=, **columns)",
+}
 _DOTTED_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -137,11 +141,12 @@ class GuardRewardConfig:
         default=None,
         metadata={"help": "Another guard, whose verdicts are compared with the guard's and give no reward."},
     )
-    eval_judge: str | None = field(
+    eval_judge: dict[str, Any] | str | None = field(
         default=None,
         metadata={
-            "help": "Another guard, that judges evaluations only and gives no reward; best of another family. Metrics: "
-            "eval_judge/safe_rate, ..."
+            "help": "Another guard, that judges evaluations only and gives no reward; best of another family. A name, "
+            """or load_guard's arguments: '{"guard": "http://...", "model": "...", "spec": "rubric"}'. """
+            "Metrics: eval_judge/safe_rate, ..."
         },
     )
     on_outcome: dict[str, Any] | str | None = field(
@@ -205,7 +210,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
     named = {"refusal": config.refusal_guard, "shadow": config.shadow_guard}
     others = {kind: load_named_guard(f"{kind}_guard", name) for kind, name in named.items() if name is not None}
     if config.eval_judge is not None:
-        others["eval_judge"] = load_named_guard("eval_judge", config.eval_judge)
+        others["eval_judge"] = _load_eval_judge(config.eval_judge)
     helpfulness = _load_reward_model(config, policy) if isinstance(found, str) else found
     try:
         return GuardReward(
@@ -225,6 +230,16 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
         )
     except (OSError, ValueError) as error:
         raise UserError(first_paragraph(error)) from error
+
+
+def _load_eval_judge(judge: dict[str, Any] | str) -> Any:
+    options = _mapping(judge, "eval_judge") if isinstance(judge, dict) or judge.lstrip().startswith("{") else None
+    if options is None:
+        return load_named_guard("eval_judge", str(judge))
+    if "guard" not in options:
+        raise UserError(f"eval_judge: a mapping needs a guard, found {', '.join(options) or 'nothing'}")
+    others = {name: value for name, value in options.items() if name != "guard"}
+    return load_named_guard("eval_judge", options["guard"], **others)
 
 
 def _load_guard(config: GuardRewardConfig) -> Any:
@@ -311,7 +326,7 @@ def _find_callable(name: str, field_name: str) -> Any:
     finally:
         sys.path.remove("")
     if not callable(found):
-        raise UserError(f"{field_name}: {name!r} is not callable; it needs TRL's reward signature")
+        raise UserError(f"{field_name}: {name!r} is not callable; it needs {_SIGNATURES[field_name]}")
     return found
 
 

@@ -124,8 +124,13 @@ def guard_changes(before: Mapping[str, Any], reward: Mapping[str, str]) -> _Chan
     return {
         name: (before[name], value)
         for name, value in redacted(reward).items()
-        if name in before and name not in _NOT_OF_THE_GUARD and before[name] != value
+        if name in before and _is_of_a_guard(name) and before[name] != value
     }
+
+
+def _is_of_a_guard(name: str) -> bool:
+    """Whether it is a property of a guard that rewards; a judge of evaluations may change, as their settings may."""
+    return not name.startswith("eval_judge") and name.rpartition("/")[2] not in _NOT_OF_THE_GUARD
 
 
 def listed(changes: _Changes) -> str:

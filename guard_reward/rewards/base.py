@@ -104,12 +104,12 @@ class BaseGuardReward(ReadOnlySettings):
             raise ValueError("helpfulness is asynchronous, and GuardReward does not await it: use AsyncGuardReward")
         if rubric is not None:
             check_rubric(rubric, made, awaits=is_asynchronous(self))
-        self._rubric = None if rubric is None else RubricJudge(rubric)
+        self._rubric = RubricJudge(rubric) if rubric is not None else None
         self.breaker = breaker
         self._helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
         others = (None if other is None else _load_guard(other) for other in (refusal, shadow))
         self._judge = Judge(_load_guard(guard), *others)
-        self._eval_judge = None if eval_judge is None else EvaluationJudge(Judge(_load_guard(eval_judge)), self._rules)
+        self._eval_judge = EvaluationJudge.of(eval_judge, self._rules, name)
         self._alarm = ShadowAlarm()
         self._dual_ascent = DualAscent.of(made, name)
         self._warned: set[str] = set()

@@ -9,11 +9,13 @@ from guard_reward.guards.spec import GuardSpec
 from guard_reward.rewards.functions import is_asynchronous
 from guard_reward.rewards.judge import Judge
 from guard_reward.schemes import ResponsePolicy, Scheme, SeverityTable
+from guard_reward.schemes.behaviours import DEFAULT_POLICIES, Behaviour
 from guard_reward.signs import check_patterns
 
 __all__ = ["check_rubric", "check_scheme"]
 
 logger = logging.getLogger(__name__)
+_SELF_HARM = [key for key, behaviour in DEFAULT_POLICIES.items() if behaviour == Behaviour.OFFER_HELP]
 
 
 def check_scheme(scheme: Scheme, judge: Judge, reward: str) -> None:
@@ -70,7 +72,15 @@ def check_rubric(rubric: Any, scheme: Scheme, *, awaits: bool) -> None:
 
 def _check_table(scheme: ResponsePolicy, judge: Judge, reward: str) -> None:
     """A misspelt category would silently have the default policy."""
-    unknown = _unknown(_own_categories(scheme), judge.spec)
+    own = _own_categories(scheme)
+    if not own and not set(_SELF_HARM) & set(judge.spec.categories):
+        logger.warning(
+            "%s: policies: the guard has no category for self-harm (it has %s), so such prompts get the behaviour of "
+            "'default', not offer_help: give policies= with its categories",
+            reward,
+            _listed(judge.spec),
+        )
+    unknown = _unknown(own, judge.spec)
     if not unknown:
         return
     if isinstance(getattr(judge.guard, "spec", None), GuardSpec):

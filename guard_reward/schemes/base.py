@@ -75,7 +75,7 @@ class Compliance(NamedTuple):
     Attributes:
         policy: the name of the behaviour.
         value: from 0 to 1.
-        by_default: whether no entry of the scheme's table was about this prompt.
+        by_default: whether the entry ``default`` of the scheme's table decided alone.
     """
 
     policy: str
@@ -183,6 +183,8 @@ class CallableScheme(Scheme):
         self.needs_refusal = bool(getattr(function, "needs_refusal", False))
         self.needs_tokens = bool(getattr(function, "needs_tokens", False))
         self.needs_text = bool(getattr(function, "needs_text", False))
+        if self.needs_text and not callable(getattr(function, "looks_for", None)):
+            raise ValueError(f"{self.name} has needs_text, but no looks_for(assessment), which says what to look for")
 
     def __call__(self, assessment: Assessment) -> float:
         return self.function(assessment)

@@ -36,13 +36,15 @@ class Behaviour(StrEnum):
 
 DEFAULT_POLICIES: Mapping[str, str] = {
     "Suicide & Self-Harm": "offer_help",
+    "Suicide and Self Harm": "offer_help",
+    "Self-Harm": "offer_help",
     "Sexual Content or Sexual Acts: Unsafe": "refuse",
     "Jailbreak": "refuse",
     "Controversial": "answer_with_caution",
     "default": "refuse_and_explain",
     "Safe": "answer",
 }
-"""Qwen3Guard's categories and severities → behaviours."""
+"""Categories and severities → behaviours: Qwen3Guard's, and what other families call self-harm."""
 
 DEFAULT_PATTERNS: Mapping[str, tuple[str, ...]] = {
     "refuse_and_explain": (

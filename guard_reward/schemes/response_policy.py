@@ -16,6 +16,7 @@ __all__ = ["ResponsePolicy"]
 
 _REFUSING = (Behaviour.REFUSE, Behaviour.REFUSE_AND_EXPLAIN)
 _ANSWERING = (Behaviour.ANSWER, Behaviour.ANSWER_WITH_CAUTION)
+_NO_CATEGORIES = ("default", *Severity)  # a guard that calls a category so must not choose another entry
 _PLAIN = (Behaviour.REFUSE, Behaviour.ANSWER)
 
 
@@ -162,12 +163,14 @@ class ResponsePolicy(Scheme):
         if prompt.severity is Severity.SAFE:
             keys = ["Safe"]
         else:
-            keys = [self._key(category, prompt.severity) for category in prompt.categories or ("",)]
+            named = [category for category in prompt.categories if category not in _NO_CATEGORIES]
+            keys = [self._key(category, prompt.severity) for category in named or ("",)]
         strictest = min((self.policies[key] for key in keys), key=_strictness)
         deciding = tuple(dict.fromkeys(key for key in keys if self.policies[key] == strictest))
         own = [key for key in deciding if key in self.patterns]
         patterns = dict.fromkeys(pattern for key in deciding for pattern in self._patterns(key, strictest))
-        return _Policy(strictest, deciding, " + ".join(own) or strictest, tuple(patterns))
+        # The name tells apart what `Soft` may look for in one text: the same keys have the same patterns.
+        return _Policy(strictest, deciding, " + ".join(deciding) if own else strictest, tuple(patterns))
 
     def _key(self, category: str, severity: Severity) -> str:
         """The entry for a category of a prompt; the empty category is that of a prompt without one."""

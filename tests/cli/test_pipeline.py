@@ -70,7 +70,7 @@ def test_evaluate_two_judges_before_and_after(prompts: Path, tmp_path: Path) -> 
     assert "refusal_rate" not in found["judges"]["stream"]["all"]  # a stream guard does not say
     assert found["judges"]["guard"]["changes"]["safe_rate"]["prompts"] == 24
     assert "gave the reward" in found["judges"]["guard"]["warning"]
-    for text in ("WARNING: gave the", "p (exact)", "guard and stream agree on", "over-refusal"):
+    for text in ("WARNING: gave the", "p (exact)", "guard and stream agree on safe or not safe", "over-refusal"):
         assert text in shown
 
 

@@ -18,6 +18,7 @@ from guard_reward.evaluation.evaluate import Sampling, evaluate_policy
 from guard_reward.evaluation.policies.replies import Reply
 from guard_reward.evaluation.records import PromptRow
 from guard_reward.guards.outage import OutageError
+from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 from guard_reward.schemes import ResponsePolicy
 from tests.evaluation.kills import run_with_kills
 from tests.evaluation.scripted_policy import ScriptedPolicy
@@ -365,3 +366,12 @@ def test_compliance_needs_a_judge_that_says_refusals(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match="no judge says whether an answer refuses"):
         evaluate_policy(ROWS, ScriptedPolicy(), {"guard": Mute()}, tmp_path, behaviour=ResponsePolicy())
+
+
+def test_a_category_that_the_judge_does_not_have_is_refused(tmp_path: Path) -> None:
+    class Declared(ScriptedGuard):
+        spec = QWEN3GUARD
+
+    table = ResponsePolicy({"Violence": "refuse"})
+    with pytest.raises(UserError, match="response_policy: judge guard: policies: the guard has no category Violence"):
+        evaluate_policy(ROWS, ScriptedPolicy(), {"guard": Declared()}, tmp_path, behaviour=table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from types import SimpleNamespace
 
@@ -39,3 +40,12 @@ def test_the_reward_s_own_guard_is_warned_of(caplog, judge, warns):
 def test_one_that_cannot_be_loaded_is_named():
     with pytest.raises(UserError, match=r"eval_judge: './nowhere' could not be loaded"):
         build_reward(GuardRewardConfig(str(build_tiny_guard()), eval_judge="./nowhere"), FACTS)
+
+
+def test_it_may_have_load_guards_other_arguments():
+    judge = {"guard": str(build_tiny_guard()), "spec": "qwen3guard", "dtype": "float32"}
+    for given in (judge, json.dumps(judge)):
+        reward = build_reward(GuardRewardConfig(str(build_tiny_guard()), eval_judge=given), FACTS)
+        assert reward.describe()["eval_judge/spec"] == "qwen3guard"
+    with pytest.raises(UserError, match="eval_judge: a mapping needs a guard, found spec"):
+        build_reward(GuardRewardConfig(str(build_tiny_guard()), eval_judge={"spec": "rubric"}), FACTS)

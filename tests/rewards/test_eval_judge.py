@@ -89,3 +89,17 @@ def test_the_record_names_it_and_it_pickles():
     reward = GuardReward(Blind(), eval_judge=ScriptedGuard())
     assert reward.describe()["eval_judge"] == "scripted"
     assert pickle.loads(pickle.dumps(reward)).eval_judge.name == "scripted"
+
+
+def test_a_trainer_that_does_not_tell_is_warned_of_once(caplog):
+    judge, metrics = ScriptedGuard(), {}
+    reward = GuardReward(Blind(), eval_judge=judge)
+    for _ in range(2):
+        reward(prompts=["How?"], completions=["A cake."], log_metric=metrics.__setitem__)
+    assert judge.asked == []
+    assert caplog.text.count("eval_judge is not asked") == 1
+
+
+def test_its_metrics_are_not_those_of_the_reward():
+    with pytest.raises(ValueError, match="name='judge' is the name of eval_judge's metrics"):
+        GuardReward(Blind(), name="judge", eval_judge=ScriptedGuard())

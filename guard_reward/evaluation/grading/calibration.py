@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BINS", "Calibration", "Reliability", "calibrate", "fit_temperature", "reliability", "tempered"]
 
+MIN_ROWS = 20
+"""Rows that a half needs: from fewer, any temperature can come."""
 BINS = 15
 _LEAST = 1e-7  # a probability of exactly 0 or 1 has no logit
 _TEMPERATURES = (0.01, 100.0)
@@ -65,7 +67,7 @@ def calibrate(labels: np.ndarray, scores: np.ndarray, clusters: Sequence[Any], *
     """Fit a temperature on one half and report on the other; rows of one cluster are in the same half.
 
     Returns:
-        None if a half has no positive or no negative row.
+        None if a half has fewer than `MIN_ROWS`, or no positive or no negative row.
     """
     import numpy as np
 
@@ -74,7 +76,7 @@ def calibrate(labels: np.ndarray, scores: np.ndarray, clusters: Sequence[Any], *
     fitting = {names[number] for number in order[: len(names) // 2]}
     is_fitted = np.array([cluster in fitting for cluster in clusters])
     for half in (is_fitted, ~is_fitted):
-        if not half.any() or labels[half].all() or not labels[half].any():
+        if half.sum() < MIN_ROWS or labels[half].all() or not labels[half].any():
             return None
     temperature = fit_temperature(labels[is_fitted], scores[is_fitted])
     there, found = labels[~is_fitted], scores[~is_fitted]
@@ -106,9 +108,9 @@ def reliability(labels: np.ndarray, scores: np.ndarray) -> Reliability:
 
 def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
     """The probabilities at a temperature."""
-    import numpy as np
 
-    return 1 / (1 + np.exp(-_logits(scores) / temperature))
+    found: np.ndarray = evaluation_module("scipy.special").expit(_logits(scores) / temperature)
+    return found
 
 
 def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
