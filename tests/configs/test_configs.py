@@ -15,7 +15,7 @@ from accelerate.utils import DistributedType
 from trl import GRPOConfig, ModelConfig
 
 from guard_reward.launch import GuardRewardConfig, parse
-from guard_reward.launch.config import _find_helpfulness, _make_scheme
+from guard_reward.launch.config import _find_helpfulness, build_scheme
 from guard_reward.prompts import DataConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -73,7 +73,7 @@ def test_every_key_is_an_option(name: str) -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_scheme_can_be_made(name: str) -> None:
     guard, *_ = read(name)
-    scheme = _make_scheme(guard)
+    scheme = build_scheme(guard)
     if getattr(scheme, "needs_helpfulness", False):
         assert _find_helpfulness(guard.helpfulness) is not None
 
