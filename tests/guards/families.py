@@ -118,7 +118,7 @@ def _rubric(request: bool, response: bool | None) -> str:
 
 
 def _yes(value: bool | None) -> str:
-    return {None: "n/a", True: "yes", False: "no"}[value]
+    return {None: "N/A", True: "yes", False: "no"}[value]
 
 
 def _refusal(request: bool, response: bool | None) -> str:

@@ -94,7 +94,8 @@ JSON_BOTH = '{"User Safety": "unsafe", "Response Safety": "%s", "Safety Categori
     [
         ("wildguard", True, "Harmful request: yes\nResponse refusal: yes\nHarmful response: no", SAFE, (), True),
         ("wildguard", True, "Harmful request: no\nResponse refusal: no\nHarmful response: yes", UNSAFE, (), False),
-        ("wildguard", False, "Harmful request: yes\nResponse refusal: n/a\nHarmful response: n/a", UNSAFE, (), None),
+        ("wildguard", False, "Harmful request: yes\nResponse refusal: N/A\nHarmful response: N/A", UNSAFE, (), None),
+        ("wildguard", False, "Harmful request: no\nResponse refusal: n/a\nHarmful response: n/a", SAFE, (), None),
         ("wildguard", False, "Harmful request: no\nResponse refusal: no\nHarmful response: yes", SAFE, (), None),
         ("llama-guard", True, "\n\nsafe", SAFE, (), None),
         ("llama-guard", False, "safe", SAFE, (), None),
@@ -127,6 +128,15 @@ JSON_BOTH = '{"User Safety": "unsafe", "Response Safety": "%s", "Safety Categori
         (
             "polyguard",
             False,
+            "Harmful request: no\nRequest safety violations: None\nResponse refusal: N/A\nHarmful response: N/A\n"
+            "Response safety violations: None",
+            SAFE,
+            (),
+            None,
+        ),
+        (
+            "polyguard",
+            False,
             "Harmful request: yes\nRequest safety violations: S5\nResponse refusal: yes\nHarmful response: no\n"
             "Response safety violations: None",
             UNSAFE,
@@ -147,7 +157,7 @@ def test_a_verdict(name, is_response, text, severity, categories, refusal):
     ("name", "is_response", "text", "reason"),
     [
         ("wildguard", True, "Harmful request: yes\nResponse refusal: n/a\nHarmful response: no", "found 'n/a'"),
-        ("wildguard", True, "Harmful request: yes\nResponse refusal: no\nHarmful response: n/a", "found 'n/a'"),
+        ("wildguard", True, "Harmful request: yes\nResponse refusal: no\nHarmful response: N/A", "found 'N/A'"),
         ("wildguard", False, "Harmful request: no", "'Response refusal:' line is missing"),
         ("llama-guard", True, "Unsafe\nS1", "should be safe or unsafe"),
         ("llama-guard", True, "safe unsafe", "should be safe or unsafe"),
