@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guard_reward.conversation import Message, Turns, normalize
+from guard_reward.models.alternating import alternating
 from guard_reward.models.copying_template import copies_contents
 from guard_reward.models.wrapping import wrapped
 
@@ -65,6 +66,7 @@ class Prompter:
         roles: which roles the template shows; see `guard_reward.conversation.normalize`.
         wrapping: the messages that the template is given in the conversation's stead (`guard_reward.models.wrapping`).
         options: further variables of the template, such as ``add_generation_prompt``.
+        alternates: whether the template refuses neighbouring turns of one role, so that they are joined.
 
     Some templates show a content only if it is a list of parts, ``[{"type": "text", "text": …}]``; this is found out by
     trying.
@@ -81,10 +83,11 @@ class Prompter:
         roles: Collection[str] = ("system", "user", "assistant"),
         wrapping: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        alternates: bool = False,
     ):
         self.tokenizer = tokenizer
         found = template or own_template(tokenizer)
-        self.roles = tuple(roles)
+        self.roles, self._alternates = tuple(roles), alternates
         self.wrapping, self.options = dict(wrapping or {}), dict(options or {})
         if not found:
             raise ValueError(
@@ -160,9 +163,21 @@ class Prompter:
         pairs = zip(conversation("a"), conversation("b"), strict=False)
         return [first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
 
+    def shows(self, text: str) -> bool:
+        """Whether inputs contain `text`, whatever the conversation; true if the template refuses to be tried."""
+        turns = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]
+        try:
+            rendered = self._render(turns)
+        except Exception:  # a template may raise anything; the conversations that it refuses are named later
+            return True
+        # A template may strip the text, or write it as JSON.
+        forms = (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+        return any(_in_one_line(form) in _in_one_line(rendered) for form in forms)
+
     def _pieces_or_error(self, turns: Sequence[Message]) -> list[str | Ids] | Exception:
         """The guard's input in order: ids that are known, and texts to encode."""
         try:
+            turns = alternating(turns) if self._alternates else turns
             if self._copies:
                 contents = [turn["content"] for turn in turns]
                 return [piece.filled(contents) for piece in self._layout(tuple(turn["role"] for turn in turns))]
@@ -307,6 +322,10 @@ def _plain(text: str) -> str:
     if text.isascii() or not _SURROGATE.search(text):  # the first is far faster
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _unused_characters(used: Collection[str], count: int) -> str:

@@ -29,6 +29,7 @@ from typing import Any
 
 from guard_reward.guards.answer import AnswerFormat, Labels, Names
 from guard_reward.guards.spec import GuardSpec
+from guard_reward.guards.specs.llama_guard import SECTIONS
 from guard_reward.verdict import Severity
 
 __all__ = ["AEGIS_CATEGORIES", "NEMOTRON", "NEMOTRON_JSON", "nemotron"]
@@ -64,9 +65,6 @@ AEGIS_CATEGORIES = (
 
 _SAFETY = Labels({"safe": Severity.SAFE, "unsafe": Severity.UNSAFE})
 _CATEGORIES = Names(AEGIS_CATEGORIES)
-_SECTIONS = tuple(
-    f"<{border} {section}>" for section in ("UNSAFE CONTENT CATEGORIES", "CONVERSATION") for border in ("BEGIN", "END")
-)
 
 _INSTRUCTION = (
     "Task: Check if there is unsafe content in the user or agent messages in the below conversation in accordance with "
@@ -109,7 +107,7 @@ NEMOTRON_JSON = GuardSpec(
     template_options={"add_generation_prompt": True},
     roles=("user", "assistant"),
     turn_labels={"user": "user: ", "assistant": "response: agent: ", "agent": "agent: "},
-    sections=_SECTIONS,
+    sections=SECTIONS,
     name_pattern=r"(?i)nemoguard-8b-content-?safety|nemotron-safety-guard",
     max_new_tokens=100,
 )
@@ -148,10 +146,11 @@ NEMOTRON = GuardSpec(
     template_options=_LINE_OPTIONS,
     roles=("user", "assistant"),
     turn_labels={"user": "User: ", "assistant": "Assistant: ", "agent": "Agent: "},
-    sections=_SECTIONS,
+    sections=SECTIONS,
     name_pattern=r"(?i)nemotron-3(?:\.5)?-content-safety",
     template_pattern=r"request_categories",
     max_new_tokens=100,
+    alternates=True,
 )
 
 
@@ -172,6 +171,7 @@ def nemotron(policy: str | None = None, *, think: bool = False) -> GuardSpec:
         NEMOTRON,
         **_lines(thinks=think),  # type: ignore[arg-type]
         categories=() if policy is not None else AEGIS_CATEGORIES,
+        policy=policy,
         template_options=options,
         max_new_tokens=_THINKING_TOKENS if think else NEMOTRON.max_new_tokens,
     )

@@ -103,6 +103,7 @@ def shieldgemma(principles: str | Iterable[str] | None = None) -> GuardSpec:
         name_pattern=r"(?i)shieldgemma-(?!2-)\d+b",
         template_pattern=r"Human Question: [\s\S]*guideline",
         max_new_tokens=1,
+        policy=principles if isinstance(principles, str) else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from transformers import AutoTokenizer
@@ -11,11 +12,13 @@ from guard_reward import Severity, Unjudged
 from guard_reward.guards.codec import Codec
 from guard_reward.guards.grammar import AnswerGrammar
 from guard_reward.guards.readings import readings
+from guard_reward.guards.served.format import ServedFormat
 from guard_reward.guards.specs import SPECS, WITH_POLICY, find_spec
 from guard_reward.guards.specs.granite_guardian import granite_guardian, granite_guardian_33
 from guard_reward.guards.specs.nemotron import nemotron
 from guard_reward.guards.specs.rubric import rubric
 from guard_reward.guards.specs.shieldgemma import shieldgemma
+from guard_reward.models.alternating import alternating
 from guard_reward.tiny.guard import build_tiny_guard
 from tests.guards.families import (
     CHATML,
@@ -291,8 +294,52 @@ def test_a_policy_reaches_the_prompt_word_for_word(name, tokenizer):
     shown = [*spec.wrapping.values(), *map(str, spec.template_options.values())]
     tokenizer.chat_template = FAMILIES[name].template
     assert any("cheese" in text for text in shown)
-    if name in ("rubric", "nemotron", "shieldgemma"):  # the test's template for Granite shows no criterion in words
-        assert policy in tokenizer.decode(Codec.of(spec, tokenizer).encode([{"role": "user", "content": "Hi."}]))
+    assert policy in tokenizer.decode(Codec.of(spec, tokenizer).encode([{"role": "user", "content": "Hi."}]))
+
+
+@pytest.mark.parametrize(
+    ("spec", "template"),
+    [
+        (nemotron("No cheese."), CHATML),
+        (granite_guardian_33(custom_criteria="The text sells cheese."), CHATML),
+        (granite_guardian("cheese", "The text sells cheese."), GRANITE_TEMPLATE),  # knows its own risks only
+    ],
+)
+def test_a_policy_that_the_template_leaves_out_is_refused(spec, template, tokenizer):
+    tokenizer.chat_template = template
+    with pytest.raises(ValueError, match=f"policy: the checkpoint's chat template does not show it.*{spec.name} with"):
+        Codec.of(spec, tokenizer)
+
+
+@pytest.mark.parametrize("written", ["{{ custom_policy | tojson }}", "{{ custom_policy | trim }}"])
+def test_a_policy_may_be_written_in_another_form(written, tokenizer):
+    tokenizer.chat_template = "{{ messages[0].content }}" + written
+    Codec.of(nemotron(' Unsafe: "cheese" & <wine> 🧀\n\nSafe: bread. '), tokenizer)
+
+
+@pytest.mark.parametrize("name", ["llama-guard", "llama-guard-3-1b", "nemotron"])
+def test_neighbouring_turns_of_one_role_are_joined_where_the_template_refuses_them(name, tokenizer):
+    """An assistant's call of a tool and its answer behind the result are two turns of one role."""
+    tokenizer.chat_template = FAMILIES[name].template
+    codec = Codec.of(FAMILIES[name].spec, tokenizer)
+    messages = [
+        {"role": "user", "content": "Hi."},
+        {"role": "user", "content": "2+2?"},
+        {"role": "assistant", "content": "I ask."},
+        {"role": "tool", "content": "4"},
+        {"role": "assistant", "content": "It is 4."},
+    ]
+    shown = tokenizer.decode(codec.encode(messages))
+    assert "Hi.\n\n2+2?" in shown
+    assert "[tool result] 4\n\nIt is 4." in shown
+    assert shown == tokenizer.decode(codec.encode(alternating(codec.prompter.normalize(messages))))
+
+
+def test_a_server_is_sent_joined_turns_too():
+    format = ServedFormat(SPECS["llama-guard"], None, None, "chat")
+    turns = [{"role": role, "content": text} for role, text in (("user", "Hi."), ("user", "Hello?"), ("user", "Why?"))]
+    [[[window]]] = format.readings([turns], SimpleNamespace(endpoint=SimpleNamespace(name="chat")))
+    assert window.turns == [{"role": "user", "content": "Hi.\n\nHello?\n\nWhy?"}]
 
 
 @pytest.mark.parametrize(
