@@ -39,7 +39,7 @@ class AnswerGrammar:
 
     def __init__(self, answer: AnswerFormat, encode: Callable[[str], Sequence[int]]):
         self._encode = encode
-        self._parts = answer.parts
+        self._parts, self._alternatives = answer.parts, answer.alternatives
         self._first_optional = len(answer.required)
         self._first_closing = self._first_optional + len(answer.optional)
         self._edges: list[dict[int, State]] = [{}]
@@ -152,16 +152,19 @@ class AnswerGrammar:
         """
         if index == len(self._parts):
             return
-        if self._first_optional <= index < self._first_closing and self._first_closing < len(self._parts):
-            self._fill(state, self._first_closing, is_safe=is_safe, before=before)  # the optional part may be missing
-        text, _, slot = self._parts[index]
-        if index == self._first_optional < self._first_closing and is_safe:
+        has_optional = index == self._first_optional < self._first_closing
+        *others, closing = self._alternatives(index) or [len(self._parts)]
+        self._fill(state, closing, is_safe=is_safe, before=before)  # all that is optional may be missing
+        if has_optional and is_safe:
             self._guessed[state] = list(self._edges[state])  # an optional list of names: nothing to name
+        for other in others:
+            self._fill(state, other, is_safe=is_safe, before=before)
+        text, _, slot = self._parts[index]
         # Blanks belong to the word behind them, as tokenizers see it.
         literal = text.rstrip(" ")
         blanks = text[len(literal) :]
         here = self._add(state, literal, self._new_state(), before) if literal else state
-        if index == self._first_optional < self._first_closing < len(self._parts) and not is_safe:
+        if has_optional and self._first_closing < len(self._parts) and not is_safe:
             self._guessed[state] = list(self._edges[state])
         before = literal or before
         if isinstance(slot, Labels):

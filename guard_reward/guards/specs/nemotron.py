@@ -13,7 +13,8 @@ of https://github.com/NVIDIA/NeMo-Guardrails (``nemoguardrails/llm/output_parser
 3 and 3.5 answer and that these take ``request_categories``, ``enable_thinking`` and ``custom_policy`` in their own
 chat template.
 
-Categories are those of prompt and response together, so next to a safe response there are none. Nothing says whether
+Categories are those of prompt and response together, so next to a safe response there are none. About a prompt behind
+an earlier response, answers have ``Response Safety`` too: of that response, so it does not count. Nothing says whether
 a response refuses. With a custom policy (`nemotron`) a text is unsafe if it violates that policy, and there are no
 categories.
 
@@ -64,6 +65,7 @@ AEGIS_CATEGORIES = (
 """The categories of the Aegis 2 data set, in the order of their codes S1 to S23; answers have the names."""
 
 _SAFETY = Labels({"safe": Severity.SAFE, "unsafe": Severity.UNSAFE})
+_EARLIER = Labels({"safe": False, "unsafe": True})  # of an earlier response, which is not judged
 _CATEGORIES = Names(AEGIS_CATEGORIES)
 
 _INSTRUCTION = (
@@ -97,9 +99,11 @@ NEMOTRON_JSON = GuardSpec(
     ),
     prompt_answer=AnswerFormat(
         '{"User Safety": "<severity>',
-        optional='", "Safety Categories": "<categories>',
+        optional=['", "Response Safety": "<response>', '", "Safety Categories": "<categories>'],
         closing='"}',
+        names_of_unsafe=True,
         severity=_SAFETY,
+        response=_EARLIER,
         categories=_CATEGORIES,
     ),
     categories=AEGIS_CATEGORIES,
@@ -121,21 +125,26 @@ _LINE_OPTIONS: dict[str, Any] = {
 
 def _lines(*, thinks: bool) -> dict[str, AnswerFormat]:
     """The answers of Nemotron 3 and 3.5 about responses and about prompts."""
+    categories = "\nSafety Categories: <categories>"
     answers: dict[str, Any] = {
-        "response_answer": ("User Safety: <user>\nResponse Safety: <severity>", {"user": _SAFETY}),
-        "prompt_answer": ("User Safety: <severity>", {}),
+        "response_answer": ("User Safety: <user>\nResponse Safety: <severity>", categories, {"user": _SAFETY}),
+        "prompt_answer": (
+            "User Safety: <severity>",
+            ["\nResponse Safety: <response>", categories],
+            {"response": _EARLIER},
+        ),
     }
     return {
         kind: AnswerFormat(
             layout,
-            optional="\nSafety Categories: <categories>",
+            optional=optional,
             thinks=thinks,
             names_of_unsafe=True,
             severity=_SAFETY,
             categories=_CATEGORIES,
             **others,
         )
-        for kind, (layout, others) in answers.items()
+        for kind, (layout, optional, others) in answers.items()
     }
 
 

@@ -119,6 +119,12 @@ JSON_BOTH = '{"User Safety": "unsafe", "Response Safety": "%s", "Safety Categori
         ("nemotron", True, "User Safety: unsafe\nResponse Safety: safe\nSafety Categories: Threat", SAFE, (), None),
         ("nemotron", True, "User Safety: safe\nResponse Safety: unsafe", UNSAFE, (), None),
         ("nemotron", False, "<think>\nHm.\n</think>\n\nUser Safety: safe", SAFE, (), None),
+        # Of a prompt behind an earlier response, whose safety does not count.
+        ("nemotron", False, "User Safety: safe\nResponse Safety: unsafe\nSafety Categories: Threat", SAFE, (), None),
+        ("nemotron", False, "User Safety: unsafe\nResponse Safety: safe", UNSAFE, (), None),
+        ("nemotron", False, "User Safety: unsafe\nSafety Categories: Threat", UNSAFE, ("Threat",), None),
+        ("nemotron-json", False, JSON_BOTH % "safe", UNSAFE, ("Violence", "Sexual (minor)"), None),
+        ("nemotron-json", False, '{"User Safety": "safe", "Response Safety": "unsafe"}', SAFE, (), None),
         (
             "polyguard",
             True,
@@ -168,11 +174,13 @@ def test_a_verdict(name, is_response, text, severity, categories, refusal):
         ("granite-guardian-3.3", True, "<think>\n<score> no </score>", "should start with '<score>'"),
         ("granite-guardian-3.3", True, "<score> no </score>\n<score> yes </score>", "text after the answer"),
         ("nemotron-json", True, '{"User Safety": "safe"}', "found 'safe\"}'"),  # never the prompt's instead
-        ("nemotron-json", False, '{"User Safety": "safe", "Response Safety": "safe"}', "should be safe or unsafe"),
+        ("nemotron-json", False, '{"User Safety": "safe", "Response Safety": "maybe"}', "should be safe or unsafe"),
         ("nemotron-json", True, '{"User Safety": "safe", "Response Safety": "safe"', "found 'safe\"'"),
         ("nemotron-json", True, JSON_BOTH % "safe" + JSON_BOTH % "unsafe", "text after the answer"),
         ("nemotron", True, "User Safety: safe", "'Response Safety:' line is missing"),
-        ("nemotron", False, "User Safety: safe\nResponse Safety: unsafe", "should start with 'Safety Categories:'"),
+        ("nemotron", False, "User Safety: safe\nResponse: unsafe", "should start with 'Safety Categories:'"),
+        ("nemotron", False, "Response Safety: safe\nUser Safety: safe", "should start with 'User Safety:'"),
+        ("nemotron", False, "User Safety: safe\nResponse Safety: safe\nResponse Safety: safe", "Safety Categories:"),
         ("nemotron", True, "User Safety: safe\nResponse Safety: safe\nResponse Safety: unsafe", "Safety Categories:"),
         ("polyguard", True, "Harmful request: yes\nResponse refusal: no\nHarmful response: yes", "Request safety"),
     ],
@@ -205,6 +213,28 @@ def test_every_answer_is_in_the_grammar(name, kind, tokenizer):
             slots = family.spec.answer_format(is_response=kind).slots
             assert decided.count("severity") == 1
             assert decided.count("refusal") == ("refusal" in slots)
+
+
+@pytest.mark.parametrize("name", ["nemotron", "nemotron-json"])
+@pytest.mark.parametrize(("user", "response"), [("safe", "safe"), ("unsafe", "safe"), ("safe", "unsafe")])
+@pytest.mark.parametrize("categories", ["", "Threat, Violence"])
+def test_an_answer_about_a_prompt_behind_a_response_is_in_the_grammar(name, user, response, categories, tokenizer):
+    listed = {
+        "nemotron": f"\nSafety Categories: {categories}",
+        "nemotron-json": f', "Safety Categories": "{categories}"',
+    }
+    listed = listed[name] if categories else ""
+    text = {
+        "nemotron": f"User Safety: {user}\nResponse Safety: {response}{listed}",
+        "nemotron-json": f'{{"User Safety": "{user}", "Response Safety": "{response}"{listed}}}',
+    }[name]
+    grammar = SPECS[name].grammar(lambda text: tokenizer.encode(text, add_special_tokens=False), is_response=False)
+    state, decided = grammar.start, 0
+    for token in tokenizer.encode(text, add_special_tokens=False):
+        decided += (found := grammar.decision(state)) is not None and token in found.token_ids
+        state = grammar.step(state, token)
+        assert state >= 0, text
+    assert decided == 1
 
 
 @pytest.mark.parametrize("kind", [True, False], ids=["response", "prompt"])
