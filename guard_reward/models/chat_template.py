@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Ids", "Prompter", "own_template"]
+__all__ = ["Ids", "Prompter", "instruction_hash", "own_template"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_LAYOUTS = 256  # sequences of roles whose rendering is kept
@@ -46,6 +46,12 @@ def own_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
         ValueError: several templates, but none is named ``default``.
     """
     return tokenizer.get_chat_template() if tokenizer.chat_template else None
+
+
+def instruction_hash(wrapping: Mapping[str, str], options: Mapping[str, Any], template: str = "") -> str:
+    """The first 16 hex digits of the SHA-256 of a template and of what it is given: for the run's record."""
+    given = json.dumps([dict(wrapping), dict(options)], default=str) if wrapping or options else ""
+    return hashlib.sha256((template + given).encode()).hexdigest()[:16]
 
 
 class Prompter:
@@ -116,9 +122,8 @@ class Prompter:
 
     @property
     def template_hash(self) -> str:
-        """The first 16 hex digits of the template's SHA-256, and of what it is given: for the run's record."""
-        given = json.dumps([self.wrapping, self.options], default=str) if self.wrapping or self.options else ""
-        return hashlib.sha256((self.template + given).encode()).hexdigest()[:16]
+        """Of the template, and of what it is given: for the run's record."""
+        return instruction_hash(self.wrapping, self.options, self.template)
 
     def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Token ids of the model's whole input for one conversation, ready for its answer.

@@ -24,7 +24,7 @@ from guard_reward.guards.served.plain_text import without_control_tokens
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs import find_spec
 from guard_reward.models.alternating import alternating
-from guard_reward.models.chat_template import own_template
+from guard_reward.models.chat_template import instruction_hash, own_template
 from guard_reward.verdict import Conversation, Unjudged, Verdict
 
 if TYPE_CHECKING:
@@ -100,7 +100,10 @@ class ServedFormat:
 
     def describe(self) -> dict[str, str]:
         """For the run's record."""
-        known = {} if self.codec is None else {"template_hash": self.codec.prompter.template_hash}
+        if self.codec is not None:
+            known = {"template_hash": self.codec.prompter.template_hash}
+        else:  # the server's template is not known, but what it is given is
+            known = {"instruction_hash": instruction_hash(self.spec.wrapping, self.spec.template_options)}
         return {"spec": self.spec.name, "tokenizer": getattr(self.tokenizer, "name_or_path", "none"), **known}
 
     def needs(self) -> Needs:

@@ -144,6 +144,13 @@ def test_recipes_name_it_by_its_options():
     assert "Unsafe: locks." in guard.spec.wrapping["system"]
 
 
+def test_the_record_tells_one_rubric_from_another():
+    with chat_server(judge) as server:
+        guards = [rubric_guard(server.url, policy=policy) for policy in ("Unsafe: a.", "Unsafe: a.", "Unsafe: b.")]
+        one, same, other = (guard.describe()["instruction_hash"] for guard in guards)
+    assert one == same != other
+
+
 def test_a_policy_may_stand_in_a_file(tmp_path):
     file = tmp_path / "policy.md"
     file.write_text("Unsafe: locks.\n", encoding="utf-8")

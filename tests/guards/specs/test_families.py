@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -219,15 +220,10 @@ def test_every_answer_is_in_the_grammar(name, kind, tokenizer):
 @pytest.mark.parametrize(("user", "response"), [("safe", "safe"), ("unsafe", "safe"), ("safe", "unsafe")])
 @pytest.mark.parametrize("categories", ["", "Threat, Violence"])
 def test_an_answer_about_a_prompt_behind_a_response_is_in_the_grammar(name, user, response, categories, tokenizer):
-    listed = {
-        "nemotron": f"\nSafety Categories: {categories}",
-        "nemotron-json": f', "Safety Categories": "{categories}"',
-    }
-    listed = listed[name] if categories else ""
-    text = {
-        "nemotron": f"User Safety: {user}\nResponse Safety: {response}{listed}",
-        "nemotron-json": f'{{"User Safety": "{user}", "Response Safety": "{response}"{listed}}}',
-    }[name]
+    values = {"User Safety": user, "Response Safety": response} | (
+        {"Safety Categories": categories} if categories else {}
+    )
+    text = json.dumps(values) if name == "nemotron-json" else "\n".join(": ".join(pair) for pair in values.items())
     grammar = SPECS[name].grammar(lambda text: tokenizer.encode(text, add_special_tokens=False), is_response=False)
     state, decided = grammar.start, 0
     for token in tokenizer.encode(text, add_special_tokens=False):
