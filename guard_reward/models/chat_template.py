@@ -74,8 +74,8 @@ class Prompter:
         options: further variables of the template, such as ``add_generation_prompt``.
         alternates: whether the template refuses neighbouring turns of one role, so that they are joined.
 
-    Some templates show a content only if it is a list of parts, ``[{"type": "text", "text": …}]``; this is found out by
-    trying.
+    Some templates show a content only if it is a list of parts, ``[{"type": "text", "text": …}]``; some refuse the role
+    ``system``, and a wrapping's system message becomes part of the user's then. Both is found out by trying.
 
     Raises:
         ValueError: there is no chat template, or the tokenizer has no special tokens.
@@ -114,7 +114,8 @@ class Prompter:
         templates = (found, *self.wrapping.values())
         self._characters = frozenset().union(*templates, *self.special_tokens)  # a mark is none of them
         self._takes_parts = False
-        self._takes_parts = not self._shows_content() and self._shows_parts()
+        if not self._finds_form() and "system" in self.wrapping:
+            self._join_system()
         # A token that takes the blanks beside it would take those of a content too.
         takes_blanks = any(token.lstrip or token.rstrip for token in added.values())
         self._copies = not (takes_blanks or self._takes_parts) and all(map(copies_contents, templates))
@@ -226,11 +227,29 @@ class Prompter:
             messages = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in messages]
         return self.tokenizer.apply_chat_template(messages, chat_template=self.template, tokenize=False, **self.options)
 
+    def _finds_form(self) -> bool:
+        """Whether the template shows messages, as texts or as lists of parts; texts if neither."""
+        self._takes_parts = False
+        self._takes_parts = not self._shows_content() and self._shows_parts()
+        return self._takes_parts or self._shows_content()
+
+    def _join_system(self) -> None:
+        """Let the user's message begin with the system's, for templates that refuse the role or leave it out."""
+        given, others = self.wrapping, dict(self.wrapping)
+        system = others.pop("system")
+        self.wrapping = {**others, "user": f"{system}\n\n{others.get('user', '')}"}
+        if not self._finds_form():
+            self.wrapping = given
+
     def _shows_content(self) -> bool:
-        """Whether the template shows what a user's message says."""
+        """Whether the template shows what a user's message says, and a system's instruction."""
         mark = _unused_characters(self._characters, 1)
+        turns = [{"role": "user", "content": mark}]
         try:
-            return mark in self._render([{"role": "user", "content": mark}])
+            rendered = self._render(turns)
+            messages = wrapped(turns, self.wrapping)
+            systems = [message["content"] for message in messages if message["role"] == "system"]
+            return mark in rendered and all(_in_one_line(text) in _in_one_line(rendered) for text in systems)
         except Exception:  # a template may raise anything; the conversations that it refuses are named later
             return False
 

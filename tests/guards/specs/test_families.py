@@ -373,12 +373,44 @@ def test_a_server_is_sent_joined_turns_too():
     [
         (lambda: shieldgemma(["No Fun"]), "no principle 'No Fun'; there are No Dangerous Content"),
         (lambda: rubric("  "), "policy: the rubric is empty"),
+        (lambda: rubric(3), "policy: .* no text, found 3"),
+        (lambda: rubric(categories="Cheese"), r"categories: should be a list of names, .*write \['Cheese'\]"),
+        (lambda: rubric(categories=None), "categories: should be a list of names"),
+        (lambda: rubric(categories=["Cheese", 1]), "categories: 1 is no text"),
+        (lambda: rubric(categories=[" "]), "categories: '' cannot stand in a list"),
+        (lambda: rubric(categories=[" None "]), "categories: 'None' cannot stand in a list"),
         (lambda: rubric(categories=["a, b"]), "'a, b' cannot stand in a list"),
     ],
 )
 def test_what_a_family_cannot_be_given(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_category_is_found_as_it_is_answered():
+    spec = rubric(categories=[" Cheese ", "Cheese", "Milk"])
+    assert spec.response_categories == ("Cheese", "Milk")
+    verdict = spec.parse("Safety: Unsafe\nCategories: Cheese\nRefusal: No", is_response=True)
+    assert (verdict.categories, verdict.unknown_categories) == (("Cheese",), ())
+
+
+@pytest.mark.parametrize(
+    "system",
+    ["{{ raise_exception('System role not supported') }}", ""],  # Gemma's; one that leaves it out
+    ids=["refuses", "leaves out"],
+)
+@pytest.mark.parametrize("name", ["rubric", "polyguard"])
+def test_an_instruction_is_shown_by_a_template_without_a_system_role(name, system, tokenizer):
+    tokenizer.chat_template = (
+        "{% for message in messages %}{% if message.role == 'system' %}" + system + "{% else %}<|im_start|>"
+        "{{ message.role }}\n{{ message.content | trim }}<|im_end|>\n{% endif %}{% endfor %}"
+    )
+    spec = SPECS[name]
+    shown = tokenizer.decode(Codec.of(spec, tokenizer).encode([{"role": "user", "content": "How are you?"}]))
+    first_line = spec.wrapping["system"].partition("\n")[0]
+    assert f"<|im_start|>user\n{first_line}" in shown
+    assert shown.count("<|im_start|>") == 1
+    assert "How are you?" in shown.partition(first_line)[2]
 
 
 def test_options_of_a_family():
