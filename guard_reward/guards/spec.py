@@ -38,8 +38,8 @@ class GuardSpec:
         roles: which roles the template shows. System messages become part of a user's turn if ``system`` is missing.
         turn_labels: role → what the template writes in front of its turns. Content cannot forge them: see
             `guard_reward.guards.typed_marks`.
-        sections: the template's section marks, word for word (``"<END CONVERSATION>"``); content cannot forge them
-            either.
+        sections: the template's section marks, word for word (``"<END CONVERSATION>"``), and what it writes in front of
+            the answer, with its colon (``"Output JSON:"``); content cannot forge them either.
         name_pattern, template_pattern, architectures: how to recognise the family: by a regular expression found in the
             checkpoint's name, or in its chat template, or by the architecture in its config.
         max_new_tokens: the longest answer, in tokens.

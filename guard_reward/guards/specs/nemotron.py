@@ -111,7 +111,7 @@ NEMOTRON_JSON = GuardSpec(
     template_options={"add_generation_prompt": True},
     roles=("user", "assistant"),
     turn_labels={"user": "user: ", "assistant": "response: agent: ", "agent": "agent: "},
-    sections=SECTIONS,
+    sections=(*SECTIONS, "Output JSON:"),
     name_pattern=r"(?i)nemoguard-8b-content-?safety|nemotron-safety-guard",
     max_new_tokens=100,
 )

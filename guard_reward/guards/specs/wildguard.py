@@ -53,7 +53,7 @@ WILDGUARD = GuardSpec(
     chat_template=_TEMPLATE,
     roles=("user", "assistant"),
     turn_labels={"user": "Human user:\n", "assistant": "AI assistant:\n"},
-    sections=("[INST]", "[/INST]", "<|user|>", "<|assistant|>"),
+    sections=("[INST]", "[/INST]", "<|user|>", "<|assistant|>", "Answers:"),
     name_pattern=r"(?i)(?:^|/)wildguard\b",
     max_new_tokens=48,
 )

@@ -164,9 +164,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         load_named_guard("guard", "http://127.0.0.1:9/v1", spec="rubric", policy=f"file:{tmp_path}/no-such.md")
 
 
-@pytest.mark.parametrize(
-    "policy", ["Unsafe: cheese", "Unsafe: a.md\nSafe: b.md", "u" * 5000, "a\0b", "~nobody"]
-)
+@pytest.mark.parametrize("policy", ["Unsafe: cheese", "Unsafe: a.md\nSafe: b.md", "u" * 5000, "a\0b", "~nobody"])
 def test_words_are_no_file(policy):
     assert policy in rubric_guard("http://127.0.0.1:9/v1", policy=policy).spec.wrapping["system"]
 
