@@ -53,8 +53,7 @@ def load_guard(
         revision: branch, tag or commit on the hub; pin it, the reward depends on it (a served guard: its tokenizer's).
         spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"wildguard"``, …, or
             ``"rubric"`` for any instructed model). By default found by the architecture, chat template or name.
-        policy: what is not allowed, in words, for a named family that takes it. A `Path`, or ``"file:policy.md"``: the
-            file with them.
+        policy: what is not allowed, in words (a `Path` or ``"file:…"``: a file of them), for a named family with one.
         attn_implementation, quantization_config: passed to transformers (``"sdpa"``, ``BitsAndBytesConfig``, …);
             scoring has its own attention.
         token_budget: maximum number of input tokens per forward pass, shared ones counted once; by default what half of
