@@ -18,7 +18,8 @@ description has some. Only text that the guard generated may be parsed, never th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
@@ -104,7 +105,8 @@ class AnswerFormat:
     Args:
         layout: the answer's text with its slots in angle brackets: ``"Safety: <severity>\\nRefusal: <refusal>"``. A
             bracket of the answer itself is written twice: ``"<<score> <severity> <</score>"``.
-        optional: what may stand behind the layout, or be missing: ``"\\n<categories>"``.
+        optional: what may stand behind the layout, or be missing: ``"\\n<categories>"``; or several such texts, each of
+            which may be missing.
         closing: text behind all that, such as the last bracket of a JSON object.
         opening: blanks or line breaks that the guard usually writes first, such as ``"\\n\\n"``. Parsing takes any.
         thinks: whether the guard usually writes a think block first, which may be empty.
@@ -120,7 +122,7 @@ class AnswerFormat:
         self,
         layout: str,
         *,
-        optional: str = "",
+        optional: str | Sequence[str] = "",
         closing: str = "",
         opening: str = "",
         thinks: bool = False,
@@ -131,7 +133,8 @@ class AnswerFormat:
         self.slots = slots
         self.opening, self.thinks, self._names_of_unsafe = opening, thinks, names_of_unsafe
         self.required: tuple[Part, ...] = tuple(_parts(layout, slots))
-        self.optional: tuple[Part, ...] = tuple(_parts(optional, slots))
+        texts = [optional] if isinstance(optional, str) else optional
+        self.groups = tuple(group for text in texts if (group := tuple(_parts(text, slots))))
         self.closing: tuple[Part, ...] = tuple(_parts(closing, {}))
         named = [part.name for part in self.parts if part.name]
         if sorted(named) != sorted(slots) or not isinstance(slots.get("severity"), Labels):
@@ -139,6 +142,11 @@ class AnswerFormat:
                 f"the answer's layout has the slots {', '.join(named) or 'none'}, and described are "
                 f"{', '.join(slots) or 'none'}: both need the same names, and Labels for 'severity'"
             )
+
+    @property
+    def optional(self) -> tuple[Part, ...]:
+        """The parts that may be missing; those of one of the `groups` stand together."""
+        return tuple(chain.from_iterable(self.groups))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -199,9 +207,14 @@ class AnswerFormat:
         start = think.end() if think else 0
         end = len(answer) - len(answer[start:].lstrip())
         nothing_more = re.compile("".join(_literal(part.text) for part in self.closing) + r"\s*")
+        missing = 0  # parts of an optional text that is not there
         for index, part in enumerate((*self.required, *self.optional)):
             if index >= len(self.required) and nothing_more.fullmatch(answer, end):
                 break
+            missing = max(missing, self._parts_missing(index, answer, end))
+            if missing:
+                missing -= 1
+                continue
             end = _behind(part.text, answer, end)
             if part.name and part.slot:
                 value = _value_before(self._texts_behind(index), answer, end)
@@ -214,10 +227,25 @@ class AnswerFormat:
             raise ValueError(f"there is text after the answer: {rest[:_SHOWN]!r}")
         return found, places
 
+    def alternatives(self, index: int) -> list[int]:
+        """The parts that may stand in the stead of an optional text that begins at part `index`, in order.
+
+        They are the beginnings of the texts behind it, and what closes the answer: ``len(parts)`` if nothing does.
+        """
+        starts = list(accumulate(map(len, self.groups), initial=len(self.required)))
+        return starts[starts.index(index) + 1 :] if index in starts[:-1] else []
+
+    def _parts_missing(self, index: int, answer: str, end: int) -> int:
+        """How many parts of an optional text are not there; 0 if it is, or if no other one may stand there."""
+        others = [other for other in self.alternatives(index) if other < len(self.required) + len(self.optional)]
+        if not others or re.compile(_literal(self.parts[index].text)).match(answer, end):
+            return 0
+        return others[0] - index
+
     def _texts_behind(self, index: int) -> list[str]:
         """The texts that may stand behind a part."""
-        parts = (*self.required, *self.optional)
-        texts = [part.text for part in parts[index + 1 : index + 2]]
+        places = [index + 1, *self.alternatives(index + 1)]
+        texts = [self.parts[place].text for place in places if place < len(self.required) + len(self.optional)]
         return texts + ([part.text for part in self.closing] if index + 1 >= len(self.required) else [])
 
 

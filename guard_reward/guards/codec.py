@@ -39,21 +39,30 @@ class Codec:
         """The codec of a checkpoint.
 
         Raises:
-            ValueError: a tokenizer without chat template or with ambiguous labels.
+            ValueError: a tokenizer without chat template or with ambiguous labels; a chat template that leaves the
+                policy out.
         """
 
         def encode(text: str) -> list[int]:
             return tokenizer.encode(text, add_special_tokens=False)
 
+        prompter = Prompter(
+            tokenizer,
+            template=spec.chat_template,
+            roles=spec.roles,
+            wrapping=spec.wrapping,
+            options=spec.template_options,
+            alternates=spec.alternates,
+        )
+        if spec.policy is not None and not prompter.shows(spec.policy):
+            raise ValueError(
+                f"policy: the checkpoint's chat template does not show it, so the guard would judge by another one; "
+                f"{spec.name} with a policy needs a checkpoint whose template takes {_policy_option(spec)}: leave the "
+                "policy out, or name the family that the checkpoint is of with spec="
+            )
         return cls(
             spec,
-            Prompter(
-                tokenizer,
-                template=spec.chat_template,
-                roles=spec.roles,
-                wrapping=spec.wrapping,
-                options=spec.template_options,
-            ),
+            prompter,
             spec.grammar(encode, is_response=False),
             spec.grammar(encode, is_response=True),
         )
@@ -100,3 +109,9 @@ class Codec:
         """
         by_label = self.grammar(is_response=is_response).by_label(log_probs)
         return self.spec.with_probabilities(verdict, by_label, is_response=is_response)
+
+
+def _policy_option(spec: GuardSpec) -> str:
+    """Where the family puts its policy."""
+    names = [name for name, value in spec.template_options.items() if spec.policy in str(value)] if spec.policy else []
+    return f"the option {names[0]!r}" if names else "the messages in which it stands"

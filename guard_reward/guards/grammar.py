@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
+
 from guard_reward.guards.answer import AnswerFormat, Labels, Names
 from guard_reward.scoring.draft import ROOT, Decision, Draft, State
 from guard_reward.verdict import Severity
@@ -37,7 +39,7 @@ class AnswerGrammar:
 
     def __init__(self, answer: AnswerFormat, encode: Callable[[str], Sequence[int]]):
         self._encode = encode
-        self._parts = answer.parts
+        self._parts, self._alternatives = answer.parts, answer.alternatives
         self._first_optional = len(answer.required)
         self._first_closing = self._first_optional + len(answer.optional)
         self._edges: list[dict[int, State]] = [{}]
@@ -77,9 +79,14 @@ class AnswerGrammar:
     def by_label(self, log_probs: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
         """Slot → label → log-probability, from those of the decisions' tokens.
 
-        Of labels that share their first token only the first one is there.
+        Of labels that share their first token only the first one is there; a label with two spellings has both's sum.
         """
-        return {slot: dict(zip(self._labels[slot], values, strict=True)) for slot, values in log_probs.items()}
+        found: dict[str, dict[str, float]] = {slot: {} for slot in log_probs}
+        for slot, values in log_probs.items():
+            for label, value in zip(self._labels[slot], values, strict=True):
+                known = found[slot].get(label)
+                found[slot][label] = value if known is None else float(np.logaddexp(known, value))
+        return found
 
     def draft(self, state: State, max_tokens: int) -> Draft:
         """Likely answers from `state` on, each at most `max_tokens` long; only the root if nothing can be foreseen.
@@ -111,6 +118,7 @@ class AnswerGrammar:
             self._fill(self._add(first, answer.opening, self._new_state(), ""), 0, is_safe=False, before=answer.opening)
         usual = list(self._edges[self.start])
         self._fill(first, 0, is_safe=False, before="")
+        self._guessed.setdefault(self.start, list(self._edges[self.start]))
         if usual:
             self._guessed[self.start] = usual
 
@@ -144,16 +152,19 @@ class AnswerGrammar:
         """
         if index == len(self._parts):
             return
-        if self._first_optional <= index < self._first_closing and self._first_closing < len(self._parts):
-            self._fill(state, self._first_closing, is_safe=is_safe, before=before)  # the optional part may be missing
-        text, _, slot = self._parts[index]
-        if index == self._first_optional < self._first_closing and is_safe:
+        has_optional = index == self._first_optional < self._first_closing
+        *others, closing = self._alternatives(index) or [len(self._parts)]
+        self._fill(state, closing, is_safe=is_safe, before=before)  # all that is optional may be missing
+        if has_optional and is_safe:
             self._guessed[state] = list(self._edges[state])  # an optional list of names: nothing to name
+        for other in others:
+            self._fill(state, other, is_safe=is_safe, before=before)
+        text, _, slot = self._parts[index]
         # Blanks belong to the word behind them, as tokenizers see it.
         literal = text.rstrip(" ")
         blanks = text[len(literal) :]
         here = self._add(state, literal, self._new_state(), before) if literal else state
-        if index == self._first_optional < self._first_closing < len(self._parts) and not is_safe:
+        if has_optional and self._first_closing < len(self._parts) and not is_safe:
             self._guessed[state] = list(self._edges[state])
         before = literal or before
         if isinstance(slot, Labels):
@@ -162,19 +173,20 @@ class AnswerGrammar:
             self._fill_names(here, index, slot, blanks, is_safe=is_safe, before=before)
 
     def _fill_labels(self, state: State, index: int, slot: Labels, blanks: str, *, is_safe: bool, before: str) -> None:
-        first_tokens: dict[str, int] = {}
+        first_tokens: list[tuple[str, int]] = []
         for label, meaning in slot.meanings.items():
             safe = meaning is Severity.SAFE if isinstance(meaning, Severity) else is_safe
-            tokens = self._tokens(before, blanks + label)
-            first_tokens[label] = tokens[0]
-            self._add_tokens(state, tokens, self._target(index + 1, is_safe=safe, before=blanks + label))
+            target = self._target(index + 1, is_safe=safe, before=blanks + label)
+            for tokens in self._spellings(before, blanks + label):
+                first_tokens.append((label, tokens[0]))
+                self._add_tokens(state, tokens, target)
         self._guessed[state] = list(self._edges[state])
         name = self._parts[index].name
         assert name is not None
         if name not in _DECISIVE:
             return
-        for label, token in first_tokens.items():
-            twin = next(other for other, its in first_tokens.items() if its == token)
+        for label, token in first_tokens:
+            twin = next(other for other, its in first_tokens if its == token)
             if slot.meanings[twin] != slot.meanings[label]:
                 raise ValueError(
                     f"the tokenizer begins {blanks + twin!r} and {blanks + label!r} with the same token ({token}), so "
@@ -182,7 +194,7 @@ class AnswerGrammar:
                 )
         # Labels of one meaning may share their first token, which must not count twice.
         distinct: dict[int, str] = {}
-        for label, token in first_tokens.items():
+        for label, token in first_tokens:
             distinct.setdefault(token, label)
         self._decisions[state] = Decision(name, tuple(distinct))
         self._labels[name] = tuple(distinct.values())
@@ -224,12 +236,23 @@ class AnswerGrammar:
         is_continued = len(whole) > len(known) and whole[: len(known)] == known
         return whole[len(known) :] if is_continued else list(self._encode(text))
 
+    def _spellings(self, before: str, text: str) -> list[list[int]]:
+        """The tokens of `text`; at the start of an answer in both ways in which it may begin there.
+
+        SentencePiece tokenizers begin a text with a blank that is not in it (``▁Harmful``). Behind the line break with
+        which most templates end, a model writes ``Harmful``.
+        """
+        return [self._tokens(before, text)] if before else [self._tokens("\n", text), self._tokens("", text)]
+
     def _new_state(self) -> State:
         self._edges.append({})
         return len(self._edges) - 1
 
     def _add(self, state: State, text: str, target: State, before: str) -> State:
-        return self._add_tokens(state, self._tokens(before, text), target)
+        *others, last = self._spellings(before, text)
+        for tokens in others:
+            self._add_tokens(state, tokens, target)
+        return self._add_tokens(state, last, target)
 
     def _add_longest_first(self, state: State, texts: Iterable[str], target: State, before: str = "") -> None:
         """Add paths to `target` of which one may begin with another: ``S1`` and ``S10``."""

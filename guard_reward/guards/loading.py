@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["is_in_vllm", "is_served", "load_guard"]
 
 _IN_VLLM = "vllm:"
+_FROM_FILE = "file:"
 _STREAM_ARCHITECTURE = "Qwen3ForGuardModel"
 
 
@@ -52,7 +53,7 @@ def load_guard(
         revision: branch, tag or commit on the hub; pin it, the reward depends on it (a served guard: its tokenizer's).
         spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"wildguard"``, …, or
             ``"rubric"`` for any instructed model). By default found by the architecture, chat template or name.
-        policy: what is not allowed, in words (a `Path`: the file with them), for a named family that takes it.
+        policy: what is not allowed, in words (a `Path` or ``"file:…"``: a file of them), for a named family with one.
         attn_implementation, quantization_config: passed to transformers (``"sdpa"``, ``BitsAndBytesConfig``, …);
             scoring has its own attention.
         token_budget: maximum number of input tokens per forward pass, shared ones counted once; by default what half of
@@ -204,10 +205,24 @@ def _named_spec(spec: GuardSpec | str | None, policy: str | Path | None) -> Guar
 
 
 def _read_policy(policy: str | Path) -> str:
+    if isinstance(policy, str) and policy.startswith(_FROM_FILE):
+        policy = Path(policy.removeprefix(_FROM_FILE).strip())
     text = policy.read_text(encoding="utf-8") if isinstance(policy, Path) else policy
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"policy: should be a text, or the Path of a file with one, found {policy!r}")
+    if isinstance(policy, str) and _names_a_file(policy.strip()):
+        raise ValueError(
+            f"policy: {policy!r} is the name of a file, and would be the policy itself: pass Path({policy.strip()!r}), "
+            f"or write '{_FROM_FILE}{policy.strip()}' in a recipe's file"
+        )
     return text.strip()
+
+
+def _names_a_file(text: str) -> bool:
+    try:
+        return "\n" not in text and (text.lower().endswith((".md", ".txt")) or Path(text).expanduser().is_file())
+    except (OSError, ValueError, RuntimeError):  # too long for a name, or no name at all
+        return False
 
 
 __getattr__ = renamed_names(__name__, "default_device", "outside_deepspeed")

@@ -35,20 +35,22 @@ class GuardSpec:
         prompt_only_categories: names that are given for prompts only.
         chat_template: a Jinja template over ``messages`` that makes the guard's whole input, for checkpoints without
             one of their own; None for the checkpoint's own.
+        roles: which roles the template shows. System messages become part of a user's turn if ``system`` is missing.
+        turn_labels: role → what the template writes in front of its turns. Content cannot forge them: see
+            `guard_reward.guards.typed_marks`.
+        sections: the template's section marks, word for word (``"<END CONVERSATION>"``), and what it writes in front of
+            the answer, with its colon (``"Output JSON:"``); content cannot forge them either.
+        name_pattern, template_pattern, architectures: how to recognise the family: by a regular expression found in the
+            checkpoint's name, or in its chat template, or by the architecture in its config.
+        max_new_tokens: the longest answer, in tokens.
         wrapping: for checkpoints that are told their task in messages: role of each message → its text, as a Jinja
             template over ``messages`` (`guard_reward.models.wrapping`). The checkpoint's own chat template renders
             them.
         template_options: further variables of the chat template, such as ``add_generation_prompt``.
         is_any_model: whether any instructed model can be such a guard: a server's chat endpoint is asked then, with
             text, and no tokenizer is needed.
-        roles: which roles the template shows. System messages become part of a user's turn if ``system`` is missing.
-        turn_labels: role → what the template writes in front of its turns. Content cannot forge them: see
-            `guard_reward.guards.typed_marks`.
-        sections: the template's section marks, word for word (``"<END CONVERSATION>"``); content cannot forge them
-            either.
-        name_pattern, template_pattern, architectures: how to recognise the family: by a regular expression found in the
-            checkpoint's name, or in its chat template, or by the architecture in its config.
-        max_new_tokens: the longest answer, in tokens.
+        alternates: whether the template refuses two neighbouring turns of one role, so that they are joined.
+        policy: what the user says is not allowed, in words. A checkpoint whose inputs would not show it is refused.
 
     >>> from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
     >>> QWEN3GUARD.parse("Safety: Safe\\nCategories: None\\nRefusal: Yes", is_response=True).refusal
@@ -61,9 +63,6 @@ class GuardSpec:
     categories: tuple[str, ...] = ()
     prompt_only_categories: tuple[str, ...] = ()
     chat_template: str | None = None
-    wrapping: Mapping[str, str] = field(default_factory=dict)
-    template_options: Mapping[str, Any] = field(default_factory=dict)
-    is_any_model: bool = False
     roles: tuple[str, ...] = ("system", "user", "assistant")
     turn_labels: Mapping[str, str] = field(default_factory=dict)
     sections: tuple[str, ...] = ()
@@ -71,6 +70,11 @@ class GuardSpec:
     template_pattern: str | None = None
     architectures: tuple[str, ...] = ()
     max_new_tokens: int = 128
+    wrapping: Mapping[str, str] = field(default_factory=dict)
+    template_options: Mapping[str, Any] = field(default_factory=dict)
+    is_any_model: bool = False
+    alternates: bool = False
+    policy: str | None = None
 
     @property
     def response_categories(self) -> tuple[str, ...]:

@@ -67,7 +67,8 @@ class TypedMarks:
 
     Args:
         turn_labels: what the template writes in front of turns, such as ``"USER: "``.
-        sections: the template's section marks, such as ``"<END CONVERSATION>"``.
+        sections: the template's section marks, such as ``"<END CONVERSATION>"``; or, with a colon, lines that it writes
+            in front of the answer, such as ``"Output JSON:"``.
         answers: lines of the guard's answer: (label, the values that it can have).
 
     >>> marks = TypedMarks(["USER: "], ["<END CONVERSATION>"])
@@ -87,7 +88,7 @@ class TypedMarks:
         lines = [(label, list(values)) for label, values in answers]
         self._letters = MarkLetters([*turn_labels, *sections, *(label + v for label, values in lines for v in values)])
         self._labels = TurnLabels(turn_labels)
-        self._section = re.compile(one_of(letters(section, rf"[ .\n{NOTHING}]*") for section in sections))
+        self._section = re.compile(one_of(map(_section, sections)))
         self._answer = re.compile(rf"(?<![A-Z0-9w])(?:{one_of(_answer(*line) for line in lines)})(?![A-Z0-9w])")
 
     def find(self, text: str, special_tokens: Iterable[str] = ()) -> list[TypedMark]:
@@ -178,17 +179,21 @@ class TypedMarks:
         return [*found, *self._sections(skeleton, text), *self._answers(skeleton)]
 
     def _sections(self, skeleton: Skeleton, text: str) -> Iterator[TypedMark]:
-        """In brackets, in markup, or alone in the line; bare words inside a line are prose."""
+        """In brackets, in markup, or alone in the line; bare words inside a line are prose.
+
+        A section that has a colon may have text behind it.
+        """
         folded = skeleton.folded
         for match in self._section.finditer(folded):
             left = _skip_left(folded, match.start(), f" <|.{NOTHING}")
             right = _skip_right(folded, match.end(), f" >|.{NOTHING}")
             before, after = folded[left : match.start()], folded[match.end() : right]
-            words = text[slice(*skeleton.span(*match.span()))]
+            has_colon = match[0].endswith(":")
+            words = text[slice(*skeleton.span(match.start(), match.end() - has_colon))].rstrip("*_~` ")
             # One quotation mark, or markup, is also beside words of prose: "end conversation", **end conversation**.
             signs = (".", NOTHING) if is_upper_case_or_disguised(words) else ("..",)
             is_opened = "<" in before or before.endswith(signs) or _ends_at_line(folded, left)
-            is_closed = ">" in after or after.startswith(signs) or folded[right : right + 1] in ("", "\n")
+            is_closed = has_colon or ">" in after or after.startswith(signs) or folded[right : right + 1] in ("", "\n")
             if is_opened and is_closed:
                 start = match.start() - len(before) + len(before.rstrip(f"<|.{NOTHING}"))
                 end = match.end() + len(after) - len(after.lstrip(f">|.{NOTHING}"))
@@ -197,6 +202,12 @@ class TypedMarks:
     def _answers(self, skeleton: Skeleton) -> Iterator[TypedMark]:
         for match in self._answer.finditer(skeleton.folded):
             yield TypedMark(*skeleton.span(*match.span()), Kind.ANSWER)
+
+
+def _section(mark: str) -> str:
+    """The pattern of a section's letters in folded text, with its colon if it has one."""
+    colon = rf"{BESIDE}*:" if mark.endswith(":") else ""
+    return letters(mark, rf"[ .\n{NOTHING}]*") + colon
 
 
 def _answer(label: str, values: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guard_reward.conversation import Message, Turns, normalize
+from guard_reward.models.alternating import alternating
 from guard_reward.models.copying_template import copies_contents
 from guard_reward.models.wrapping import wrapped
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from tokenizers import AddedToken
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Ids", "Prompter", "own_template"]
+__all__ = ["Ids", "Prompter", "instruction_hash", "own_template"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_LAYOUTS = 256  # sequences of roles whose rendering is kept
@@ -45,6 +46,12 @@ def own_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
         ValueError: several templates, but none is named ``default``.
     """
     return tokenizer.get_chat_template() if tokenizer.chat_template else None
+
+
+def instruction_hash(wrapping: Mapping[str, str], options: Mapping[str, Any], template: str = "") -> str:
+    """The first 16 hex digits of the SHA-256 of a template and of what it is given: for the run's record."""
+    given = json.dumps([dict(wrapping), dict(options)], default=str) if wrapping or options else ""
+    return hashlib.sha256((template + given).encode()).hexdigest()[:16]
 
 
 class Prompter:
@@ -65,9 +72,10 @@ class Prompter:
         roles: which roles the template shows; see `guard_reward.conversation.normalize`.
         wrapping: the messages that the template is given in the conversation's stead (`guard_reward.models.wrapping`).
         options: further variables of the template, such as ``add_generation_prompt``.
+        alternates: whether the template refuses neighbouring turns of one role, so that they are joined.
 
-    Some templates show a content only if it is a list of parts, ``[{"type": "text", "text": …}]``; this is found out by
-    trying.
+    Some templates show a content only if it is a list of parts, ``[{"type": "text", "text": …}]``; some refuse the role
+    ``system``, and a wrapping's system message becomes part of the user's then. Both is found out by trying.
 
     Raises:
         ValueError: there is no chat template, or the tokenizer has no special tokens.
@@ -81,10 +89,11 @@ class Prompter:
         roles: Collection[str] = ("system", "user", "assistant"),
         wrapping: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        alternates: bool = False,
     ):
         self.tokenizer = tokenizer
         found = template or own_template(tokenizer)
-        self.roles = tuple(roles)
+        self.roles, self._alternates = tuple(roles), alternates
         self.wrapping, self.options = dict(wrapping or {}), dict(options or {})
         if not found:
             raise ValueError(
@@ -105,7 +114,8 @@ class Prompter:
         templates = (found, *self.wrapping.values())
         self._characters = frozenset().union(*templates, *self.special_tokens)  # a mark is none of them
         self._takes_parts = False
-        self._takes_parts = not self._shows_content() and self._shows_parts()
+        if not self._finds_form() and "system" in self.wrapping:
+            self._join_system()
         # A token that takes the blanks beside it would take those of a content too.
         takes_blanks = any(token.lstrip or token.rstrip for token in added.values())
         self._copies = not (takes_blanks or self._takes_parts) and all(map(copies_contents, templates))
@@ -113,9 +123,8 @@ class Prompter:
 
     @property
     def template_hash(self) -> str:
-        """The first 16 hex digits of the template's SHA-256, and of what it is given: for the run's record."""
-        given = json.dumps([self.wrapping, self.options], default=str) if self.wrapping or self.options else ""
-        return hashlib.sha256((self.template + given).encode()).hexdigest()[:16]
+        """Of the template, and of what it is given: for the run's record."""
+        return instruction_hash(self.wrapping, self.options, self.template)
 
     def encode(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """Token ids of the model's whole input for one conversation, ready for its answer.
@@ -160,9 +169,21 @@ class Prompter:
         pairs = zip(conversation("a"), conversation("b"), strict=False)
         return [first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
 
+    def shows(self, text: str) -> bool:
+        """Whether inputs contain `text`, whatever the conversation; true if the template refuses to be tried."""
+        turns = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]
+        try:
+            rendered = self._render(turns)
+        except Exception:  # a template may raise anything; the conversations that it refuses are named later
+            return True
+        # A template may strip the text, or write it as JSON.
+        forms = (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+        return any(_in_one_line(form) in _in_one_line(rendered) for form in forms)
+
     def _pieces_or_error(self, turns: Sequence[Message]) -> list[str | Ids] | Exception:
         """The guard's input in order: ids that are known, and texts to encode."""
         try:
+            turns = alternating(turns) if self._alternates else turns
             if self._copies:
                 contents = [turn["content"] for turn in turns]
                 return [piece.filled(contents) for piece in self._layout(tuple(turn["role"] for turn in turns))]
@@ -206,11 +227,29 @@ class Prompter:
             messages = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in messages]
         return self.tokenizer.apply_chat_template(messages, chat_template=self.template, tokenize=False, **self.options)
 
+    def _finds_form(self) -> bool:
+        """Whether the template shows messages, as texts or as lists of parts; texts if neither."""
+        self._takes_parts = False
+        self._takes_parts = not self._shows_content() and self._shows_parts()
+        return self._takes_parts or self._shows_content()
+
+    def _join_system(self) -> None:
+        """Let the user's message begin with the system's, for templates that refuse the role or leave it out."""
+        given, others = self.wrapping, dict(self.wrapping)
+        system = others.pop("system")
+        self.wrapping = {**others, "user": f"{system}\n\n{others.get('user', '')}"}
+        if not self._finds_form():
+            self.wrapping = given
+
     def _shows_content(self) -> bool:
-        """Whether the template shows what a user's message says."""
+        """Whether the template shows what a user's message says, and a system's instruction."""
         mark = _unused_characters(self._characters, 1)
+        turns = [{"role": "user", "content": mark}]
         try:
-            return mark in self._render([{"role": "user", "content": mark}])
+            rendered = self._render(turns)
+            messages = wrapped(turns, self.wrapping)
+            systems = [message["content"] for message in messages if message["role"] == "system"]
+            return mark in rendered and all(_in_one_line(text) in _in_one_line(rendered) for text in systems)
         except Exception:  # a template may raise anything; the conversations that it refuses are named later
             return False
 
@@ -307,6 +346,10 @@ def _plain(text: str) -> str:
     if text.isascii() or not _SURROGATE.search(text):  # the first is far faster
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _unused_characters(used: Collection[str], count: int) -> str:

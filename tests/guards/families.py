@@ -47,14 +47,15 @@ GRANITE_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 GRANITE_33_TEMPLATE = (
-    "{% set criteria_id = guardian_config.criteria_id if guardian_config is defined else 'harm' %}"
+    "{% set criteria_id = guardian_config.custom_criteria or guardian_config.criteria_id "
+    "if guardian_config is defined else 'harm' %}"
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "<|im_start|>user\n{{ '<guardian> think' if think else '<guardian>' }} {{ criteria_id }}<|im_end|>\n"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 NEMOTRON_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{{ request_categories }}{{ ' /think' if enable_thinking else '' }}\n{{ custom_policy }}\n"
+    "{% for message in messages %}" + _ALTERNATES + "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{{ request_categories }}{{ ' /think' if enable_thinking else '' }}\n{{ custom_policy }}\n"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
@@ -118,7 +119,7 @@ def _rubric(request: bool, response: bool | None) -> str:
 
 
 def _yes(value: bool | None) -> str:
-    return {None: "n/a", True: "yes", False: "no"}[value]
+    return {None: "N/A", True: "yes", False: "no"}[value]
 
 
 def _refusal(request: bool, response: bool | None) -> str:
@@ -182,4 +183,5 @@ def with_short_prompt(family: Family) -> Family:
         for role, text in family.spec.wrapping.items()
     }
     template = family.spec.chat_template and _INSTRUCTIONS.sub("", family.spec.chat_template)
-    return replace(family, spec=replace(family.spec, wrapping=texts, chat_template=template))
+    policy = None if family.spec.wrapping else family.spec.policy
+    return replace(family, spec=replace(family.spec, wrapping=texts, chat_template=template, policy=policy))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
@@ -34,3 +35,10 @@ def test_labels_that_share_their_first_token_count_once():
     verdict = spec.with_probabilities(answer.parse("Verdict: good"), by_label, is_response=True)
     assert verdict.probabilities == pytest.approx((0.6, 0.0, 0.4))
     assert verdict.label_mass == pytest.approx(1.0)
+
+
+def test_new_fields_come_last():
+    """So that arguments by place keep their meaning."""
+    names = [field.name for field in dataclasses.fields(GuardSpec)]
+    assert names[5:9] == ["chat_template", "roles", "turn_labels", "sections"]
+    assert names[-5:] == ["wrapping", "template_options", "is_any_model", "alternates", "policy"]

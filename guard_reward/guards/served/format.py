@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-from guard_reward.conversation import Turns, normalize
+from guard_reward.conversation import Message, Turns, normalize
 from guard_reward.errors import first_paragraph
 from guard_reward.guards.codec import Codec
 from guard_reward.guards.inputs import InputEncoder, Reading, Window, guard_error
@@ -23,7 +23,8 @@ from guard_reward.guards.served.label_log_probs import decision_log_probs, label
 from guard_reward.guards.served.plain_text import without_control_tokens
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs import find_spec
-from guard_reward.models.chat_template import own_template
+from guard_reward.models.alternating import alternating
+from guard_reward.models.chat_template import instruction_hash, own_template
 from guard_reward.verdict import Conversation, Unjudged, Verdict
 
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ class ServedFormat:
 
     def describe(self) -> dict[str, str]:
         """For the run's record."""
-        known = {} if self.codec is None else {"template_hash": self.codec.prompter.template_hash}
+        if self.codec is not None:
+            known = {"template_hash": self.codec.prompter.template_hash}
+        else:  # the server's template is not known, but what it is given is
+            known = {"instruction_hash": instruction_hash(self.spec.wrapping, self.spec.template_options)}
         return {"spec": self.spec.name, "tokenizer": getattr(self.tokenizer, "name_or_path", "none"), **known}
 
     def needs(self) -> Needs:
@@ -155,19 +159,26 @@ class ServedFormat:
             found = readings(turns, self.spec.typed_marks, quote=quote)
         except Exception as error:  # a conversation may be anything, and one bad row must not stop the others
             return [guard_error(error)]
-        return [[_text_window(reading)] for reading in found]
+        return [[_text_window(reading, self._neighbours_joined(reading))] for reading in found]
 
     def _as_text(self, reading: Reading) -> Reading:
         assert self.codec is not None
         if isinstance(reading, Unjudged):
             return reading
         tokens = self.codec.prompter.special_tokens
-        return [replace(window, turns=without_control_tokens(window.turns, tokens)) for window in reading]
+        return [
+            replace(window, turns=without_control_tokens(self._neighbours_joined(window.turns), tokens))
+            for window in reading
+        ]
+
+    def _neighbours_joined(self, turns: Sequence[Message]) -> Sequence[Message]:
+        """The turns as a server's chat template takes them."""
+        return alternating(turns) if self.spec.alternates else turns
 
 
-def _text_window(turns: Turns) -> Window:
+def _text_window(turns: Turns, shown: Sequence[Message]) -> Window:
     """An input without token ids."""
-    shown = without_control_tokens(turns)
+    shown = without_control_tokens(shown)
     key = tuple((turn["role"], turn["content"]) for turn in shown)
     return Window(np.empty(0, dtype=np.int64), turns[-1]["role"] != "user", key, shown)
 

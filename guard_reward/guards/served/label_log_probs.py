@@ -47,17 +47,24 @@ def label_log_probs(
         length += len(token)
         ends.append(length)
     whole = "".join(token for token, _ in by_text)
+    stripped = _blanks(whole) - _blanks(text)  # some servers strip the answer, but not its tokens
     found: dict[str, dict[str, float]] = {}
     for name, start in answer.places(text).items():
         slot = answer.slots[name]
-        place = next((index for index, end in enumerate(ends) if end > start), None)
-        if not isinstance(slot, Labels) or place is None or not whole.startswith(text[:start]):
+        place = next((index for index, end in enumerate(ends) if end > start + stripped), None)
+        line = text[: start + len(text[start:].partition("\n")[0])].strip()
+        if not isinstance(slot, Labels) or place is None or not whole.lstrip().startswith(line):
             continue
-        before = text[ends[place] - len(by_text[place][0]) : start]  # of the token, in front of the label
+        before = whole[ends[place] - len(by_text[place][0]) : start + stripped]  # of the token, in front of the label
         masses = _masses(slot.meanings, before, by_text[place][1])
         if masses:
             found[name] = {label: math.log(mass) for label, mass in masses.items()}
     return found
+
+
+def _blanks(text: str) -> int:
+    """How many blanks are in front."""
+    return len(text) - len(text.lstrip())
 
 
 def _masses(labels: Mapping[str, object], before: str, known: Mapping[str, float]) -> dict[str, float]:

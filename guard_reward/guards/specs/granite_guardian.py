@@ -76,7 +76,7 @@ def granite_guardian(risk: str = "harm", definition: str | None = None) -> Guard
     {'risk_name': 'violence'}
     """
     config = {"risk_name": risk} | ({} if definition is None else {"risk_definition": definition})
-    return replace(GRANITE_GUARDIAN, template_options={**_OPTIONS, "guardian_config": config})
+    return replace(GRANITE_GUARDIAN, template_options={**_OPTIONS, "guardian_config": config}, policy=definition)
 
 
 def granite_guardian_33(
@@ -95,4 +95,4 @@ def granite_guardian_33(
     config = {"criteria_id": criteria} if custom_criteria is None else {"custom_criteria": custom_criteria}
     options = {**_OPTIONS, "guardian_config": config, "think": think}
     tokens = _THINKING_TOKENS if think else GRANITE_GUARDIAN_33.max_new_tokens
-    return replace(GRANITE_GUARDIAN_33, template_options=options, max_new_tokens=tokens)
+    return replace(GRANITE_GUARDIAN_33, template_options=options, max_new_tokens=tokens, policy=custom_criteria)

@@ -24,7 +24,7 @@ from guard_reward.guards.answer import AnswerFormat, Labels, Names
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.verdict import Severity
 
-__all__ = ["HAZARDS", "LLAMA_GUARD", "LLAMA_GUARD_1B"]
+__all__ = ["HAZARDS", "LLAMA_GUARD", "LLAMA_GUARD_1B", "SECTIONS"]
 
 HAZARDS = {
     "S1": "Violent Crimes",
@@ -55,6 +55,11 @@ def _answer(hazards: dict[str, str]) -> AnswerFormat:
     )
 
 
+SECTIONS = tuple(
+    f"<{border} {section}>" for section in ("UNSAFE CONTENT CATEGORIES", "CONVERSATION") for border in ("BEGIN", "END")
+)
+"""The section marks that NVIDIA's guards took over."""
+
 LLAMA_GUARD = GuardSpec(
     name="llama-guard",
     response_answer=_answer(HAZARDS),
@@ -62,14 +67,11 @@ LLAMA_GUARD = GuardSpec(
     template_options={"add_generation_prompt": True},
     roles=("user", "assistant"),
     turn_labels={"user": "User: ", "assistant": "Agent: "},
-    sections=tuple(
-        f"<{border} {section}>"
-        for section in ("UNSAFE CONTENT CATEGORIES", "CONVERSATION")
-        for border in ("BEGIN", "END")
-    ),
+    sections=SECTIONS,
     name_pattern=r"(?i)llama-?guard-?[34]",
     template_pattern=r"S5\W{1,4}Defamation[\s\S]*S14\W{1,4}Code Interpreter[\s\S]*<BEGIN CONVERSATION>",
     max_new_tokens=48,
+    alternates=True,
 )
 
 _OF_1B = {code: name for code, name in HAZARDS.items() if code != "S14"}

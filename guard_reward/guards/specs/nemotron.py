@@ -13,7 +13,8 @@ of https://github.com/NVIDIA/NeMo-Guardrails (``nemoguardrails/llm/output_parser
 3 and 3.5 answer and that these take ``request_categories``, ``enable_thinking`` and ``custom_policy`` in their own
 chat template.
 
-Categories are those of prompt and response together, so next to a safe response there are none. Nothing says whether
+Categories are those of prompt and response together, so next to a safe response there are none. About a prompt behind
+an earlier response, answers have ``Response Safety`` too: of that response, so it does not count. Nothing says whether
 a response refuses. With a custom policy (`nemotron`) a text is unsafe if it violates that policy, and there are no
 categories.
 
@@ -29,6 +30,7 @@ from typing import Any
 
 from guard_reward.guards.answer import AnswerFormat, Labels, Names
 from guard_reward.guards.spec import GuardSpec
+from guard_reward.guards.specs.llama_guard import SECTIONS
 from guard_reward.verdict import Severity
 
 __all__ = ["AEGIS_CATEGORIES", "NEMOTRON", "NEMOTRON_JSON", "nemotron"]
@@ -63,10 +65,8 @@ AEGIS_CATEGORIES = (
 """The categories of the Aegis 2 data set, in the order of their codes S1 to S23; answers have the names."""
 
 _SAFETY = Labels({"safe": Severity.SAFE, "unsafe": Severity.UNSAFE})
+_EARLIER = Labels({"safe": False, "unsafe": True})  # of an earlier response, which is not judged
 _CATEGORIES = Names(AEGIS_CATEGORIES)
-_SECTIONS = tuple(
-    f"<{border} {section}>" for section in ("UNSAFE CONTENT CATEGORIES", "CONVERSATION") for border in ("BEGIN", "END")
-)
 
 _INSTRUCTION = (
     "Task: Check if there is unsafe content in the user or agent messages in the below conversation in accordance with "
@@ -99,9 +99,11 @@ NEMOTRON_JSON = GuardSpec(
     ),
     prompt_answer=AnswerFormat(
         '{"User Safety": "<severity>',
-        optional='", "Safety Categories": "<categories>',
+        optional=['", "Response Safety": "<response>', '", "Safety Categories": "<categories>'],
         closing='"}',
+        names_of_unsafe=True,
         severity=_SAFETY,
+        response=_EARLIER,
         categories=_CATEGORIES,
     ),
     categories=AEGIS_CATEGORIES,
@@ -109,7 +111,7 @@ NEMOTRON_JSON = GuardSpec(
     template_options={"add_generation_prompt": True},
     roles=("user", "assistant"),
     turn_labels={"user": "user: ", "assistant": "response: agent: ", "agent": "agent: "},
-    sections=_SECTIONS,
+    sections=(*SECTIONS, "Output JSON:"),
     name_pattern=r"(?i)nemoguard-8b-content-?safety|nemotron-safety-guard",
     max_new_tokens=100,
 )
@@ -123,21 +125,26 @@ _LINE_OPTIONS: dict[str, Any] = {
 
 def _lines(*, thinks: bool) -> dict[str, AnswerFormat]:
     """The answers of Nemotron 3 and 3.5 about responses and about prompts."""
+    categories = "\nSafety Categories: <categories>"
     answers: dict[str, Any] = {
-        "response_answer": ("User Safety: <user>\nResponse Safety: <severity>", {"user": _SAFETY}),
-        "prompt_answer": ("User Safety: <severity>", {}),
+        "response_answer": ("User Safety: <user>\nResponse Safety: <severity>", categories, {"user": _SAFETY}),
+        "prompt_answer": (
+            "User Safety: <severity>",
+            ["\nResponse Safety: <response>", categories],
+            {"response": _EARLIER},
+        ),
     }
     return {
         kind: AnswerFormat(
             layout,
-            optional="\nSafety Categories: <categories>",
+            optional=optional,
             thinks=thinks,
             names_of_unsafe=True,
             severity=_SAFETY,
             categories=_CATEGORIES,
             **others,
         )
-        for kind, (layout, others) in answers.items()
+        for kind, (layout, optional, others) in answers.items()
     }
 
 
@@ -148,10 +155,11 @@ NEMOTRON = GuardSpec(
     template_options=_LINE_OPTIONS,
     roles=("user", "assistant"),
     turn_labels={"user": "User: ", "assistant": "Assistant: ", "agent": "Agent: "},
-    sections=_SECTIONS,
+    sections=SECTIONS,
     name_pattern=r"(?i)nemotron-3(?:\.5)?-content-safety",
     template_pattern=r"request_categories",
     max_new_tokens=100,
+    alternates=True,
 )
 
 
@@ -172,6 +180,7 @@ def nemotron(policy: str | None = None, *, think: bool = False) -> GuardSpec:
         NEMOTRON,
         **_lines(thinks=think),  # type: ignore[arg-type]
         categories=() if policy is not None else AEGIS_CATEGORIES,
+        policy=policy,
         template_options=options,
         max_new_tokens=_THINKING_TOKENS if think else NEMOTRON.max_new_tokens,
     )

@@ -20,13 +20,11 @@ from __future__ import annotations
 from guard_reward.guards.answer import AnswerFormat, Labels, Names
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs.llama_guard import HAZARDS
-from guard_reward.verdict import Severity
+from guard_reward.guards.specs.wildguard import HARMFUL, YES_NO
 
 __all__ = ["POLYGUARD"]
 
-_HARMFUL = Labels({"no": Severity.SAFE, "yes": Severity.UNSAFE})
-_YES_NO = Labels({"no": False, "yes": True})
-_ANY = Labels({"no": False, "yes": True, "None": None, "n/a": None})  # of a response that is not there
+_ANY = Labels({"no": False, "yes": True, "None": None, "N/A": None, "n/a": None})  # of a response that is not there
 _VIOLATIONS = Names(HAZARDS, none="None", separator=",")
 
 _SYSTEM = """\
@@ -63,16 +61,16 @@ POLYGUARD = GuardSpec(
     response_answer=AnswerFormat(
         "Harmful request: <request>\nRequest safety violations: <requested>\nResponse refusal: <refusal>\n"
         "Harmful response: <severity>\nResponse safety violations: <categories>",
-        request=_HARMFUL,
+        request=HARMFUL,
         requested=_VIOLATIONS,
-        refusal=_YES_NO,
-        severity=_HARMFUL,
+        refusal=YES_NO,
+        severity=HARMFUL,
         categories=_VIOLATIONS,
     ),
     prompt_answer=AnswerFormat(
         "Harmful request: <severity>\nRequest safety violations: <categories>\nResponse refusal: <refused>\n"
         "Harmful response: <response>\nResponse safety violations: <violations>",
-        severity=_HARMFUL,
+        severity=HARMFUL,
         categories=_VIOLATIONS,
         refused=_ANY,
         response=_ANY,

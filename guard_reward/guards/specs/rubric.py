@@ -77,16 +77,14 @@ def rubric(policy: str = DEFAULT_RUBRIC, categories: Iterable[str] = _DEFAULT_CA
             unknown.
 
     Raises:
-        ValueError: an empty policy, or a category that a list could not hold.
+        ValueError: a policy that is empty or no text, or a category that a list could not hold.
 
     >>> rubric("Unsafe: says anything about cheese.", categories=["Cheese"]).response_categories
     ('Cheese',)
     """
-    names = tuple(categories)
-    if not policy.strip():
-        raise ValueError("policy: the rubric is empty")
-    if bad := [name for name in names if not name.strip() or "," in name or "\n" in name or name == "None"]:
-        raise ValueError(f"categories: {bad[0]!r} cannot stand in a list that is separated by commas")
+    if not isinstance(policy, str) or not policy.strip():
+        raise ValueError(f"policy: the rubric is empty or no text, found {policy!r}")
+    names = _names(categories)
     listed = f"None, or one or several of: {', '.join(names)}" if names else "None"
     severity = Labels({severity.value: severity for severity in Severity})
     found = Names(names, none="None")
@@ -104,8 +102,26 @@ def rubric(policy: str = DEFAULT_RUBRIC, categories: Iterable[str] = _DEFAULT_CA
         wrapping={"system": _literal(_SYSTEM, rubric=policy.strip(), categories=listed), "user": _USER},
         template_options={"add_generation_prompt": True},
         is_any_model=True,
+        policy=policy.strip(),
         max_new_tokens=_ANSWER_TOKENS,
     )
+
+
+def _names(categories: Iterable[str]) -> tuple[str, ...]:
+    """The categories, stripped as those of an answer are.
+
+    Raises:
+        ValueError: names the argument and the category.
+    """
+    if isinstance(categories, str | bytes) or not isinstance(categories, Iterable):
+        raise ValueError(f"categories: should be a list of names, found {categories!r}; write [{categories!r}]")
+    given = list(categories)
+    if wrong := [name for name in given if not isinstance(name, str)]:
+        raise ValueError(f"categories: {wrong[0]!r} is no text")
+    names = tuple(dict.fromkeys(name.strip() for name in given))
+    if bad := [name for name in names if not name or "," in name or len(name.splitlines()) > 1 or name == "None"]:
+        raise ValueError(f"categories: {bad[0]!r} cannot stand in a list that is separated by commas")
+    return names
 
 
 def _literal(template: str, **texts: str) -> str:

@@ -99,10 +99,11 @@ def shieldgemma(principles: str | Iterable[str] | None = None) -> GuardSpec:
         template_options={"prompt_principles": listed[0], "response_principles": listed[1]},
         roles=("user", "assistant"),
         turn_labels={"user": "Human Question: ", "assistant": "Chatbot Response: "},
-        sections=("<start_of_turn>", "<end_of_turn>"),
+        sections=("<start_of_turn>", "<end_of_turn>", "Our safety principle is defined in the below:"),
         name_pattern=r"(?i)shieldgemma-(?!2-)\d+b",
         template_pattern=r"Human Question: [\s\S]*guideline",
         max_new_tokens=1,
+        policy=principles if isinstance(principles, str) else None,
     )
 
 

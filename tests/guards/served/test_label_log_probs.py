@@ -7,6 +7,7 @@ import math
 import pytest
 
 from guard_reward.guards.served.label_log_probs import label_log_probs
+from guard_reward.guards.specs.llama_guard import LLAMA_GUARD
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 
 ANSWER = QWEN3GUARD.response_answer
@@ -48,6 +49,20 @@ def test_table(by_text, expected):
     for slot, labels in expected.items():
         assert {label: math.exp(value) for label, value in found[slot].items()} == pytest.approx(labels)
     assert "severity" in expected or not found
+
+
+@pytest.mark.parametrize("text", ["safe", "\n\nsafe", " safe\n"])
+@pytest.mark.parametrize("tokens", [("\n\n", "safe"), ("safe",), ("\n", "\n", "safe", "<|eot_id|>"), (" ", "safe")])
+def test_blanks_that_a_server_strips_move_no_label(text, tokens):
+    """The alternatives of the blanks are not those of the label."""
+    by_text = places(*tokens, **{f"p{tokens.index('safe')}": {"safe": 0.8, "unsafe": 0.2}})
+    found = label_log_probs(LLAMA_GUARD.response_answer, text, by_text)["severity"]
+    assert {label: math.exp(value) for label, value in found.items()} == pytest.approx({"safe": 0.8, "unsafe": 0.2})
+
+
+def test_tokens_of_another_text_have_none():
+    """Such as those of reasoning that the text leaves out."""
+    assert label_log_probs(LLAMA_GUARD.response_answer, "safe", places("unsafe", "?", "\n", "safe")) == {}
 
 
 def test_text_that_is_no_answer_has_none():

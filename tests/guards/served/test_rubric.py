@@ -144,17 +144,42 @@ def test_recipes_name_it_by_its_options():
     assert "Unsafe: locks." in guard.spec.wrapping["system"]
 
 
+def test_the_record_tells_one_rubric_from_another():
+    with chat_server(judge) as server:
+        guards = [rubric_guard(server.url, policy=policy) for policy in ("Unsafe: a.", "Unsafe: a.", "Unsafe: b.")]
+        one, same, other = (guard.describe()["instruction_hash"] for guard in guards)
+    assert one == same != other
+
+
 def test_a_policy_may_stand_in_a_file(tmp_path):
     file = tmp_path / "policy.md"
     file.write_text("Unsafe: locks.\n", encoding="utf-8")
-    guard = load_guard("http://127.0.0.1:9/v1", model=MODEL, spec="rubric", policy=file)
-    assert "RUBRIC\nUnsafe: locks.\n\n" in guard.spec.wrapping["system"]
+    for policy in (file, f"file:{file}"):
+        guard = load_guard("http://127.0.0.1:9/v1", model=MODEL, spec="rubric", policy=policy)
+        assert "RUBRIC\nUnsafe: locks.\n\n" in guard.spec.wrapping["system"]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"guard: .*no-such\.md"):
+        load_named_guard("guard", "http://127.0.0.1:9/v1", spec="rubric", policy=f"file:{tmp_path}/no-such.md")
+
+
+@pytest.mark.parametrize("policy", ["Unsafe: cheese", "Unsafe: a.md\nSafe: b.md", "u" * 5000, "a\0b", "~nobody"])
+def test_words_are_no_file(policy):
+    assert policy in rubric_guard("http://127.0.0.1:9/v1", policy=policy).spec.wrapping["system"]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"spec": "rubric", "policy": " "}, "policy: should be a text"),
+        ({"spec": "rubric", "policy": 3}, "policy: should be a text"),
+        (
+            {"spec": "rubric", "policy": "policy.md"},
+            r"name of a file.*pass Path\('policy.md'\), or write 'file:",
+        ),
+        ({"spec": "rubric", "policy": " rules/Policy.TXT\n"}, r"pass Path\('rules/Policy.TXT'\)"),
+        ({"spec": "rubric", "policy": __file__}, "is the name of a file"),
         ({"spec": "wildguard", "policy": "Unsafe: x"}, "only some families take one.*'rubric'.*found 'wildguard'"),
         ({"policy": "Unsafe: x"}, "spec= must name it"),
         ({"spec": "rubrik"}, "there is no guard family 'rubrik'; there are qwen3guard, wildguard"),
