@@ -28,6 +28,7 @@ __all__ = ["END", "INPUT_END", "MARKER", "SHAPES", "encode", "shaped_guard"]
 
 # Text → ids of Qwen3's tokenizer, for every piece of a verdict.
 _PIECES = {
+    "\n": [198],
     "Safety:": [73037, 25],
     "\nCategories:": [198, 20970, 25],
     "\nRefusal:": [198, 3945, 35414, 25],
