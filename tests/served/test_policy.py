@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.served.servers import API_KEY, served_python
 
 pytestmark = pytest.mark.served
 FOLDER = Path(build_tiny_policy()).absolute()
-COMMANDS = {"vllm": vllm_command, "transformers": transformers_command}
+COMMANDS = {"vllm": partial(vllm_command, context_length=512), "transformers": transformers_command}
 PROMPTS = [
     [{"role": "user", "content": request.text}]
     for request in sample_requests(0, 12, harmful_share=0.5, split=Split.EVAL)
