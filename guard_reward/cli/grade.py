@@ -14,6 +14,7 @@ from guard_reward.cli.options import (
     GuardFamily,
     GuardName,
     JsonFile,
+    Quiet,
     Revision,
     ServedModel,
     ServedTokenizer,
@@ -90,7 +91,7 @@ def grade(
     verdicts: Verdicts = None,
     out: Out = None,
     restart: Restart = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
+    quiet: Quiet = False,
     json_file: JsonFile = None,
 ) -> None:
     """Say how good a guard is on labelled rows: harm of prompts, harm of responses, refusals, and detection latency.

@@ -17,6 +17,7 @@ from guard_reward.cli.options import (
     GuardFamily,
     GuardName,
     JsonFile,
+    Quiet,
     Revision,
     ServedModel,
     ServedTokenizer,
@@ -94,7 +95,7 @@ def moderate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the work of an interrupted run.")] = False,
     keep_going: KeepGoing = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no table.")] = False,
+    quiet: Quiet = False,
     json_file: JsonFile = None,
 ) -> None:
     """Judge every row of a file; write all its rows and columns, in order, and the verdicts in added columns.

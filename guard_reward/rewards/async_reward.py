@@ -17,7 +17,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from guard_reward.rewards.base import BaseGuardReward, answers
-from guard_reward.rewards.batch import Batch, Call, Shown, search
+from guard_reward.rewards.batch import Batch, Call, search
+from guard_reward.rewards.behaviour import Shown
 from guard_reward.rewards.functions import is_asynchronous
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.reward_model import scores_conversations

@@ -11,10 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from guard_reward._version import __version__
-from guard_reward.guards.loading import load_guard
 from guard_reward.rewards.batch import (
     Batch,
     Call,
@@ -30,7 +29,7 @@ from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.dual_ascent import DualAscent
 from guard_reward.rewards.eval_judge import EvaluationJudge
 from guard_reward.rewards.functions import check_unique_name, is_asynchronous
-from guard_reward.rewards.judge import Judge, RolloutVerdicts, prefixed
+from guard_reward.rewards.judge import Judge, RolloutVerdicts, as_guard, prefixed
 from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metrics_of
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
 from guard_reward.rewards.read_only import ReadOnlySettings
@@ -107,8 +106,8 @@ class BaseGuardReward(ReadOnlySettings):
         self._rubric = RubricJudge(rubric) if rubric is not None else None
         self.breaker = breaker
         self._helpfulness = _load_helpfulness(helpfulness, thinking_prefilled)
-        others = (None if other is None else _load_guard(other) for other in (refusal, shadow))
-        self._judge = Judge(_load_guard(guard), *others)
+        others = (None if other is None else as_guard(other) for other in (refusal, shadow))
+        self._judge = Judge(as_guard(guard), *others)
         self._eval_judge = EvaluationJudge.of(eval_judge, self._rules, name)
         self._alarm = ShadowAlarm()
         self._dual_ascent = DualAscent.of(made, name)
@@ -364,14 +363,6 @@ BaseGuardReward.read_only = frozenset(_SETTINGS - _CHANGEABLE)
 def answers(batch: Batch) -> list[Any]:
     """The conversation with each row's answer, for a reward model; None for a row that could not be read."""
     return [row.answer_conversation() if isinstance(row, Rollout) else None for row in batch.rollouts]
-
-
-def _load_guard(guard: str | Path | Sequence[str] | Guard) -> Guard:
-    if isinstance(guard, str | Path | list | tuple):
-        return cast("Guard", load_guard(guard))
-    if not callable(getattr(guard, "moderate", None)):
-        raise ValueError(f"guard should be a hub id, a folder, a URL or an object with moderate(), found {guard!r}")
-    return cast("Guard", guard)
 
 
 def _load_helpfulness(source: str | Path | Helpfulness | None, thinking_prefilled: bool | None) -> Helpfulness | None:

@@ -16,24 +16,22 @@ from typing import Any, Literal, NamedTuple
 from guard_reward.conversation import Turns
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.typed_marks import TypedMark
+from guard_reward.rewards.behaviour import Shown, search_text, signs_of, worst_compliance
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
-from guard_reward.rewards.outcomes import OutcomeReward, RowOutcome, as_injection, readings, row_outcome, score_row
+from guard_reward.rewards.outcomes import OutcomeReward, RowOutcome, as_injection, row_outcome, score_row
 from guard_reward.rewards.policy import policy_of_trainer
 from guard_reward.rewards.reading import check_lengths, read_rollout
 from guard_reward.rewards.stopped import as_stopped, read_stopped, with_stop
 from guard_reward.rewards.system_prompt import SystemPromptMode, without_system_prompt
 from guard_reward.rollout import Rollout
-from guard_reward.schemes import Assessment, Compliance, Scheme, Sign
-from guard_reward.signs import SlowPatternError, how_far_shown
+from guard_reward.schemes import Scheme, Sign
 from guard_reward.verdict import Outcome, Severity, Unjudged
 
 __all__ = ["Batch", "Call", "FinishedBatch", "Rules", "ThinkingMode", "finish", "prepare", "search", "wanted_signs"]
 
 ThinkingMode = Literal["separate", "joint", "ignore"]
-Shown = Mapping[str, float] | Unjudged
-"""How far an answer shows what a scheme looks for, by name; or why that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +172,7 @@ def wanted_signs(
         found, outcome = _ended(row, rules.scheme, None)
         if not outcome.is_complete:
             return {}
-        cases = readings(rules.scheme, found.assessment(row.helpfulness))
-        return {name: sign for case in cases for name, sign in rules.scheme.looks_for(case).items()}
+        return signs_of(rules.scheme, found.assessment(row.helpfulness))
 
     return [signs(row) for row in _rows(batch, verdicts, helpfulness)]
 
@@ -186,14 +183,8 @@ def search(batch: Batch, wanted: Sequence[Mapping[str, Sign]]) -> list[Shown]:
     Only what the policy wrote itself, as content, is searched: not its thinking, its calls, or the results of tools.
     """
 
-    def one(rollout: Rollout | Unjudged, signs: Mapping[str, Sign]) -> Shown:
-        text = rollout.content if isinstance(rollout, Rollout) else ""
-        try:
-            return {name: how_far_shown(text, sign.patterns, sign.own_words) for name, sign in signs.items()}
-        except SlowPatternError as error:
-            return Unjudged(Outcome.GUARD_ERROR, reason=str(error))
-
-    return [one(*row) for row in zip(batch.rollouts, wanted, strict=True)]
+    contents = (rollout.content if isinstance(rollout, Rollout) else "" for rollout in batch.rollouts)
+    return [search_text(*row) for row in zip(contents, wanted, strict=True)]
 
 
 def finish(
@@ -238,7 +229,7 @@ def finish(
                 harmful=row.harmful,
                 injection_attempts=len(marks),
                 reward=score_row(outcome, assessment, row.helpfulness, scheme, rules.outcome_rewards),
-                compliance=None if assessment is None else _compliance(scheme, assessment),
+                compliance=None if assessment is None else worst_compliance(scheme, assessment),
             )
 
     judged = tuple(rows())
@@ -267,12 +258,6 @@ def _ended(row: _Row, scheme: Scheme, shown: Shown | None) -> tuple[RolloutVerdi
     """The verdicts that count for a row, and how it ended."""
     found = with_stop(row.said, row.stopped) if row.stopped and isinstance(row.rollout, Rollout) else row.said
     return found, row_outcome(row.rollout, found, row.helpfulness, scheme, shown)
-
-
-def _compliance(scheme: Scheme, assessment: Assessment) -> Compliance | None:
-    """That of the worst reading, as the reward."""
-    found = [one for case in readings(scheme, assessment) if (one := scheme.compliance(case)) is not None]
-    return min(found, key=lambda one: one.value, default=None)
 
 
 def _read_as(rollout: Rollout | Unjudged, stopped: Severity | None) -> Rollout | Unjudged:

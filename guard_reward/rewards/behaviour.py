@@ -11,13 +11,18 @@ For reports about a finished policy. The numbers are those of `guard_reward.sche
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.outcomes import readings
-from guard_reward.schemes import Compliance, ResponsePolicy, Soft
+from guard_reward.schemes import Assessment, Compliance, ResponsePolicy, Scheme, Sign, Soft
 from guard_reward.signs import SlowPatternError, how_far_shown
 from guard_reward.verdict import Outcome, Unjudged, Verdict
 
-__all__ = ["judge_behaviour"]
+__all__ = ["Shown", "judge_behaviour", "search_text", "signs_of", "worst_compliance"]
+
+Shown = Mapping[str, float] | Unjudged
+"""How far an answer shows what a scheme looks for, by name; or why that is not known."""
 
 
 def judge_behaviour(
@@ -35,11 +40,28 @@ def judge_behaviour(
         The name of the behaviour and the compliance; an `Unjudged` (``guard_error``) if a pattern took too long.
     """
     verdicts = RolloutVerdicts(answer, thinking, prompt)
-    cases = list(readings(scheme, verdicts.assessment(None)))
-    signs = {name: sign for case in cases for name, sign in scheme.looks_for(case).items()}
+    shown = search_text(text, signs_of(scheme, verdicts.assessment(None)))
+    if isinstance(shown, Unjudged):
+        return shown
+    found = worst_compliance(scheme, verdicts.assessment(None, shown))
+    assert found is not None  # there is a verdict on the prompt
+    return found
+
+
+def signs_of(scheme: Scheme, assessment: Assessment) -> dict[str, Sign]:
+    """What the scheme looks for in an answer, over all its readings."""
+    return {name: sign for case in readings(scheme, assessment) for name, sign in scheme.looks_for(case).items()}
+
+
+def search_text(text: str, signs: Mapping[str, Sign]) -> Shown:
+    """How far a text shows what is wanted of it; ``guard_error`` if a pattern takes too long on it."""
     try:
-        shown = {name: how_far_shown(text, sign.patterns, sign.own_words) for name, sign in signs.items()}
+        return {name: how_far_shown(text, sign.patterns, sign.own_words) for name, sign in signs.items()}
     except SlowPatternError as error:
         return Unjudged(Outcome.GUARD_ERROR, reason=str(error))
-    found = [scheme.compliance(case) for case in readings(scheme, verdicts.assessment(None, shown))]
-    return min((one for one in found if one is not None), key=lambda one: one.value)
+
+
+def worst_compliance(scheme: Scheme, assessment: Assessment) -> Compliance | None:
+    """That of the worst reading, as the reward; None if the scheme says none."""
+    found = [one for case in readings(scheme, assessment) if (one := scheme.compliance(case)) is not None]
+    return min(found, key=lambda one: one.value, default=None)

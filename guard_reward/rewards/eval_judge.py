@@ -10,10 +10,9 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from guard_reward.guards.loading import load_guard
 from guard_reward.rewards.batch import Call, Rules, finish, prepare
 from guard_reward.rewards.dual_ascent import is_training
-from guard_reward.rewards.judge import Judge
+from guard_reward.rewards.judge import Judge, as_guard
 from guard_reward.rewards.metrics import log_rows, metrics_of
 from guard_reward.schemes import GuardOnly
 
@@ -49,7 +48,7 @@ class EvaluationJudge:
             return None
         if reward == METRICS:
             raise ValueError(f"name={reward!r} is the name of eval_judge's metrics: choose another one")
-        return cls(Judge(guard if hasattr(guard, "moderate") else load_guard(guard)), rules)
+        return cls(Judge(as_guard(guard)), rules)
 
     def __call__(self, call: Call) -> None:
         """Judge a batch if a trainer is evaluating; otherwise nothing happens."""

@@ -7,17 +7,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, NamedTuple, TypeGuard
+from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard, cast
 
 from guard_reward._fork_safe_lock import ForkSafeLock
 from guard_reward.conversation import Message
+from guard_reward.guards.loading import load_guard
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.schemes import Assessment
 from guard_reward.verdict import AsyncGuard, Guard, Outcome, Severity, Unjudged, Verdict, describe_guard
 
-__all__ = ["Judge", "Request", "RolloutRequests", "RolloutVerdicts", "prefixed"]
+__all__ = ["Judge", "Request", "RolloutRequests", "RolloutVerdicts", "as_guard", "prefixed"]
 
 logger = logging.getLogger(__name__)
 KEPT_PROMPTS = 16_384
@@ -209,6 +211,19 @@ class Judge:
                 self._kept[key] = verdict
             for key in list(self._kept)[:-KEPT_PROMPTS]:
                 self._kept.pop(key, None)
+
+
+def as_guard(guard: str | Path | Sequence[str] | Guard) -> Guard:
+    """A guard as it is, or what `guard_reward.load_guard` loads.
+
+    Raises:
+        ValueError: neither a guard nor what names one.
+    """
+    if isinstance(guard, str | Path | list | tuple):
+        return cast("Guard", load_guard(guard))
+    if not callable(getattr(guard, "moderate", None)):
+        raise ValueError(f"guard should be a hub id, a folder, a URL or an object with moderate(), found {guard!r}")
+    return cast("Guard", guard)
 
 
 def prefixed(kind: str, facts: Mapping[str, str]) -> dict[str, str]:

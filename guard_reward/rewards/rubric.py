@@ -23,7 +23,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from guard_reward.rewards.batch import Batch, Call, Shown
+from guard_reward.rewards.batch import Batch, Call
+from guard_reward.rewards.behaviour import Shown
 from guard_reward.rewards.functions import function_name, is_asynchronous
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Sign
