@@ -130,7 +130,7 @@ def _bool_or_column(value: str | None) -> bool | str | None:
 
 Prompts = Annotated[
     list[str],
-    typer.Argument(metavar="PROMPTS...", help="Files, hub ids, or names of public sets.", show_default=False),
+    typer.Argument(metavar="PROMPTS", help="Files, hub ids, or names of public sets.", show_default=False),
 ]
 PromptColumn = Annotated[str, typer.Option(metavar="COLUMN", help="With texts or chat messages.")]
 Harmful = Annotated[
