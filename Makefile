@@ -2,7 +2,7 @@
 #   make demo | make test | make check | make install | make clean
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= trl,deepspeed,peft,wandb,served,report,evaluation,inspect,modelscope,dev
+EXTRAS ?= trl,deepspeed,peft,wandb,trackio,tensorboard,served,report,evaluation,inspect,modelscope,docs,dev
 OUT ?= runs/demo
 PIPELINE ?= runs/pipeline
 OLDEST_TRL ?= 1.14.0

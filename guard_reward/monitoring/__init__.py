@@ -1,0 +1,6 @@
+"""Watching a run from inside the trainer: callbacks that show progress, keep a log file, and raise an alarm.
+
+- `guard_reward.monitoring.progress`: the progress bar with reward, safe rate and refusals.
+- `guard_reward.monitoring.log_file`: every log line in ``log.jsonl``, while the run goes on.
+- `guard_reward.monitoring.monitor`: `RewardMonitor`, the alarm for a reward that is being hacked.
+"""

@@ -1,0 +1,77 @@
+"""What the report knows of a run: plain data, read by `guard_reward.report.folders` and shown by the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from guard_reward.report.cells import Estimate
+
+__all__ = ["Alarm", "Measurement", "Run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A run's policy, measured once: before training, after it, or at a step.
+
+    Attributes:
+        stage: ``before``, ``after``, or a text such as ``step 400``.
+        judged_by: who judged, on what, in words: ``the judge wildguard, 500 held-out prompts``.
+        independent: whether the judge is another guard than the one that gave the reward; None if that is unknown.
+        values: by metric (``safety_rate``, ``refusal_rate_harmful``, …), with intervals where they are known.
+    """
+
+    stage: str
+    judged_by: str
+    independent: bool | None
+    values: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An alarm that the monitor raised during training, a line of ``monitor.jsonl``.
+
+    Attributes:
+        step: of the trainer.
+        signal: what jumped, such as ``second_guard`` or ``repetition``.
+        message: in words.
+        rollouts: some that caused it: ``prompt``, ``completion`` and the signal's ``value``.
+    """
+
+    step: int
+    signal: str
+    message: str
+    rollouts: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run, as far as its folder tells.
+
+    Attributes:
+        name: different from that of the page's other runs.
+        folder: where it was read.
+        log: the trainer's log lines by step, of training and of evaluations (``eval_…``); rates are exact.
+        rollouts: rows of its rollouts tables, a sample if there are too many; with ``step``, ``prompt``,
+            ``thinking``, ``completion`` and the reward's columns.
+        rollout_total: how many rows there are.
+        settings: flat: ``scheme``, ``GRPOConfig.learning_rate``, … → text.
+        measurements: before and after, as far as they are known.
+        alarms: of the monitor, by step.
+        max_steps: planned; None if that is unknown.
+        is_running: whether the run seems to go on.
+        notes: what is missing or could not be read, one sentence each.
+    """
+
+    name: str
+    folder: str
+    log: Sequence[Mapping[str, Any]] = ()
+    rollouts: Sequence[Mapping[str, Any]] = ()
+    rollout_total: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    measurements: Sequence[Measurement] = ()
+    alarms: Sequence[Alarm] = ()
+    max_steps: int | None = None
+    is_running: bool = False
+    notes: Sequence[str] = ()
