@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
+# trackio reads its folder when it is imported, and TRL imports it; the default is in the user's home.
+os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
 # Idle OpenMP threads that spin make every other process on the same cores many times slower.
 os.environ["OMP_WAIT_POLICY"] = "passive"
 # A server that is gone is not asked again after seconds.
@@ -27,6 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: begun last, a long file would keep one worker busy while the others have no work."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trackio_folder() -> Iterator[None]:
+    """Removed in the end, by each process that made one."""
+    yield
+    shutil.rmtree(os.environ["TRACKIO_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
