@@ -3,7 +3,7 @@
     python configs/dashboards/trackio_dashboard.py --project huggingface
 
 trackio has no file for layouts. What it has is used here: the order of charts (TRACKIO_PLOT_ORDER), and addresses that
-choose metrics, x-axis and charts per row. The charts are in sections.py. The rollouts table is in the run's page, under
+choose metrics, x-axis and charts per row. The charts are in sections.py. The rollouts table is in the tab
 Media & Tables. --links HOST prints the links alone, for a dashboard that runs elsewhere, such as a Space.
 """
 

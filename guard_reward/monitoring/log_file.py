@@ -9,7 +9,7 @@ killed run has no log, and nothing outside the process can see how a run goes. `
     {"loss": 0.0, "reward": 0.71, "guard/safe_rate": 0.94, …, "step": 10}
     {"eval_loss": 0.0, "eval_guard/safe_rate": 0.97, …, "step": 10}
 
-One JSON object per line, UTF-8, with ``step``. Numbers that JSON does not have (NaN, infinity) are null. While a run
+One JSON object per line, ASCII, with ``step``. Numbers that JSON does not have (NaN, infinity) are null. While a run
 goes on, the last line may be half written: a reader takes the lines that end in a line break.
 """
 
@@ -118,7 +118,7 @@ def _end_of_lines(file: Any) -> int:
 
 
 def _as_line(entry: Mapping[str, Any]) -> str:
-    return json.dumps(_for_json(entry), ensure_ascii=False) + "\n"
+    return json.dumps(_for_json(entry)) + "\n"
 
 
 def _for_json(value: Any) -> Any:

@@ -6,6 +6,15 @@ The values are counted again from the rollouts, by a guard that is asked again.
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +30,7 @@ from guard_reward.log_lines import exact_rates, is_total  # noqa: E402
 from guard_reward.monitoring.exact_rates import ExactRates, exact_rates_first  # noqa: E402
 from guard_reward.monitoring.log_file import LogFile  # noqa: E402
 from tests.integration.dashboards import (  # noqa: E402
+    STEP,
     by_step,
     history,
     tensorboard_metrics,
@@ -46,14 +56,24 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Kind → a real run of four steps with two evaluations."""
+    return cache(lambda kind: train(kind, tmp_path_factory.mktemp(kind)))
+
+
 @pytest.fixture(scope="module", params=SETTINGS)
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A real run of four steps with two evaluations: what the trainer knows, and what each dashboard kept."""
-    folder = tmp_path_factory.mktemp(request.param)
-    settings: dict[str, Any] = dict(SETTINGS[request.param])
+def run(request: pytest.FixtureRequest, run_of: Callable[[str], Any]) -> Any:
+    """Each of them."""
+    return run_of(request.param)
+
+
+def train(kind: str, folder: Path) -> Any:
+    """A run: what the trainer knows, and what each dashboard kept."""
+    settings: dict[str, Any] = dict(SETTINGS[kind])
     recorder = Recorder(settings.pop("logging_steps"))
-    callbacks = [ExactRates(), LogFile()] if request.param == "exact" else [LogFile()]
-    project = f"dashboards-{request.param}-{folder.parent.name}"
+    callbacks = [ExactRates(), LogFile()] if kind == "exact" else [LogFile()]
+    project = f"dashboards-{kind}-{folder.parent.name}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_DIR", str(folder))
@@ -67,7 +87,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     (file,) = kept.parent.glob("*.wandb")
     in_wandb, in_trackio = history(file), trackio_rows(project)
     return SimpleNamespace(
-        kind=request.param,
+        kind=kind,
         history=trainer.state.log_history,
         calls=recorder.calls,
         labels={row["prompt"][-1]["content"]: row["harmful"] for row in trainer.train_dataset},
@@ -78,6 +98,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         },
         tables={"wandb": wandb_tables(in_wandb, kept), "trackio": trackio_tables(in_trackio)},
         out=folder / "out",
+        logs=folder / "tensorboard",
         project=project,
     )
 
@@ -193,3 +214,113 @@ def test_the_file_of_a_step_with_an_evaluation_has_the_evaluations_rows(run: Any
 def test_the_log_file_has_the_whole_history(run: Any) -> None:
     lines = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
     assert lines == json.loads(json.dumps(run.history))
+
+
+@pytest.fixture
+def dashboards(repository: Path) -> Iterator[Path]:
+    """The folder of the layouts, whose scripts import each other."""
+    folder = repository / "configs" / "dashboards"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield folder
+
+
+def logged_names(run: Any, dashboard: str) -> set[str]:
+    return set(run.metrics[dashboard])
+
+
+def test_charts_show_what_is_logged(run_of: Callable[[str], Any], dashboards: Path) -> None:
+    """Every chart has each of its metrics in a real run; only thinking, which this policy does not do, is absent."""
+    import sections
+
+    names = logged_names(run_of("exact"), "wandb")
+    found = [chart for charts in sections.sections("guard").values() for chart in charts]
+    missing = [name for chart in found for name in chart.metrics if name not in names]
+    empty = [chart.title for chart in found if chart.pattern and not any(re.search(chart.pattern, n) for n in names)]
+    assert missing == []
+    assert empty == ["Thinking"]
+
+
+def test_the_wandb_workspace(run_of: Callable[[str], Any], dashboards: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wandb_workspaces")
+    script = [sys.executable, str(dashboards / "wandb_workspace.py"), "--entity", "me", "--project", "safety"]
+    environment = {**os.environ, "HOME": str(tmp_path), "WANDB_API_KEY": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([*script, "--dry-run"], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    view = json.loads(done.stdout)
+    assert (view["entity"], view["project"], view["displayName"]) == ("me", "safety", "Guard reward")
+    found = view["spec"]["section"]["panelBankConfig"]["sections"]
+    assert [section["name"] for section in found] == [
+        *("Safety", "Refusals", "Helpfulness and KL", "Categories", "Outcomes and attacks", "Speed", "Rollouts")
+    ]
+    names = logged_names(run_of("exact"), "wandb")
+    panels = [panel["config"] for section in found[:-1] for panel in section["panels"]]
+    assert {panel["xAxis"] for panel in panels} == {STEP}
+    for panel in panels:
+        assert set(panel.get("metrics", ())) <= names
+    assert '"completions"' in json.dumps(found[-1])  # the rollouts table, by the name under which TRL logs it
+
+
+@pytest.fixture
+def trackio_links(run_of: Callable[[str], Any], dashboards: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Section → link, of a dashboard that the script has really started."""
+    script = [sys.executable, str(dashboards / "trackio_dashboard.py"), "--project", run_of("exact").project]
+    environment = {**os.environ, "HOME": str(tmp_path), "HF_HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(script, text=True, env=environment, **pipes) as server:
+        try:
+            links: dict[str, str] = {}
+            for line in server.stdout or ():
+                name, found, address = line.strip().partition(": http://127.0.0.1")
+                if found and "Trackio" not in name:
+                    links[name] = f"http://127.0.0.1{address}"
+                if name == "Speed":
+                    break
+            yield links
+            server.communicate("\n", timeout=30)
+            assert server.returncode == 0
+        finally:
+            server.kill()
+
+
+@pytest.mark.slow
+def test_the_trackio_dashboard_shows_the_sections(trackio_links: dict[str, str], dashboards: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not (chromium := shutil.which("chromium")):
+        pytest.skip("needs chromium")
+    import sections
+
+    assert list(trackio_links) == list(sections.SECTIONS)
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1500, "height": 1100})
+        for section, shown, hidden in (
+            ("Refusals", ["refusal_rate/benign", "refusal_rate/harmful", "refusal_rate"], "safe_rate"),
+            ("Categories", ["category/Suicide & Self-Harm", "category/unknown"], "refusal_rate"),
+        ):
+            page.goto(trackio_links[section])
+            for text in shown:
+                page.get_by_text(text, exact=True).first.wait_for(timeout=30_000)
+            chosen = f"[...document.querySelectorAll('input')].some(input => input.value === '{STEP}')"
+            page.wait_for_function(chosen, timeout=30_000)
+            assert page.get_by_text(hidden, exact=True).count() == 0
+        browser.close()
+
+
+def test_tensorboard_lists_the_tags(run_of: Callable[[str], Any]) -> None:
+    from tensorboard import program
+
+    run = run_of("exact")
+    board = program.TensorBoard()
+    board.configure(
+        argv=[None, "--logdir", str(run.logs), "--port", "0", "--host", "127.0.0.1", "--load_fast", "false"]
+    )
+    address = f"{board.launch()}data/plugin/scalars/tags"
+    tags: dict[str, Any] = {}
+    for _ in range(100):  # it reads in the background
+        with urllib.request.urlopen(address, timeout=10) as response:
+            tags = json.load(response)
+        if any(found.keys() >= logged_names(run, "tensorboard") for found in tags.values()):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"not all tags: {tags}")
