@@ -3,10 +3,10 @@
     trainer = GRPOTrainer(..., callbacks=[Progress()])
     show_progress(trainer)      # the same, and transformers' own bar goes
 
-On a terminal and in a notebook: a bar with the remaining time, whose postfix has the reward, the KL divergence, how
-many answers the guard calls safe, and how many are refusals. Refusals of benign prompts come first: they are the price
-of a safety reward, and nothing else in the log shows them. Elsewhere: the same as one line per log line. transformers'
-own bar prints each log line as a dictionary, and a guard's has more than 200 keys.
+On a terminal and in a notebook: a bar with the remaining time, whose postfix has the reward, how many answers the guard
+calls safe, how many are refusals, and the KL divergence. Refusals of benign prompts come first: they are the price
+of a safety reward. Elsewhere: the same as one line per log line. transformers' own bar prints each log line as a
+dictionary, and a guard's has more than a hundred keys.
 
 Rates are those of all rows (`guard_reward.log_lines`), not the means of the calls' rates that are logged.
 """
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "show_progress", "summary"]
 
 _SAFE = "/safe_rate"
+# tqdm's own without the rate: refusals of benign prompts still fit in 80 columns.
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 class Progress(TrainerCallback):
@@ -45,7 +47,7 @@ class Progress(TrainerCallback):
 
     Example:
         >>> trainer = GRPOTrainer(..., callbacks=[Progress("GRPO")])  # doctest: +SKIP
-        GRPO:  40%|████  | 40/100 [02:10<03:15, 3.25s/step, reward=0.71, kl=0.012, safe=94%, refused=4% benign]
+        GRPO:  40%|████  | 40/100 [02:10<03:15, reward=0.71, safe=94%, refused=4% benign, 81% harmful, kl=0.012]
     """
 
     def __init__(self, label: str = "training", *, seconds_between_lines: float = 5.0) -> None:
@@ -65,6 +67,7 @@ class Progress(TrainerCallback):
         self._begun, self._first_step, self._last_line = time.monotonic(), state.global_step, float("-inf")
         if not self._writes_lines:
             self._bar = progress_bar(state.max_steps, self._label, "step", done=state.global_step)
+            self._bar.bar_format = _BAR
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Move on the bar."""
@@ -166,14 +169,12 @@ def summary(line: Mapping[str, Any]) -> dict[str, str]:
 
     >>> summary({"reward": 0.7131, "kl": 0.0123, "guard/safe_rate": 0.94, "guard/refusal_rate": 0.375,
     ...          "guard/refusal_rate/harmful": 0.81, "guard/refusal_rate/benign": 0.04})
-    {'reward': '0.71', 'kl': '0.012', 'safe': '94%', 'refused': '4% benign, 81% harmful'}
+    {'reward': '0.71', 'safe': '94%', 'refused': '4% benign, 81% harmful', 'kl': '0.012'}
     """
     line = {name.removeprefix("eval_"): value for name, value in {**line, **exact_rates(line)}.items()}
     if not _is_number(line.get("reward")):
         return {}
     facts = {"reward": f"{line['reward']:.2f}"}
-    if _is_number(line.get("kl")):
-        facts["kl"] = f"{line['kl']:.2g}"
     rewards = [name.removesuffix(_SAFE) for name in line if name.endswith(_SAFE)]
     # A part of a reward is no reward of its own: guard/thinking/safe_rate.
     rewards = [name for name in rewards if not any(name.startswith(f"{other}/") for other in rewards)]
@@ -183,6 +184,8 @@ def summary(line: Mapping[str, Any]) -> dict[str, str]:
             facts[f"{prefix}safe"] = f"{line[f'{reward}{_SAFE}']:.0%}"
         if refused := ", ".join(_refusals(line, f"{reward}/refusal_rate")):
             facts[f"{prefix}refused"] = refused
+    if _is_number(line.get("kl")):
+        facts["kl"] = f"{line['kl']:.2g}"
     return facts
 
 
