@@ -1,4 +1,4 @@
-"""What long commands show: a bar with the remaining time on a terminal, whole lines elsewhere, nothing with ``--quiet``.
+"""What long commands show: a bar with the remaining time on a terminal, lines elsewhere, nothing with ``--quiet``.
 
 All commands run for real on the tiny world, one after the other in one process, because imports take longer than they.
 """
@@ -51,7 +51,7 @@ def commands(folder: Path, *more: str) -> dict[str, list[str]]:
         "evaluate": ["evaluate", prompts, *policy, *judge, "--out", str(folder / "evaluated"), "--overwrite", *more],
         "select": ["select", prompts, *policy, *guard, "--out", str(folder / "selected"), "--overwrite", *more],
         "moderate": ["moderate", rows, str(folder / "judged.jsonl"), *guard, "--overwrite", *more],
-        "grade": ["grade", rows, *guard, "--out", str(folder / "graded"), "--overwrite", *more],
+        "grade": ["grade", rows, *guard, *more],
         "speed": [
             "speed",
             *guard,
@@ -87,8 +87,8 @@ def run(folder: Path, jobs: dict[str, list[str]], stderr: Any = subprocess.PIPE)
 
 def by_command(text: str) -> dict[str, str]:
     """The part of each command."""
-    parts = [part.split("\n", 1) for part in text.replace("\r\n", "\n").split(MARK)[1:]]
-    return {name: rest for name, rest in parts}
+    parts = (part.partition("\n") for part in text.replace("\r\n", "\n").split(MARK)[1:])
+    return {name: rest for name, _, rest in parts}
 
 
 @pytest.fixture(scope="module")
