@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import Annotated, Any
 
 import typer
@@ -47,11 +48,12 @@ def speed(
         if is_served(guard) or is_in_vllm(guard):
             raise UserError("--guard: speed measures a guard in this process; name a hub id or a folder")
         loaded: Any = load_guard(guard, device=device, dtype=dtype, revision=revision, compile=compile)
+        begun = chain([0], repeat(1))  # the first turn begins before any is done
         with progress_bar(turns(rounds), "speed", "turn", shown=not quiet) as bar:
 
             def next_turn(text: str) -> None:
-                bar.update(bar.desc != "speed: ")  # not before the first turn
-                bar.set_description(text)
+                bar.update(next(begun))
+                bar.set_description_str(text)
 
             results = check_speed(
                 loaded,
