@@ -304,6 +304,8 @@ def test_the_trackio_dashboard_shows_the_sections(trackio_links: dict[str, str],
             chosen = f"[...document.querySelectorAll('input')].some(input => input.value === '{STEP}')"
             page.wait_for_function(chosen, timeout=30_000)
             assert page.get_by_text(hidden, exact=True).count() == 0
+        page.get_by_text("Media & Tables", exact=True).first.click()
+        page.get_by_text("guard_severity", exact=True).first.wait_for(timeout=30_000)
         browser.close()
 
 
