@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 # trackio reads its folder when it is imported, and TRL imports it; the default is in the user's home.
 os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
+atexit.register(shutil.rmtree, os.environ["TRACKIO_DIR"], ignore_errors=True)
 # Idle OpenMP threads that spin make every other process on the same cores many times slower.
 os.environ["OMP_WAIT_POLICY"] = "passive"
 # A server that is gone is not asked again after seconds.
@@ -31,13 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: begun last, a long file would keep one worker busy while the others have no work."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _trackio_folder() -> Iterator[None]:
-    """Removed in the end, by each process that made one."""
-    yield
-    shutil.rmtree(os.environ["TRACKIO_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from guard_reward.progress_bars import hidden, progress_bar
+from guard_reward.progress_bars import draws_bars, hidden, progress_bar
 
 
 def work(shown: bool = True) -> None:
@@ -52,6 +52,19 @@ def test_nothing_when_it_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> No
     with hidden(False):
         work()
     assert "judge" in capsys.readouterr().err
+
+
+def test_a_notebooks_cell_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tqdm.auto
+
+    class InNotebook(tqdm.auto.tqdm):
+        def display(self, *_: object, **__: object) -> None: ...
+
+    assert not draws_bars()  # the tests' standard error is no terminal
+    monkeypatch.setattr("tqdm.auto.tqdm", InNotebook)
+    assert draws_bars()
+    with progress_bar(3, "judge", "row") as bar:
+        assert isinstance(bar, InNotebook)
 
 
 def test_a_bar_on_a_terminal_even_if_that_says_it_has_no_width() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from guard_reward.monitoring.progress import Progress, summary
+from guard_reward.monitoring.progress import Progress, show_progress, summary
 from guard_reward.progress_bars import hidden
 
 NAN = float("nan")
@@ -134,6 +134,24 @@ def test_a_line_without_a_training_and_a_second_training(capsys: pytest.CaptureF
     for _ in range(2):
         whole_run(Run(callback))
         assert len(capsys.readouterr().err.splitlines()) == 4
+
+
+@pytest.mark.parametrize("disable_tqdm", [False, True])
+def test_transformers_bars_go_in_a_terminal_and_in_a_notebook(
+    monkeypatch: pytest.MonkeyPatch, disable_tqdm: bool
+) -> None:
+    notebook = SimpleNamespace(NotebookProgressCallback=type("NotebookProgressCallback", (), {}))
+    monkeypatch.setitem(sys.modules, "transformers.utils.notebook", notebook)
+    added: list[Any] = []
+    removed: list[Any] = []
+    trainer: Any = SimpleNamespace(
+        args=SimpleNamespace(disable_tqdm=disable_tqdm), add_callback=added.append, remove_callback=removed.append
+    )
+    progress = Progress()
+    show_progress(trainer, progress)
+    assert added == [progress]
+    names = [kind.__name__ for kind in removed]
+    assert names == ([] if disable_tqdm else ["ProgressCallback", "NotebookProgressCallback"])
 
 
 CHILD = """
