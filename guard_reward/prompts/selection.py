@@ -61,8 +61,8 @@ class Decision:
         reason: why not; None if it is kept.
         rewarded: samples with a reward.
         safe_rate: share of the samples with a verdict that are Safe; None without one.
-        reward_mean, reward_spread: mean and standard deviation (of all rewarded samples, not estimated); None without
-            a reward.
+        reward_mean: mean of the rewarded samples; None without a reward.
+        reward_spread: their standard deviation (of all of them, not estimated); None without a reward.
     """
 
     keep: bool
