@@ -12,7 +12,9 @@ from typing import Any
 
 import griffe
 
-_SESSION = re.compile(r"^(?P<indent> *)>>> .*(?:\n(?P=indent)(?!>>> )\S.*|\n(?P=indent)>>> .*|\n(?P=indent) +\S.*)*", re.MULTILINE)
+_SESSION = re.compile(
+    r"^(?P<indent> *)>>> .*(?:\n(?P=indent)(?!>>> )\S.*|\n(?P=indent)>>> .*|\n(?P=indent) +\S.*)*", re.MULTILINE
+)
 
 
 class ReadableDocstrings(griffe.Extension):

@@ -16,7 +16,8 @@ REFERENCE = Path(__file__).resolve().parents[1] / "reference"
 _DIRECTIVE = re.compile(r"^::: (guard_reward\S*)", re.MULTILINE)
 # Not in a link, a heading or a block of code; those are matched first and left as they are.
 _CODE = re.compile(
-    r"<(?P<tag>a|pre|h[1-6]|autoref)\b.*?</(?P=tag)>|<code>(?P<name>[A-Za-z_][\w.]*)(?P<rest>\([^<]*\))?</code>", re.DOTALL
+    r"<(?P<tag>a|pre|h[1-6]|autoref)\b.*?</(?P=tag)>|<code>(?P<name>[A-Za-z_][\w.]*)(?P<rest>\([^<]*\))?</code>",
+    re.DOTALL,
 )
 
 

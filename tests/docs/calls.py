@@ -25,7 +25,12 @@ def check_names(sources: Iterable[str]) -> None:
 
 def _defined(node: ast.AST) -> set[str]:
     match node:
-        case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+        case (
+            ast.Name(id=name, ctx=ast.Store())
+            | ast.FunctionDef(name=name)
+            | ast.ClassDef(name=name)
+            | ast.arg(arg=name)
+        ):
             return {name}
         case ast.Import(names=names) | ast.ImportFrom(names=names):
             return {(name.asname or name.name).partition(".")[0] for name in names}

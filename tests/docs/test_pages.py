@@ -51,7 +51,11 @@ def test_what_is_held_is_tested():
 
 def test_what_the_site_needs_is_pinned():
     pins = (REPOSITORY / "constraints.txt").read_text()
-    assert {name for name in ("mkdocs-material", "mkdocstrings", "mkdocstrings-python", "griffelib") if f"{name}==" not in pins} == set()
+    assert {
+        name
+        for name in ("mkdocs-material", "mkdocstrings", "mkdocstrings-python", "griffelib")
+        if f"{name}==" not in pins
+    } == set()
 
 
 def test_the_site_is_strict():

@@ -42,8 +42,9 @@ def test_calls_fit_their_signatures(page):
         check_calls(block.code)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", RUNNING)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] if page in WITH_DEMO else []) for page in RUNNING]
+)
 def test_code_runs(page, capsys, tmp_path, monkeypatch):
     """As written, in a folder of its own; the demo with a few steps."""
     short = DemoSettings(steps=2, batch_size=16, evaluation_prompts=40, agreement_conversations=40)

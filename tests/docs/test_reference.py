@@ -29,7 +29,9 @@ def code() -> griffe.Object:
 
 def public_names() -> list[str]:
     """What the packages say is for users; a package in another's list is no name."""
-    paths = [f"{package}.{name}" for package in PACKAGES for name in getattr(importlib.import_module(package), "__all__", ())]
+    paths = [
+        f"{package}.{name}" for package in PACKAGES for name in getattr(importlib.import_module(package), "__all__", ())
+    ]
     return [path for path in paths if path not in PACKAGES and not path.endswith("__version__")]
 
 
@@ -39,7 +41,9 @@ def in_reference(code: griffe.Object) -> list[str]:
     for page in sorted(REFERENCE.glob("*.md")):
         for path in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE):
             names = getattr(importlib.import_module(path), "__all__", ()) if path in PACKAGES else None
-            shown += [defined(code, part) for part in ([path] if names is None else [f"{path}.{name}" for name in names])]
+            shown += [
+                defined(code, part) for part in ([path] if names is None else [f"{path}.{name}" for name in names])
+            ]
     return shown
 
 
@@ -90,5 +94,11 @@ def documented(it: griffe.Object) -> set[str]:
     """Names in the sections Args and Attributes, of the constructor too, and fields with a help text."""
     texts = [part.docstring for part in (it, it.members.get("__init__")) if part is not None and part.docstring]
     sections = [section for text in texts for section in text.parse("google", warnings=False)]
-    named = {item.name.lstrip("*") for s in sections if s.kind.value in ("parameters", "attributes") for item in s.value}
-    return named | {name for name, member in it.members.items() if member.is_attribute and '"help":' in str(member.value).replace("'", '"')}
+    named = {
+        item.name.lstrip("*") for s in sections if s.kind.value in ("parameters", "attributes") for item in s.value
+    }
+    return named | {
+        name
+        for name, member in it.members.items()
+        if member.is_attribute and '"help":' in str(member.value).replace("'", '"')
+    }
