@@ -23,6 +23,7 @@ ROOT_PAGES = {
 FILES = "files"  # folder of the site for files that are shown because a page links to them
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".txt": "text"}
 _LINK = re.compile(r"(?<=\]\()(?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?(?=\))")
+_ROW = re.compile(r"^\|.*$", re.MULTILINE)
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 
 
@@ -34,7 +35,7 @@ def on_files(files: Any, config: Any) -> Any:
         target
         for file in files.documentation_pages()
         for target in _targets(file.content_string, source_of(file.src_uri))
-        if place_of(target).startswith(FILES + "/")
+        if place_of(target).startswith(FILES + "/") and (ROOT / target).exists()  # else the link is reported
     }
     for target in sorted(linked):
         files.append(File.generated(config, place_of(target), content=_shown(target)))
@@ -51,7 +52,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         target = place_of(_resolved(link["target"], source))
         return posixpath.relpath(target, posixpath.dirname(place) or ".") + (link["anchor"] or "")
 
-    return "".join(part if odd % 2 else _LINK.sub(in_site, part) for odd, part in enumerate(_CODE.split(markdown)))
+    text = "".join(part if odd % 2 else _LINK.sub(in_site, part) for odd, part in enumerate(_CODE.split(markdown)))
+    # A bar in a table's code is escaped for code hosts; Python-Markdown would show the backslash.
+    return _ROW.sub(lambda row: re.sub(r"`[^`]+`", lambda code: code[0].replace(r"\|", "|"), row[0]), text)
 
 
 def source_of(place: str) -> str:
@@ -88,8 +91,8 @@ def _resolved(target: str, source: str) -> str:
 def _shown(path: str) -> str:
     """A page with a file's text, or with what a folder holds."""
     file = ROOT / path
+    head = f"---\nsearch:\n  exclude: true\n---\n\n# {path}\n\n"
     if file.is_dir():
         names = sorted(entry.name for entry in file.iterdir() if not entry.name.startswith(("_", ".")))
-        return f"# {path}\n\n" + "\n".join(f"- `{name}`" for name in names)
-    language = LANGUAGES.get(file.suffix, "text")
-    return f"# {path}\n\n````{language}\n{file.read_text()}\n````\n"
+        return head + "\n".join(f"- `{name}`" for name in names)
+    return f"{head}````{LANGUAGES.get(file.suffix, 'text')}\n{file.read_text()}\n````\n"

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-import yaml
 
 from tests.docs.pages import PAGES, REPOSITORY, blocks, read
 
@@ -47,17 +46,3 @@ def test_what_is_held_is_tested():
         sources = [(REPOSITORY / file).read_text() for file in files]
         for test in re.findall(r"`(test_\w+)`", line):
             assert any(f"def {test}(" in source for source in sources), test
-
-
-def test_what_the_site_needs_is_pinned():
-    pins = (REPOSITORY / "constraints.txt").read_text()
-    assert {
-        name
-        for name in ("mkdocs-material", "mkdocstrings", "mkdocstrings-python", "griffelib")
-        if f"{name}==" not in pins
-    } == set()
-
-
-def test_the_site_is_strict():
-    plain = re.sub(r"!!python\S*", "", (REPOSITORY / "mkdocs.yml").read_text())
-    assert yaml.safe_load(plain)["strict"] is True

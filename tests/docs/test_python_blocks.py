@@ -1,4 +1,4 @@
-"""Python on the pages: it runs in the order in which it stands; what needs more than the package fits its signatures."""
+"""Python on the pages: it runs in the order in which it stands; what needs a hub has names and arguments that fit."""
 
 from __future__ import annotations
 

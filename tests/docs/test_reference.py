@@ -1,4 +1,4 @@
-"""The reference has every public name once, and every one says what its arguments are. Nothing is imported to see that."""
+"""The reference has every public name once, and every one says what its arguments are."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import typer
 
 from guard_reward.cli import app
+from guard_reward.errors import UserError
 from tests.docs.pages import PAGES, REPOSITORY, blocks, commands
 
 COMMANDS = [
@@ -23,6 +25,7 @@ COMMANDS = [
 # Programs of others, whose options are not ours to check.
 OTHERS = {"bash", "cd", "export", "inspect", "lm_eval", "trl", "vllm"}
 OURS = typer.main.get_command(app)
+UsageError = typer.BadParameter.__base__
 SCRIPT = re.compile(r"(recipes|benchmarks)/\w+\.py")
 
 
@@ -58,10 +61,9 @@ def check_guard_reward(arguments: list[str], monkeypatch: pytest.MonkeyPatch, tm
             Path(word).parent.mkdir(parents=True, exist_ok=True)
             Path(word).touch()
     name, *options = arguments
-    try:
+    assert name in OURS.commands
+    with suppress(typer.Exit):  # --help
         OURS.commands[name].make_context(f"guard-reward {name}", options)
-    except typer.Exit:  # --help
-        pass
 
 
 def check_recipe(script: str, options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,5 +119,5 @@ def test_a_command_is_one_that_there_is(words, monkeypatch, tmp_path):
 )
 def test_a_wrong_command_is_found(line, monkeypatch, tmp_path):
     (words,) = commands(line)
-    with pytest.raises(Exception):  # noqa: B017  each parser has its own
+    with pytest.raises((AssertionError, UserError, UsageError)):
         check(words, monkeypatch, tmp_path)
