@@ -1,7 +1,7 @@
 """How docstrings are read for the reference: an extension of griffe, which reads the code without importing it.
 
 - Lines of an interactive Python session are a block of code, although no fence is around them.
-- The help of a dataclass's field, which the command line shows, is the field's docstring.
+- The fields of a dataclass whose help the command line shows are its arguments.
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ class ReadableDocstrings(griffe.Extension):
         if obj.docstring:
             obj.docstring.value = _SESSION.sub(_fenced, obj.docstring.value)
 
-    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """Give a field the text of `field(metadata={"help": …})`."""
-        if attr.docstring is None and attr.value is not None and (text := _help(str(attr.value))):
-            attr.docstring = griffe.Docstring(text, parent=attr)
+    def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
+        """Say what the fields of a configuration mean, by `field(metadata={"help": …})`."""
+        helps = {
+            name: text
+            for name, member in cls.members.items()
+            if member.is_attribute and member.value is not None and (text := _help(str(member.value)))
+        }
+        if helps and cls.docstring:
+            cls.docstring.value += "\n\nArgs:\n" + "\n".join(f"    {name}: {text}" for name, text in helps.items())
 
 
 def _fenced(session: re.Match[str]) -> str:

@@ -130,7 +130,7 @@ def select_prompts(
         progress: show a bar on standard error.
 
     Returns:
-        What ``selection.json`` has: ``prompts``, ``unlabelled`` (prompts that do not say whether they are harmful),
+        What ``selection.json`` has, ``prompts``, ``unlabelled`` (prompts that do not say whether they are harmful),
         ``policy_errors`` (mode → samples), ``kept``, ``dropped`` (reason → prompts), the same ``by_source``, and how it
         was made.
 

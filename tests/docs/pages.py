@@ -13,7 +13,9 @@ __all__ = ["PAGES", "REPOSITORY", "Block", "blocks", "commands", "read"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    str(path.relative_to(REPOSITORY)) for folder in ("", "docs") for path in (REPOSITORY / folder).glob("*.md")
+    str(path.relative_to(REPOSITORY))
+    for folder in ("", "docs", "docs/reference")
+    for path in (REPOSITORY / folder).glob("*.md")
 )
 _MARKDOWN = MarkdownIt("commonmark")
 _NEEDS = re.compile(r"<!-- needs: (.+?) -->")

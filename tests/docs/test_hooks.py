@@ -70,15 +70,16 @@ def test_a_session_becomes_a_block_of_code():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("value", "added"),
     [
-        ('field(default=1, metadata={"help": "How many."})', "How many."),
-        ('field(metadata={"help": f"One of {NAMES}."})', "One of …."),
-        ("field(default_factory=dict)", None),
-        ("3", None),
+        ('field(default=1, metadata={"help": "How many."})', "\n\nArgs:\n    size: How many."),
+        ('field(metadata={"help": f"One of {NAMES}."})', "\n\nArgs:\n    size: One of …."),
+        ("field(default_factory=dict)", ""),
+        ("3", ""),
     ],
 )
-def test_a_field_is_explained_by_its_help(value, text):
-    attribute = griffe.Attribute("size", value=value)
-    ReadableDocstrings().on_attribute_instance(attr=attribute)
-    assert (attribute.docstring and attribute.docstring.value) == text
+def test_a_field_is_explained_by_its_help(value, added):
+    config = griffe.Class("Config", docstring=griffe.Docstring("Says."))
+    config.set_member("size", griffe.Attribute("size", value=value))
+    ReadableDocstrings().on_class_members(cls=config)
+    assert config.docstring.value == "Says." + added

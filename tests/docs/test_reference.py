@@ -73,6 +73,20 @@ def test_every_name_of_the_reference_is_documented(code):
     assert missing == {}
 
 
+def test_returns_say_no_type_of_their_own(code):
+    """Google's style reads the words in front of a colon as the type, which the signature has."""
+    found = {}
+    for path in in_reference(code):
+        it = code[path.removeprefix("guard_reward.")]
+        for function in [it, *it.members.values()]:
+            if function.is_function and function.docstring:
+                sections = function.docstring.parse("google", warnings=False, returns_multiple_items=False)
+                types = [section.value[0].annotation for section in sections if section.kind.value == "returns"]
+                if types and str(types[0]) != str(function.returns):
+                    found[function.path] = str(types[0])
+    assert found == {}
+
+
 def parameters(it: griffe.Object) -> set[str]:
     """What a user passes to a function, a class's constructor, or as fields."""
     function = it if it.is_function else it.members.get("__init__") if it.is_class else None
