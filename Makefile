@@ -100,7 +100,7 @@ check: install
 
 # Every page, the reference from the docstrings, the commands' help; a broken link or docstring fails.
 docs: install
-	$(MKDOCS) build --strict --quiet
+	$(MKDOCS) build --strict
 
 docs-serve: install
 	$(MKDOCS) serve

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("mkdocs")
-griffe = pytest.importorskip("griffe")
+pytest.importorskip("mkdocstrings")
+
+import griffe
 
 from docs.hooks import linked_names, repository_files
 from docs.hooks.docstrings import ReadableDocstrings

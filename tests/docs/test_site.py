@@ -22,7 +22,7 @@ pytest.importorskip("mkdocs")
 BUILD = """
 import json, sys
 from mkdocs.__main__ import cli
-cli(["build", "--strict", "--quiet", "--site-dir", sys.argv[1]], standalone_mode=False)
+cli(["build", "--strict", "--site-dir", sys.argv[1]], standalone_mode=False)
 print(json.dumps([name for name in ("torch", "transformers", "trl", "numpy", "datasets") if name in sys.modules]))
 """
 CHROMIUM = next((path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None)
