@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import runpy
 import tomllib
@@ -14,7 +15,7 @@ import typer
 
 from guard_reward.cli import app
 from guard_reward.errors import UserError
-from tests.docs.pages import PAGES, REPOSITORY, blocks, commands
+from tests.docs.pages import PAGES, REPOSITORY, blocks, commands, read
 
 COMMANDS = [
     pytest.param(words, id=f"{block}: {' '.join(words)[:60]}")
@@ -37,6 +38,9 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     """One command, by who would read it."""
     files = [REPOSITORY / word for word in words if re.match(r"(recipes|configs|benchmarks)/.", word)]
     assert [file for file in files if not file.exists()] == []
+    for word in words:
+        if re.fullmatch(r"guard_reward(\.\w+)+", word):
+            pkgutil.resolve_name(word)
     program, *arguments = words
     scripts = [word for word in words if SCRIPT.fullmatch(word)]
     if program == "guard-reward":
@@ -102,6 +106,13 @@ def test_a_command_is_one_that_there_is(words, monkeypatch, tmp_path):
     check(words, monkeypatch, tmp_path)
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_sentences_are_ones_that_there_are(page):
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for program, name in re.findall(r"`(make|guard-reward) ([a-z][\w-]*)", read(page)):
+        assert f"\n{name}:" in makefile if program == "make" else name in OURS.commands, name
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -109,6 +120,7 @@ def test_a_command_is_one_that_there_is(words, monkeypatch, tmp_path):
         "guard-reward moderate in.jsonl",  # a missing argument
         "guard-reward moderate in.jsonl out.jsonl --judge everything",  # a value that is not
         "guard-reward modrate in.jsonl out.jsonl",
+        "trl grpo --reward_funcs guard_reward.presets.guard_onli",
         "make everything",
         "pip install 'guard-reward[magic]'",
         "accelerate launch --config_file configs/accelerate/zero9.yaml recipes/grpo.py",
@@ -119,5 +131,5 @@ def test_a_command_is_one_that_there_is(words, monkeypatch, tmp_path):
 )
 def test_a_wrong_command_is_found(line, monkeypatch, tmp_path):
     (words,) = commands(line)
-    with pytest.raises((AssertionError, UserError, UsageError)):
+    with pytest.raises((AssertionError, AttributeError, UserError, UsageError)):
         check(words, monkeypatch, tmp_path)
