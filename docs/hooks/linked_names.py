@@ -40,6 +40,6 @@ def identifiers() -> dict[str, str]:
             package, _, name = path.rpartition(".")
             found[path] = path
             found.setdefault(f"{package.removeprefix('guard_reward.')}.{name}", path)
-            if package != "guard_reward.presets" and (name != name.lower() or "_" in name):
+            if name != name.lower() or "_" in name:
                 found.setdefault(name, path)
     return found
