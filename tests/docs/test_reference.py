@@ -36,15 +36,14 @@ def public_names() -> list[str]:
 
 
 def in_reference(code: griffe.Object) -> list[str]:
-    """Where the things that the reference shows are defined. A package stands for its public names."""
+    """Where the things that the reference shows are defined. A module stands for its public names."""
     shown = []
     for page in sorted(REFERENCE.glob("*.md")):
         for path in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE):
-            names = getattr(importlib.import_module(path), "__all__", ()) if path in PACKAGES else None
-            shown += [
-                defined(code, part) for part in ([path] if names is None else [f"{path}.{name}" for name in names])
-            ]
-    return shown
+            is_module = code[path.removeprefix("guard_reward.")].is_module
+            names = getattr(importlib.import_module(path), "__all__", ()) if is_module else None
+            shown += [path] if names is None else [f"{path}.{name}" for name in names]
+    return [defined(code, path) for path in shown]
 
 
 def defined(code: griffe.Object, path: str) -> str:
@@ -91,7 +90,7 @@ def parameters(it: griffe.Object) -> set[str]:
     """What a user passes to a function, a class's constructor, or as fields."""
     function = it if it.is_function else it.members.get("__init__") if it.is_class else None
     if function is not None:
-        names = {parameter.name for parameter in function.parameters}
+        names = {it.name for it in function.parameters if it.kind is not griffe.ParameterKind.var_keyword}
     elif it.is_class and "dataclass" in it.labels:
         names = {name for name, member in it.members.items() if is_field(member)}
     else:
