@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.docs.pages import PAGES, blocks
+from tests.docs.recipes import configs_of
 
 YAML = [pytest.param(block.code, id=str(block)) for page in PAGES for block in blocks(page, "yaml")]
 JSON = [pytest.param(block.code, id=str(block)) for page in PAGES for block in blocks(page, "json")]
@@ -31,15 +32,9 @@ _Loader.add_constructor("!function", _function)
 @pytest.fixture(scope="module")
 def options() -> set[str]:
     """What a recipe's file may say."""
-    pytest.importorskip("trl")
-    from trl import GRPOConfig, ModelConfig
-
-    from guard_reward.launch import GuardRewardConfig, StoppingConfig, StreamRewardConfig
-    from guard_reward.prompts import DataConfig
-    from guard_reward.trainers import PPOConfig
-
-    configs = (GuardRewardConfig, StreamRewardConfig, StoppingConfig, DataConfig, GRPOConfig, PPOConfig, ModelConfig)
-    return {field.name for config in configs for field in fields(config)}
+    return {
+        field.name for recipe in ("grpo", "ppo") for it in configs_of(f"recipes/{recipe}.py") for field in fields(it)
+    }
 
 
 @pytest.mark.parametrize("text", YAML)

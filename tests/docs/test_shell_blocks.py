@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pkgutil
 import re
-import runpy
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -16,6 +14,7 @@ import typer
 from guard_reward.cli import app
 from guard_reward.errors import UserError
 from tests.docs.pages import PAGES, REPOSITORY, blocks, commands, read
+from tests.docs.recipes import parse_with
 
 COMMANDS = [
     pytest.param(words, id=f"{block}: {' '.join(words)[:60]}")
@@ -24,14 +23,10 @@ COMMANDS = [
     for words in commands(block.code)
 ]
 # Programs of others, whose options are not ours to check.
-OTHERS = {"bash", "cd", "export", "inspect", "lm_eval", "trl", "vllm"}
+OTHERS = {"bash", "cd", "export", "inspect", "lm_eval", "tensorboard", "trackio", "trl", "vllm", "wandb"}
 OURS = typer.main.get_command(app)
 UsageError = typer.BadParameter.__base__
 SCRIPT = re.compile(r"(recipes|benchmarks)/\w+\.py")
-
-
-class _Parsed(Exception):
-    """A recipe's command line is right."""
 
 
 def check(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -52,7 +47,7 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         check_extras(arguments)
     elif program in ("python", "accelerate") and scripts:
         options = words[words.index(scripts[0]) + 1 :]
-        (check_recipe if scripts[0].startswith("recipes") else check_benchmark)(scripts[0], options, monkeypatch)
+        (parse_with if scripts[0].startswith("recipes") else check_benchmark)(scripts[0], options)
     else:
         assert program in OTHERS or program.startswith(".venv/bin/"), f"what is {program}?"
 
@@ -70,25 +65,7 @@ def check_guard_reward(arguments: list[str], monkeypatch: pytest.MonkeyPatch, tm
         OURS.commands[name].make_context(f"guard-reward {name}", options)
 
 
-def check_recipe(script: str, options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recipe's own parser, TRL's, takes it, file and all."""
-    pytest.importorskip("trl")
-    from guard_reward import launch
-
-    real = launch.parse
-
-    def parse(configs: Any, description: str) -> None:
-        # What a machine without a GPU refuses is not what is tested here.
-        real(configs, description, [*options, "--bf16", "false"])
-        raise _Parsed
-
-    monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(launch, "parse", parse)
-    with pytest.raises(_Parsed):
-        runpy.run_path(script)["main"]()
-
-
-def check_benchmark(script: str, options: list[str], _: pytest.MonkeyPatch) -> None:
+def check_benchmark(script: str, options: list[str]) -> None:
     """The script names each option."""
     source = (REPOSITORY / script).read_text()
     assert [word for word in options if word.startswith("--") and f'"{word}"' not in source] == []
