@@ -78,7 +78,7 @@ def exact_rates(line: Mapping[str, Any]) -> dict[str, float]:
         line: one entry of ``trainer.state.log_history``, of training or of an evaluation (``eval_guard/…``).
 
     Returns:
-        The value by the metric's name, as in the line: in ``{**line, **exact_rates(line)}`` exact rates replace the
+        The value by the metric's name, as in the line; in ``{**line, **exact_rates(line)}`` exact rates replace the
         means of the calls' rates.
 
     >>> exact_rates({

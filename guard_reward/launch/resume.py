@@ -65,8 +65,11 @@ def find_checkpoint(args: TrainingArguments, configs: Sequence[Any] = ()) -> str
 def is_finished(args: TrainingArguments, configs: Sequence[Any] = ()) -> bool:
     """Whether ``resume_from_checkpoint: auto`` finds this run with all its steps done; says so.
 
-    A run with other settings is another one, so it is not finished. The arguments are those of `find_checkpoint`;
-    ``resume_from_checkpoint`` must still be what the user gave.
+    A run with other settings is another one, so it is not finished.
+
+    Args:
+        args: the trainer's settings; ``resume_from_checkpoint`` must still be what the user gave.
+        configs: the run's other settings.
     """
     if args.resume_from_checkpoint != "auto" or _changes(args, configs):
         return False

@@ -62,7 +62,7 @@ def run_demo(
         schemes: by plain name, one run each.
 
     Returns:
-        What ``results.json`` holds: ``before`` and each scheme (`METRICS`, and their intervals under ``intervals``),
+        What ``results.json`` holds, ``before`` and each scheme (`METRICS`, and their intervals under ``intervals``),
         ``guard_agreement`` (on what fraction of held-out conversations the guard has the oracle's severity), and how
         it was run.
 
