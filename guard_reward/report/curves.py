@@ -1,0 +1,117 @@
+"""A trainer's log lines as curves, small enough for a browser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from guard_reward.log_lines import is_total
+from guard_reward.report.cells import estimate
+
+__all__ = ["MAX_POINTS", "Curve", "find", "read_curves", "reduced"]
+
+MAX_POINTS = 1000
+"""A chart is not wider in pixels, so more points would only make it slow."""
+
+# The independent judge of evaluations; what it says is never a run's own curve.
+_JUDGE = "judge"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A metric over training.
+
+    Attributes:
+        steps: of the trainer, rising.
+        values: at the steps; means if the curve was reduced.
+        low, high: the extremes around each step; empty if the curve was not reduced.
+    """
+
+    steps: Sequence[float]
+    values: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Means of the first and of the last tenth."""
+        tenth = max(1, len(self.values) // 10)
+        return fmean(self.values[:tenth]), fmean(self.values[-tenth:])
+
+    def halfway(self) -> float | None:
+        """The first step at which the mean over a tenth has made half of the way between the ends."""
+        start, end = self.ends
+        tenth, sign = max(1, len(self.values) // 10), 1 if end > start else -1
+        for position in range(len(self.values) - tenth + 1):
+            if sign * (fmean(self.values[position : position + tenth]) - (start + end) / 2) >= 0:
+                return self.steps[position + tenth // 2]
+        return None
+
+
+def read_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
+    """Every metric's finite values by step; totals (`guard_reward.log_lines`) are left out.
+
+    >>> read_curves([{"step": 2, "kl": 0.2}, {"step": 1, "kl": float("nan"), "reward": 1}])["kl"].steps
+    [2.0]
+    """
+    by_metric: dict[str, dict[float, float]] = {}
+    for position, line in enumerate(log):
+        step = _number(line.get("step", position))
+        if step is None:
+            continue
+        for name, cell in line.items():
+            value = _number(cell)
+            if value is not None:
+                by_metric.setdefault(str(name), {})[step] = value
+    curves = {}
+    for name, points in by_metric.items():
+        if name not in ("step", "epoch") and not is_total(name):
+            steps = sorted(points)  # a resumed run repeats steps
+            curves[name] = Curve(steps, [points[step] for step in steps])
+    return curves
+
+
+def find(curves: Iterable[str], metric: str, *, evaluation: bool = False, judge: bool = False) -> str | None:
+    """Under which name a run has a metric: its own, or behind a reward's (``guard/safe_rate``).
+
+    Args:
+        curves: the names there are.
+        metric: such as ``safe_rate``.
+        evaluation: look among those of evaluations, ``eval_…``.
+        judge: look for the judge's, ``eval_judge/…``.
+    """
+    start = "eval_" if evaluation or judge else ""
+    for name in curves:
+        if not name.startswith(start) or (not start and name.startswith("eval_")):
+            continue
+        bare = name.removeprefix(start)
+        reward, slash, rest = bare.partition("/")
+        by_judge = bool(slash) and reward == _JUDGE
+        if (bare == metric or rest == metric) and by_judge == judge:
+            return name
+    return None
+
+
+def reduced(curve: Curve, points: int = MAX_POINTS) -> Curve:
+    """At most so many points: the mean of each span of steps, with its extremes, so that no spike vanishes."""
+    count = len(curve.steps)
+    if count <= points:
+        return curve
+    bounds = [count * index // points for index in range(points + 1)]
+    spans = [slice(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+    return Curve(
+        [curve.steps[(span.start + span.stop - 1) // 2] for span in spans],
+        [fmean(curve.values[span]) for span in spans],
+        [min(curve.values[span]) for span in spans],
+        [max(curve.values[span]) for span in spans],
+    )
+
+
+def _number(cell: Any) -> float | None:
+    if type(cell) is float or type(cell) is int:  # nearly always; a log may have a million
+        return float(cell) if math.isfinite(cell) else None
+    found = estimate(cell)
+    return found.value if found else None
