@@ -106,7 +106,9 @@ def other_charts(names: Sequence[str], curves: Sequence[Curves]) -> list[Chart]:
     for metric in sorted(metrics):
         lines = [by_name.get(metric, Curve([], [])) for by_name in curves]
         if metric not in shown and any(len(set(line.values)) > 1 for line in lines):
-            traces = [trace for run, line in enumerate(lines) for trace in _line(names[run], run, reduced(line), _NUMBER)]
+            traces = [
+                trace for run, line in enumerate(lines) for trace in _line(names[run], run, reduced(line), _NUMBER)
+            ]
             charts.append(_over_runs(metric, traces, names, lines, _NUMBER))
     return charts
 
@@ -143,7 +145,7 @@ def _in_words(name: str, line: Curve, tick_format: str) -> str:
     start, end = line.ends
     shown = (lambda value: f"{value:.1%}") if tick_format else (lambda value: f"{value:.3g}")
     words = f"{name}: {shown(start)} → {shown(end)}"
-    middle = line.halfway() if tick_format and len(line.steps) >= 10 and abs(end - start) >= _CLEAR_CHANGE else None
+    middle = line.halfway(_CLEAR_CHANGE) if tick_format else None
     return words if middle is None else f"{words}, half of it by step {middle:g}"
 
 
@@ -181,7 +183,7 @@ def _evaluation(name: str, run: int, curve: Curve, tick_format: str, *, judge: b
         "name": f"{text(name)}, evaluation" + (" by the judge" if judge else ""),
         "x": _short(curve.steps),
         "y": _short(curve.values),
-        "marker": {"symbol": symbol if judge else f"{symbol}-open", "size": 10, "line": {"width": 2}},
+        "marker": {"symbol": symbol if judge else f"{symbol}-open", "size": 8, "line": {"width": 2}},
         "hovertemplate": "%{y:" + (".1%" if tick_format else ".4g") + "}",
         "meta": _meta(run, "evaluation"),
     }
@@ -207,7 +209,12 @@ def category_charts(names: Sequence[str], curves: Sequence[Curves]) -> list[Char
             areas[f"{len(others)} others"] = _sum(others)
         if areas:
             traces = [
-                _area(category, own.index(category) if category in own else len(own), run, reduced(curve, _CATEGORY_POINTS))
+                _area(
+                    category,
+                    own.index(category) if category in own else len(own),
+                    run,
+                    reduced(curve, _CATEGORY_POINTS),
+                )
                 for category, curve in areas.items()
             ]
             figure = figure_over_steps(traces, {"tickformat": _PERCENT, "rangemode": "tozero"}, height=400, legend=True)

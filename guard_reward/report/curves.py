@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from itertools import accumulate
+from statistics import fmean, pvariance
 from typing import Any
 
 from guard_reward.log_lines import is_total
 from guard_reward.report.cells import estimate
 
-__all__ = ["MAX_POINTS", "Curve", "find", "read_curves", "reduced"]
+__all__ = ["MAX_POINTS", "Curve", "find", "read_curves", "reduced", "smoothed"]
 
 MAX_POINTS = 1000
 """A chart is not wider in pixels, so more points would only make it slow."""
+
+_MIN_POINTS = 5  # below them nothing is said about time
 
 # The independent judge of evaluations; what it says is never a run's own curve.
 _JUDGE = "judge"
@@ -37,18 +40,45 @@ class Curve:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Means of the first and of the last tenth."""
-        tenth = max(1, len(self.values) // 10)
-        return fmean(self.values[:tenth]), fmean(self.values[-tenth:])
+        """Means of the first and of the last tenth, at least of two values."""
+        count = self._tenth
+        return fmean(self.values[:count]), fmean(self.values[-count:])
 
-    def halfway(self) -> float | None:
-        """The first step at which the mean over a tenth has made half of the way between the ends."""
+    def halfway(self, least: float) -> float | None:
+        """The first step at which the smoothed curve has made half of the way between its ends.
+
+        Args:
+            least: change that counts.
+
+        Returns:
+            None if the curve has not changed clearly: by `least`, and by twice the standard error of the difference.
+        """
+        if len(self.values) < _MIN_POINTS:
+            return None
         start, end = self.ends
-        tenth, sign = max(1, len(self.values) // 10), 1 if end > start else -1
-        for position in range(len(self.values) - tenth + 1):
-            if sign * (fmean(self.values[position : position + tenth]) - (start + end) / 2) >= 0:
-                return self.steps[position + tenth // 2]
-        return None
+        count = self._tenth
+        spread = pvariance(self.values[:count]) + pvariance(self.values[-count:])
+        if abs(end - start) < max(least, 2 * math.sqrt(spread / (count - 1))):
+            return None
+        half, sign = (start + end) / 2, 1 if end > start else -1
+        steps = zip(self.steps, smoothed(self.values), strict=True)
+        return next((step for step, value in steps if sign * (value - half) >= 0), None)
+
+    @property
+    def _tenth(self) -> int:
+        return max(2, round(len(self.values) / 10))
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Centred means over a tenth of the values, at least three of them; fewer at both ends.
+
+    >>> smoothed([0.0, 3.0, 0.0, 3.0])
+    [1.5, 1.0, 2.0, 1.5]
+    """
+    reach = max(1, round(len(values) / 10) // 2)
+    sums = list(accumulate(values, initial=0.0))
+    windows = ((max(0, at - reach), min(len(values), at + reach + 1)) for at in range(len(values)))
+    return [(sums[end] - sums[begin]) / (end - begin) for begin, end in windows]
 
 
 def read_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from guard_reward.report.cells import Estimate, is_rate, union_of_keys
 from guard_reward.report.run import Measurement, Run
@@ -24,6 +24,7 @@ _BETTER = {
     "helpfulness_harmful": 1,
     "helpfulness_benign": 1,
 }
+_SIGNIFICANT = 0.05
 _FIRST = (
     "safety_rate",
     "safe_rate",
@@ -41,7 +42,8 @@ class Cell(NamedTuple):
     Attributes:
         after, before: value and interval; before is empty if there is one measurement only.
         change: ``+46.0 points``; empty without a value before.
-        verdict: ``better``, ``worse``, ``changed``, ``no clear change`` (the intervals overlap), or empty.
+        verdict: ``better``, ``worse``, ``changed``, ``no clear change`` (by the test on shared prompts, else because the
+            intervals overlap), or empty.
         arrow: up or down.
         bar: positions; None for what is no rate.
     """
@@ -127,14 +129,16 @@ def _cell(metric: str, before: Measurement | None, after: Measurement) -> Cell |
     difference = new.value - old.value
     change = f"{100 * difference:+.1f} points" if rate else f"{difference:+.2f}"
     arrow = "▲" if difference > 0 else "▼" if difference < 0 else ""
-    return Cell(
-        shown, (old.shown(as_rate=rate), old.interval(as_rate=rate)), change, _verdict(metric, old, new), arrow, bar
-    )
+    verdict = _verdict(metric, old, new, after.p_values.get(metric))
+    return Cell(shown, (old.shown(as_rate=rate), old.interval(as_rate=rate)), change, verdict, arrow, bar)
 
 
-def _verdict(metric: str, old: Estimate, new: Estimate) -> str:
+def _verdict(metric: str, old: Estimate, new: Estimate, p_value: float | None) -> str:
     difference = new.value - old.value
-    if old.low is None or old.high is None or new.low is None or new.high is None:
+    clear: bool | None
+    if p_value is not None:
+        clear = p_value < _SIGNIFICANT
+    elif old.low is None or old.high is None or new.low is None or new.high is None:
         clear = None
     else:
         clear = new.low > old.high or new.high < old.low

@@ -7,20 +7,19 @@ from typing import Any
 
 from guard_reward.report.cells import Estimate
 from guard_reward.report.charts import SYMBOLS, Chart, Curves, text
-from guard_reward.report.curves import Curve, find, reduced
+from guard_reward.report.curves import Curve, find, reduced, smoothed
 from guard_reward.report.run import Measurement, Run
 
 __all__ = ["plane_chart"]
 
-# A path of so many means is smooth and still shows where a run turned.
-_PATH_POINTS = 15
-_ARROW_EVERY = 3
+_PATH_POINTS = 200
+_ARROWS = 5
 
 _CORNERS = (
     ("safe and helpful", 0.0, 1.0, "left", "bottom"),
     ("safe by refusing", 1.0, 1.0, "right", "bottom"),
-    ("unsafe, refuses nothing", 0.0, 0.0, "left", "bottom"),
-    ("refuses, and unsafe", 1.0, 0.0, "right", "bottom"),
+    ("complies, unsafe", 0.0, 0.0, "left", "bottom"),
+    ("refuses, unsafe", 1.0, 0.0, "right", "bottom"),
 )
 
 
@@ -36,11 +35,14 @@ def plane_chart(runs: Sequence[Run], curves: Sequence[Curves]) -> Chart | None:
     Returns:
         None if no run has both rates.
     """
-    paths = [_path(run.name, number, by_name) for number, (run, by_name) in enumerate(zip(runs, curves, strict=True))]
+    paths = [_path(run, number, by_name) for number, (run, by_name) in enumerate(zip(runs, curves, strict=True))]
     points = [
-        point for number, run in enumerate(runs) for found in run.measurements for point in _point(run.name, number, found)
+        point
+        for number, run in enumerate(runs)
+        for found in run.measurements
+        for point in _point(run.name, number, found)
     ]
-    data = [trace for trace in (*paths, *points) if trace is not None]
+    data = [*(trace for path in paths for trace in path), *points]
     if not data:
         return None
     corners = [
@@ -51,49 +53,62 @@ def plane_chart(runs: Sequence[Run], curves: Sequence[Curves]) -> Chart | None:
     layout = {
         "height": 480,
         "xaxis": {"title": {"text": "refused"}, "tickformat": ".0%", "range": [-0.03, 1.03]},
-        "yaxis": {"title": {"text": "safe"}, "tickformat": ".0%", "range": [-0.03, 1.03]},
+        "yaxis": {"title": {"text": "safe"}, "tickformat": ".0%", "range": [-0.03, 1.05]},
         "showlegend": False,
         "hovermode": "closest",
         "margin": {"l": 56, "r": 16, "t": 32, "b": 48},
         "annotations": corners,
     }
-    texts = [words for run, trace in zip(runs, paths, strict=True) if trace for words in [_in_words(run.name, trace)]]
+    texts = [words for run, path in zip(runs, paths, strict=True) if path for words in [_in_words(run.name, path[-1])]]
     shown = sorted({trace["meta"]["run"] for trace in data})
     return Chart("Where each run went", {"data": data, "layout": layout}, texts, shown)
 
 
-def _path(name: str, run: int, curves: Curves) -> dict[str, Any] | None:
-    """A run's smoothed path with arrowheads, as the training guard judged its rollouts."""
+def _path(run: Run, number: int, curves: Curves) -> list[dict[str, Any]]:
+    """A run's smoothed path with arrowheads, as the training guard judged its rollouts, and the path's two ends."""
     both = _pair(curves, "/harmful") or _pair(curves, "")
     if both is None:
-        return None
-    safe, refused = (reduced(curve, _PATH_POINTS) for curve in both)
-    count = len(safe.steps)
-    arrows = [0 < index < count - 1 and index % _ARROW_EVERY == 0 for index in range(count)]
-    ends = [index in (0, count - 1) for index in range(count)]
-    symbol = SYMBOLS[run % len(SYMBOLS)]
-    symbols = ["arrow" if arrow else symbol for arrow in arrows]
-    symbols[0] = f"{symbol}-open"
-    return {
+        return []
+    safe, refused = (_smooth(reduced(curve, _PATH_POINTS)) for curve in both)
+    steps, last = list(reduced(both[0], _PATH_POINTS).steps), len(safe) - 1
+    arrows = {last * (arrow + 1) // (_ARROWS + 1) for arrow in range(_ARROWS)} - {0, last}
+    symbol = SYMBOLS[number % len(SYMBOLS)]
+    common = {
         "type": "scatter",
-        "mode": "lines+markers+text",
-        "name": text(name),
-        "x": list(refused.values),
-        "y": list(safe.values),
-        "text": ["start", *[""] * (count - 2), "end"] if count > 1 else ["start"],
-        "textposition": ["bottom center" if index == 0 else "top center" for index in range(count)],
-        "customdata": list(safe.steps),
-        "line": {"width": 2.5, "shape": "spline", "smoothing": 0.8},
-        "marker": {
-            "size": [11 if end else 13 if arrow else 0 for end, arrow in zip(ends, arrows, strict=True)],
-            "symbol": symbols,
-            "angleref": "previous",
-            "line": {"width": [2 if end else 0 for end in ends]},
-            "opacity": 1,
-        },
+        "name": text(run.name),
         "hovertemplate": "around step %{customdata}: %{y:.1%} safe, %{x:.1%} refused<extra>%{fullData.name}</extra>",
-        "meta": {"series": run, "run": run, "role": "path"},
+        "meta": {"series": number, "run": number, "role": "path"},
     }
+    line = {
+        "mode": "lines+markers",
+        "x": refused,
+        "y": safe,
+        "customdata": steps,
+        "line": {"width": 2.5, "backoff": 0},
+        # plotly turns a marker towards the point before it, so the first point cannot have one.
+        "marker": {
+            "size": [13 if index in arrows else 0 for index in range(last + 1)],
+            "symbol": "arrow",
+            "angleref": "previous",
+            "opacity": 1,
+            "line": {"width": 0},
+        },
+    }
+    ends = {
+        "mode": "markers+text",
+        "x": [refused[0], refused[-1]],
+        "y": [safe[0], safe[-1]],
+        "customdata": [steps[0], steps[-1]],
+        "text": ["", ""] if run.measurements else ["start", "end"],
+        "textposition": ["bottom center", "top center"],
+        "marker": {"size": 10, "symbol": [f"{symbol}-open", symbol], "line": {"width": 2}},
+    }
+    return [common | line, common | ends]
+
+
+def _smooth(curve: Curve) -> list[float]:
+    """The smoothed curve between its own ends, so that the path begins and ends where the run did."""
+    return [curve.values[0], *smoothed(curve.values)[1:-1], *curve.values[1:][-1:]]
 
 
 def _pair(curves: Curves, ending: str) -> tuple[Curve, Curve] | None:
@@ -109,8 +124,8 @@ def _pair(curves: Curves, ending: str) -> tuple[Curve, Curve] | None:
     return Curve(steps, [safe_at[step] for step in steps]), Curve(steps, [refused_at[step] for step in steps])
 
 
-def _in_words(name: str, path: dict[str, Any]) -> str:
-    x, y = path["x"], path["y"]
+def _in_words(name: str, ends: dict[str, Any]) -> str:
+    x, y = ends["x"], ends["y"]
     return f"{name}: {y[0]:.0%} safe and {x[0]:.0%} refused → {y[-1]:.0%} safe and {x[-1]:.0%} refused"
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from guard_reward.report.cells import label, text_of, union_of_keys
-from guard_reward.report.run import Run
+from guard_reward.report.run import Alarm, Run
 from guard_reward.report.visible import visible
 
-__all__ = ["MAX_ROLLOUTS", "rollout_id", "rollout_table"]
+__all__ = ["MAX_ALARMS", "MAX_ROLLOUTS", "RolloutTable", "causes", "rollout_id", "rollout_table"]
 
 MAX_ROLLOUTS = 5000
 """More rows do not filter while the user types; the page says how many there are."""
+
+MAX_ALARMS, MAX_CAUSES = 40, 5
+"""The first alarms of a run, and the first rollouts of each: what is listed, linked and drawn into the charts."""
 
 _WORST_SHARE = 0.1  # of the rows that are shown if there are too many: the worst are never left out
 _TEXT_LIMITS = (20_000, 8_000, 4_000, 2_000, 1_000, 500)
@@ -33,13 +36,22 @@ _HEADINGS = {"completion": "Answer", "p_unsafe": "P(unsafe)", "refusal": "Refusa
 _BADNESS = {"unsafe": 3, "controversial": 2, "safe": 0}
 
 
-def rollout_table(runs: Sequence[Run]) -> dict[str, Any]:
-    """What the page's script reads.
+class RolloutTable(NamedTuple):
+    """The table and where its rows are found.
 
-    Returns:
-        ``columns`` (key, heading, whether in the table, whether numeric), ``rows`` (values in the order of the columns; in
-        front of them the id), ``total`` (rows of all runs' tables), ``cut`` (longest text, if texts were cut).
+    Attributes:
+        page: what the page's script reads: ``columns`` (key, heading, whether in the table, whether numeric), ``rows`` (values in the order of the columns; in
+            front of them the id), ``total`` (rows of all runs' tables), ``is_cut`` (whether rows were left out here),
+            ``longest`` (of the texts in characters, if some were cut).
+        addresses: ``<run>/<id>`` by run, prompt and completion.
     """
+
+    page: dict[str, Any]
+    addresses: Mapping[tuple[str, str, str], str]
+
+
+def rollout_table(runs: Sequence[Run]) -> RolloutTable:
+    """The rollouts of all runs, and those that caused alarms."""
     share = MAX_ROLLOUTS // max(1, sum(bool(run.rollouts or run.alarms) for run in runs))
     rewards = {run.name: _reward_name(run.rollouts) for run in runs}
     rows: list[tuple[str, dict[str, Any]]] = []
@@ -47,22 +59,33 @@ def rollout_table(runs: Sequence[Run]) -> dict[str, Any]:
         named = [_common_names(row, rewards[run.name]) for row in run.rollouts]
         chosen = _with_alarms(run, _chosen(named, share))
         rows += zip(_ids(chosen), ({"run": run.name, **row} for row in chosen), strict=True)
-    keys = sorted(union_of_keys(row for _, row in rows), key=lambda key: _TABLE.index(key) if key in _TABLE else 99)
+    found = [key for key in union_of_keys(row for _, row in rows) if key != "id"]
+    keys = sorted(found, key=lambda key: _TABLE.index(key) if key in _TABLE else len(_TABLE))
     limit = _text_limit(rows)
     numeric = [_is_numeric(key, rows) for key in keys]
-    return {
+    page = {
         "columns": [
             {"key": key, "heading": _heading(key, keys, rewards), "shown": _is_shown(key), "numeric": is_numeric}
             for key, is_numeric in zip(keys, numeric, strict=True)
         ],
         "rows": [[row_id, *(_value(row.get(key), limit) for key in keys)] for row_id, row in rows],
         "total": sum(max(run.rollout_total, len(run.rollouts)) for run in runs),
-        "cut": limit if limit is not None and _longest(rows) > limit else None,
+        "is_cut": any(len(run.rollouts) > share for run in runs),
+        "longest": limit if _longest(rows) > limit else None,
     }
+    addresses = {(row["run"], *_texts(row)): f"{visible(row['run'])}/{row_id}" for row_id, row in rows}
+    return RolloutTable(page, addresses)
+
+
+def causes(run: Run, alarm: Alarm, table: RolloutTable) -> list[str]:
+    """The addresses of the rollouts that caused an alarm."""
+    return [table.addresses[(run.name, *_texts(cause))] for cause in alarm.rollouts[:MAX_CAUSES]]
 
 
 def rollout_id(row: Mapping[str, Any]) -> str:
-    """The same for a rollout whenever the page is written: of its step and texts."""
+    """The row's own name, else one of its step and texts: the same whenever the page is written."""
+    if row.get("id") is not None:
+        return visible(text_of(row["id"]))
     parts = [text_of(row.get(key)) for key in ("step", "stage", *_LONG)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
@@ -87,7 +110,9 @@ def _reward_name(rows: Sequence[Mapping[str, Any]]) -> str | None:
             if isinstance(key, str) and key.endswith(ending):
                 return key.removesuffix(ending)
     # TRL alone: the reward function's own column, between the completion and the advantage.
-    return next((key for key in keys if key not in (*_LONG, *_SAMPLE, "reward", "advantage") and _any_number(key, rows)), None)
+    return next(
+        (key for key in keys if key not in (*_LONG, *_SAMPLE, "reward", "advantage") and _any_number(key, rows)), None
+    )
 
 
 def _any_number(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -129,8 +154,8 @@ def _with_alarms(run: Run, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows, those that caused an alarm marked; added if they are not among them."""
     by_text = {_texts(row): position for position, row in enumerate(rows)}
     rows = list(rows)
-    for alarm in run.alarms:
-        for cause in alarm.rollouts:
+    for alarm in run.alarms[:MAX_ALARMS]:
+        for cause in alarm.rollouts[:MAX_CAUSES]:
             position = by_text.get(_texts(cause))
             if position is None:
                 by_text[_texts(cause)] = len(rows)
@@ -142,7 +167,9 @@ def _with_alarms(run: Run, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _texts(row: Mapping[str, Any]) -> tuple[str, str]:
-    return text_of(row.get("prompt")), text_of(row.get("completion"))
+    """Prompt and answer, to find a rollout again: an alarm's has its thinking in the completion, a table's may not."""
+    answer = text_of(row.get("completion")).rpartition("</think>")[2]
+    return " ".join(text_of(row.get("prompt")).split()), " ".join(answer.split())
 
 
 def _heading(key: str, keys: Sequence[str], rewards: Mapping[str, str | None]) -> str:
@@ -163,13 +190,13 @@ def _is_numeric(key: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> bool
     return bool(values) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
-def _value(cell: Any, limit: int | None) -> Any:
+def _value(cell: Any, limit: int) -> Any:
     """A finite number as it is, anything else as text."""
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         number = float(cell)
         return None if number - number != 0 else int(cell) if number.is_integer() else float(f"{number:.5g}")
     text = text_of(cell)
-    if limit is not None and len(text) > limit:
+    if len(text) > limit:
         text = f"{text[:limit]}\n… {len(text) - limit:,} more characters"
     return visible(text) if text else None
 
@@ -178,7 +205,7 @@ def _longest(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> int:
     return max((len(text_of(value)) for _, row in rows for value in row.values()), default=0)
 
 
-def _text_limit(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> int | None:
+def _text_limit(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> int:
     """The longest text that keeps the page within its budget."""
     lengths = [len(text_of(value)) for _, row in rows for value in row.values() if not isinstance(value, int | float)]
     for limit in _TEXT_LIMITS:

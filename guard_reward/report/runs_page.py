@@ -13,18 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from guard_reward.report.cells import union_of_keys
-from guard_reward.report.charts import DASHES, SYMBOLS, Chart, category_charts, curve_charts, other_charts
+from guard_reward.report.charts import DASHES, SYMBOLS, category_charts, curve_charts, other_charts
 from guard_reward.report.curves import MAX_POINTS, Curve, read_curves
-from guard_reward.report.web_page import write_page
 from guard_reward.report.measurements import comparison, single_measurements
 from guard_reward.report.plane import plane_chart
-from guard_reward.report.rollout_table import rollout_table
+from guard_reward.report.rollout_table import MAX_ALARMS, RolloutTable, causes, rollout_table
 from guard_reward.report.run import Run
-from guard_reward.report.visible import visible
+from guard_reward.report.web_page import write_page
 
 __all__ = ["write_runs_page"]
-
-_MAX_ALARMS = 40  # in the page's list, per run; the charts mark as many
 
 
 def write_runs_page(
@@ -33,7 +30,7 @@ def write_runs_page(
     *,
     title: str,
     summary: Sequence[str] = (),
-    differences: Sequence[tuple[str, Sequence[str]]] = (),
+    differences: Sequence[tuple[str, Sequence[str | None]]] = (),
     refresh_seconds: int | None = None,
 ) -> Path:
     """Write one self-contained HTML file (about 5 MB: plotly's script is in it) and return its path.
@@ -43,7 +40,8 @@ def write_runs_page(
         runs: to show, in this order; their names differ.
         title: of the page.
         summary: what the runs came to, in sentences.
-        differences: settings that differ between the runs: the setting, and its text in each run.
+        differences: settings that differ between the runs: the setting, and its text in each run;
+            None where it is unknown.
         refresh_seconds: after how many seconds the open page reads the file again; None for a page that stays as it is.
 
     Raises:
@@ -72,9 +70,12 @@ def write_runs_page(
         "runs.html.jinja",
         ["page.js", "charts.js", "fragment.js", "rollouts.js", "detail.js", "refresh.js"],
         title=title,
-        runs=[_header(position, run, by_name) for position, (run, by_name) in enumerate(zip(runs, curves, strict=True))],
+        runs=[
+            _header(position, run, by_name) for position, (run, by_name) in enumerate(zip(runs, curves, strict=True))
+        ],
         summary=summary,
         alarms=_alarms(runs, table),
+        alarm_count=sum(len(run.alarms) for run in runs),
         metrics=metrics,
         comparison=rows,
         measurements=single_measurements(runs),
@@ -86,16 +87,16 @@ def write_runs_page(
         max_points=MAX_POINTS,
         differences=differences,
         settings=[
-            (name, [run.settings.get(name, "") for run in runs]) for name in union_of_keys(run.settings for run in runs)
+            (name, [run.settings.get(name) for run in runs]) for name in union_of_keys(run.settings for run in runs)
         ],
-        rollouts=table,
+        rollouts=table.page,
         notes=[(run.name, note) for run in runs for note in run.notes],
         written=written.strftime("%Y-%m-%d %H:%M:%S UTC"),
         refresh_seconds=refresh_seconds,
     )
 
 
-def _check(runs: Sequence[Run], differences: Sequence[tuple[str, Sequence[str]]]) -> None:
+def _check(runs: Sequence[Run], differences: Sequence[tuple[str, Sequence[str | None]]]) -> None:
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise ValueError(f"runs should have different names, found {names}")
@@ -120,31 +121,14 @@ def _header(position: int, run: Run, curves: dict[str, Curve]) -> dict[str, Any]
     }
 
 
-def _alarms(runs: Sequence[Run], table: dict[str, Any]) -> list[dict[str, Any]]:
-    """The alarms, each with links to the rollouts of its step that caused it."""
-    keys = [column["key"] for column in table["columns"]]
-    by_cause: dict[tuple[Any, ...], list[str]] = {}
-    if "alarm" in keys:
-        run, signal, step = (1 + keys.index(key) for key in ("run", "alarm", "step"))
-        for row in table["rows"]:
-            for name in (row[signal] or "").split(", "):
-                by_cause.setdefault((row[run], name, row[step]), []).append(f"{row[run]}/{row[0]}")
+def _alarms(runs: Sequence[Run], table: RolloutTable) -> list[dict[str, Any]]:
+    """The alarms, each with the addresses of rollouts that caused it."""
     return [
-        {
-            "position": position,
-            "run": each.name,
-            "alarm": alarm,
-            "rollouts": by_cause.get((visible(each.name), visible(alarm.signal), alarm.step), [])[:5],
-        }
-        for position, each in enumerate(runs)
-        for alarm in _spread(each.alarms)
+        {"run": run.name, "alarm": alarm, "rollouts": causes(run, alarm, table)}
+        for run in runs
+        for alarm in run.alarms[:MAX_ALARMS]
     ]
 
 
 def _steps_marked(run: Run) -> list[int]:
-    return sorted({alarm.step for alarm in _spread(run.alarms)})
-
-
-def _spread(alarms: Sequence[Any]) -> Sequence[Any]:
-    """All alarms, or as many as a reader looks at: the first ones."""
-    return alarms[:_MAX_ALARMS]
+    return sorted({alarm.step for alarm in run.alarms[:MAX_ALARMS]})

@@ -72,7 +72,8 @@
     if (trace.meta?.role !== "line" || chosen.smoothing === 0 || trace.y.length < 3) return [trace];
     const logged = trace.hovertemplate.replace("%{y", "%{customdata");
     const line = { ...trace, y: average(trace.y, chosen.smoothing), customdata: trace.y, hovertemplate: `${logged} (smoothed ${trace.hovertemplate})` };
-    return [{ ...trace, opacity: 0.28, hoverinfo: "skip", hovertemplate: undefined }, line];
+    const pale = { ...trace, line: { width: 1.5 }, opacity: 0.28, hoverinfo: "skip", hovertemplate: undefined };
+    return [pale, line];
   }
 
   function paletteNow() {

@@ -75,7 +75,8 @@ if (byId("detail")) {
     const address = dialog.dataset.rollout;
     if (fragment.read().rollout) fragment.replace(rollouts.state);
     const link = [...document.querySelectorAll("#rollouts a")].find((each) => each.textContent === address?.split("/").pop());
-    const back = opener?.isConnected && opener !== document.body ? opener : link;
+    // Back to what opened it: an alarm's link, or the row's.
+    const back = opener?.matches("a") && opener.isConnected ? opener : link;
     back?.focus({ preventScroll: true });
   });
   byId("close-detail").addEventListener("click", () => dialog.close());

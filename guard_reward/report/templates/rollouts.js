@@ -26,6 +26,7 @@ function cellContent(key, value) {
 if (byId("rollouts")) {
   const { columns, rows, cell } = rollouts;
   const PAGE = 50;
+  const LONG = ["prompt", "thinking", "completion"];
   const CHOICES = ["run", "severity", "outcome", "refusal"];
   const form = byId("filters");
   const body = byId("rollouts").tBodies[0];
@@ -82,7 +83,8 @@ if (byId("rollouts")) {
       const isLong = typeof value === "string" && (value.length > 40 || value.includes("\n"));
       const content = cellContent(key, isLong ? value.slice(0, 600) : value);
       const inner = isLong ? make("div", { class: "text", dir: "auto" }, content) : make("bdi", {}, content);
-      return make("td", { "data-label": heading, class: numeric ? "number" : null }, ...(value === null ? [] : [inner]));
+      const kind = numeric ? "number" : LONG.includes(key) ? "long" : null;
+      return make("td", { "data-label": heading, class: kind }, ...(value === null ? [] : [inner]));
     });
     const element = make("tr", {}, make("td", { "data-label": "Rollout" }, link), ...cells);
     element.addEventListener("click", (event) => {
