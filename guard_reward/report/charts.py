@@ -1,7 +1,7 @@
 """Runs as plotly figures: plain ``{"data": […], "layout": {…}}``, without the page's colours.
 
-A trace's ``meta`` says what it is, so that the page can colour, smooth and hide it: ``series`` numbers the colour, ``run``
-the run, ``role`` is ``line``, ``low``, ``high``, ``evaluation``, ``path``, ``point`` or ``area``.
+A trace's ``meta`` says what it is, so that the page can colour, smooth and hide it: ``series`` numbers the colour,
+``run`` the run, ``role`` is ``line``, ``low``, ``high``, ``evaluation``, ``path``, ``point`` or ``area``.
 
 All texts in a figure are escaped: plotly renders a subset of HTML in names and labels, and some of them (categories
 that a guard made up, names of runs) come from outside.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from statistics import fmean, pvariance
 from typing import Any
 
@@ -131,7 +131,7 @@ def reduced(curve: Curve, points: int = MAX_POINTS) -> Curve:
     if count <= points:
         return curve
     bounds = [count * index // points for index in range(points + 1)]
-    spans = [slice(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+    spans = [slice(start, end) for start, end in pairwise(bounds)]
     return Curve(
         [curve.steps[(span.start + span.stop - 1) // 2] for span in spans],
         [fmean(curve.values[span]) for span in spans],

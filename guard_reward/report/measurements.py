@@ -42,8 +42,8 @@ class Cell(NamedTuple):
     Attributes:
         after, before: value and interval; before is empty if there is one measurement only.
         change: ``+46.0 points``; empty without a value before.
-        verdict: ``better``, ``worse``, ``changed``, ``no clear change`` (by the test on shared prompts, else because the
-            intervals overlap), or empty.
+        verdict: ``better``, ``worse``, ``changed``, ``no clear change`` (by the test on shared prompts, or because
+            the intervals overlap), or empty.
         arrow: up or down.
         bar: positions; None for what is no rate.
     """

@@ -40,9 +40,9 @@ class RolloutTable(NamedTuple):
     """The table and where its rows are found.
 
     Attributes:
-        page: what the page's script reads: ``columns`` (key, heading, whether in the table, whether numeric), ``rows`` (values in the order of the columns; in
-            front of them the id), ``total`` (rows of all runs' tables), ``is_cut`` (whether rows were left out here),
-            ``longest`` (of the texts in characters, if some were cut).
+        page: what the page's script reads: ``columns`` (key, heading, whether in the table, whether numeric), ``rows``
+            (the id, then values in the order of the columns), ``total`` (rows of all runs' tables), ``is_cut`` (whether
+            rows were left out here), ``longest`` (of the texts in characters, if some were cut).
         addresses: ``<run>/<id>`` by run, prompt and completion.
     """
 

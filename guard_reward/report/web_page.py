@@ -1,4 +1,4 @@
-"""What the package's pages share: templates that escape every value, and a policy by which only their own scripts run."""
+"""What the package's pages share: templates that escape every value, and a policy that lets only their scripts run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_page(path: Path, template: str, scripts: list[str], **values: Any) -> Path:
-    """Fill a template and write it: one file (about 5 MB: plotly's script is in it), which asks the network for nothing.
+    """Fill a template and write it: one file (about 5 MB: plotly's script is in it) that asks the network for nothing.
 
     Args:
         path: of the file to write.
