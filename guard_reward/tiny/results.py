@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guard_reward.evaluation.statistics import Estimate
+from guard_reward.statistics import Estimate
 from guard_reward.tiny.evaluate import METRICS, JudgedReply, style_shares
 
 __all__ = [
