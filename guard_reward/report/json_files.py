@@ -76,16 +76,22 @@ def cleaned(value: Any, depth: int = 0) -> Any:
     >>> cleaned({"a": [float("nan"), 1], "b": chr(0xD800)})
     {'a': [None, 1], 'b': '�'}
     """
-    if isinstance(value, str):
-        return well_formed(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return well_formed(value)
     if isinstance(value, int):
         return value if abs(value) < _MAX_INTEGER else None
     if depth >= _MAX_DEPTH:
         return None
     if isinstance(value, dict):
-        return {well_formed(key): cleaned(found, depth + 1) for key, found in value.items()}
+        is_finite = math.isfinite  # logs have millions of numbers
+        return {
+            key if key.isascii() else well_formed(key): found
+            if type(found) is float and is_finite(found)
+            else cleaned(found, depth + 1)
+            for key, found in value.items()
+        }
     if isinstance(value, list):
         return [cleaned(found, depth + 1) for found in value]
     return value

@@ -76,7 +76,8 @@ def merged(lines: Iterable[Mapping[str, Any]]) -> list[Line]:
                 steps.pop()
         if not steps or steps[-1][0] < step:
             steps.append((step, {}))
-        line = {name: value for name, value in found.items() if _is_plain(value)} | {"step": step}
+        line = {name: value for name, value in found.items() if type(value) is float or _is_plain(value)}
+        line["step"] = step
         kinds = steps[-1][1]
         kind = kind_of(line)
         kinds.pop(kind, None)  # the later line takes the later place too
@@ -92,6 +93,8 @@ def kind_of(line: Mapping[str, Any]) -> str:
     """
     if is_final(line):
         return "final"
+    if "loss" in line:  # of a training step: an evaluation has eval_loss
+        return "training"
     evaluated = [name for name in line if name.startswith("eval_")]
     if not evaluated:
         return "training"

@@ -201,7 +201,7 @@ def _parquet(path: Path, choose: _Choose | None) -> Iterator[tuple[Mapping[str, 
     with pq.ParquetFile(path) as file:
         names = list(dict.fromkeys(file.schema_arrow.names))
         chosen = names if choose is None else list(choose(names))
-        for batch in file.iter_batches(_BATCH, columns=chosen):
+        for batch in file.iter_batches(_BATCH, columns=chosen, use_threads=False):
             # A column's name with a dot also reads what lies below another one: what was asked for is taken by name.
             present = [name for name in chosen if batch.schema.get_field_index(name) >= 0]
             yield {name: _values(batch.column(name)) for name in present}, batch.num_rows
