@@ -118,9 +118,18 @@ class _Job(NamedTuple):
 
     def write(self, runs: Sequence[Run], refresh_seconds: int | None) -> None:
         from guard_reward.report.runs_page import write_runs_page
+        from guard_reward.report.settings import settings_diff
+        from guard_reward.report.summary import summary
 
         names = ", ".join(run.name for run in runs[:4]) + (", …" if len(runs) > 4 else "")
-        write_runs_page(self.place, runs, title=self.title or names, refresh_seconds=refresh_seconds)
+        write_runs_page(
+            self.place,
+            runs,
+            title=self.title or names,
+            summary=summary(runs),
+            differences=settings_diff(runs),
+            refresh_seconds=refresh_seconds,
+        )
 
 
 def _watch(job: _Job, every: float) -> Sequence[Run]:
