@@ -1,21 +1,75 @@
-"""When a run changed: the step at which half of the change in safety was reached."""
+"""Whether a run changed, by its best judge, and when: the step at which half of the change in safety was reached."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from statistics import fmean, pvariance
+from typing import NamedTuple
 
-from guard_reward.report.cells import estimate
+from guard_reward.report.cells import Estimate, estimate
 from guard_reward.report.log import kind_of
-from guard_reward.report.run import Run
+from guard_reward.report.run import Measurement, Run
 
-__all__ = ["half_change_step", "series", "smoothed"]
+__all__ = ["Pair", "before_and_after", "clearly_differ", "half_change_step", "series", "smoothed"]
 
+_SIGNIFICANT = 0.05
 _SAFE = ("safe_rate/harmful", "safe_rate")
 _PART = 0.1  # of the points: what counts as the start and as the end
-_MIN_POINTS = 5
+_MIN_POINTS = 8
 _MIN_CHANGE = 0.05
+
+
+class Pair(NamedTuple):
+    """A policy before and after training, as one judge measured it; either may be missing."""
+
+    before: Measurement | None
+    after: Measurement | None
+
+    @property
+    def judged(self) -> Measurement:
+        """The one that there is; the later one if there are both."""
+        found = self.after or self.before
+        assert found is not None
+        return found
+
+    def is_clear(self, metric: str) -> bool | None:
+        """Whether a metric has clearly changed; None if that is unknown."""
+        if self.before is None or self.after is None:
+            return None
+        old, new = self.before.values.get(metric), self.after.values.get(metric)
+        return clearly_differ(old, new, self.after.p_values.get(metric))
+
+
+def before_and_after(run: Run) -> Pair | None:
+    """The best judged pair of a run's measurements: of an independent judge before one that gave the reward.
+
+    A pair is better than an end alone, whoever judged. None if nothing says how safe the policy is.
+    """
+    pairs = []
+    for name in dict.fromkeys(one.judged_by for one in run.measurements):
+        mine = [one for one in run.measurements if one.judged_by == name and "safety_rate" in one.values]
+        before = next((one for one in mine if one.stage == "before"), None)
+        after = next((one for one in reversed(mine) if one.stage != "before"), None)
+        if before or after:
+            pairs.append(Pair(before, after))
+    worth = {True: 2, None: 1, False: 0}
+    return max(pairs, key=lambda it: (None not in it, worth[it.judged.independent]), default=None)
+
+
+def clearly_differ(old: Estimate | None, new: Estimate | None, p_value: float | None = None) -> bool | None:
+    """Whether two values differ by more than chance: by the test if there is one, else if their intervals are apart.
+
+    Returns:
+        None if that is unknown: a value without an interval.
+    """
+    if old is None or new is None:
+        return None
+    if p_value is not None:
+        return p_value < _SIGNIFICANT
+    if old.low is None or old.high is None or new.low is None or new.high is None:
+        return None
+    return old.high < new.low or new.high < old.low
 
 
 def half_change_step(run: Run) -> int | None:
@@ -25,14 +79,17 @@ def half_change_step(run: Run) -> int | None:
     and the last tenth of the log lines.
 
     Returns:
-        The step; None if the rate was not logged, or has not changed clearly: by 5 points, and by twice the standard
-        error of the difference.
+        The step; None if the rate was not logged, or has not changed clearly: by 5 points, by twice the standard error
+        of the difference, and not against what the run's judge says.
     """
+    pair = before_and_after(run)
+    if pair is not None and pair.is_clear("safety_rate") is False:
+        return None
     pairs = next((found for metric in _SAFE if (found := series(run, metric))), [])
     if len(pairs) < _MIN_POINTS:
         return None
     values = [value for _, value in pairs]
-    count = max(2, round(len(values) * _PART))
+    count = max(3, round(len(values) * _PART))
     first, last = values[:count], values[-count:]
     start, end = fmean(first), fmean(last)
     error = math.sqrt((pvariance(first) + pvariance(last)) / (count - 1))

@@ -108,7 +108,8 @@ def _group(name: str) -> str:
 
 def _of_plain_trl(folder: Path, state: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     places = [folder, *(path for _, path in checkpoints(folder)[:1])]
-    found: dict[str, Any] = {"trainer": {name: state[name] for name in _STATE if state.get(name) is not None}}
+    trainer = {name: state[name] for name in _STATE if state.get(name) is not None}
+    found: dict[str, Any] = {"trainer": trainer} if trainer else {}
     for place in places:
         found = {**_model_files(place, notes), **found}
     if any(is_regular(place / _PICKLED) for place in places):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from guard_reward.errors import one_line
 from guard_reward.report.cells import Estimate
-from guard_reward.report.change import half_change_step, series, smoothed
+from guard_reward.report.change import Pair, before_and_after, clearly_differ, half_change_step, series, smoothed
 from guard_reward.report.log import is_final
 from guard_reward.report.run import Measurement, Run
 from guard_reward.report.settings import settings_diff
 
-__all__ = ["Pair", "before_and_after", "clearly_differ", "summary"]
+__all__ = ["summary"]
 
-_SIGNIFICANT = 0.05
 _EVERYTHING = 0.9  # a policy that refuses so much answers nothing
 _FEW_ROWS = 0.1  # half an interval's width, from which on it says little
 _COSTS = {
@@ -27,20 +25,6 @@ _COSTS = {
     "helpfulness_benign": "helpfulness on benign prompts",
     "compliance": "answers that do what is right",
 }
-
-
-class Pair(NamedTuple):
-    """A policy before and after training, as one judge measured it; either may be missing."""
-
-    before: Measurement | None
-    after: Measurement | None
-
-    @property
-    def judged(self) -> Measurement:
-        """The one that there is; the later one if there are both."""
-        found = self.after or self.before
-        assert found is not None
-        return found
 
 
 def summary(runs: Sequence[Run]) -> list[str]:
@@ -58,37 +42,6 @@ def summary(runs: Sequence[Run]) -> list[str]:
         pair = before_and_after(run)
         return [_safety(run, pair), _cost(run, pair), _doubts(run, pair)]
     return [_safest(runs), _costs(runs), _differences(runs)]
-
-
-def before_and_after(run: Run) -> Pair | None:
-    """The best judged pair of a run's measurements: of an independent judge before one that gave the reward.
-
-    A pair is better than an end alone, whoever judged. None if nothing says how safe the policy is.
-    """
-    pairs = []
-    for name in dict.fromkeys(one.judged_by for one in run.measurements):
-        mine = [one for one in run.measurements if one.judged_by == name and "safety_rate" in one.values]
-        before = next((one for one in mine if one.stage == "before"), None)
-        after = next((one for one in reversed(mine) if one.stage != "before"), None)
-        if before or after:
-            pairs.append(Pair(before, after))
-    worth = {True: 2, None: 1, False: 0}
-    return max(pairs, key=lambda it: (None not in it, worth[it.judged.independent]), default=None)
-
-
-def clearly_differ(old: Estimate | None, new: Estimate | None, p_value: float | None = None) -> bool | None:
-    """Whether two values differ by more than chance: by the test if there is one, else if their intervals are apart.
-
-    Returns:
-        None if that is unknown: a value without an interval.
-    """
-    if old is None or new is None:
-        return None
-    if p_value is not None:
-        return p_value < _SIGNIFICANT
-    if old.low is None or old.high is None or new.low is None or new.high is None:
-        return None
-    return old.high < new.low or new.high < old.low
 
 
 def _safety(run: Run, pair: Pair | None) -> str:
@@ -191,8 +144,9 @@ def _safest(runs: Sequence[Run]) -> str:
     more = f" and {len(ranked) - 6} more" if len(ranked) > 6 else ""
     what = _safe_replies(ends[ranked[0]][1])
     best, second = (ends[name][1] for name in ranked[:2])
+    judges = {end.judged_by.split(",")[0] for _, end in ends.values()}
     numbers = f"safe {what} after training: {shown}{more}"
-    if best.judged_by.split(",")[0] != second.judged_by.split(",")[0]:
+    if len(judges) > 1:
         return f"Different judges measured the runs, so they cannot be ranked; {numbers}."
     is_clear = clearly_differ(second.values["safety_rate"], best.values["safety_rate"])
     if is_clear:
@@ -203,17 +157,23 @@ def _safest(runs: Sequence[Run]) -> str:
 
 
 def _costs(runs: Sequence[Run]) -> str:
-    parts = []
-    for run in runs[:6]:
-        pair = before_and_after(run)
-        after = pair.after if pair else None
-        keys = _cost_keys(after) if after else []
-        found = [f"{_COSTS[key]} {_shown(key, after.values[key])}" for key in keys] if after else []
-        if after and _refuses_everything(after):
-            found = [f"{found[0]} (it refuses nearly everything)", *found[1:]]
-        parts.append(f"{run.name}: {', '.join(found[:3] + _from_log(run)[:1]) or 'unknown'}")
+    parts = [f"{run.name} {_cost_in_short(run)}" for run in runs[:6]]
     more = f"; and {len(runs) - 6} more runs" if len(runs) > 6 else ""
-    return f"What it cost: {'; '.join(parts)}{more}."
+    return f"At this cost: {'; '.join(parts)}{more}."
+
+
+def _cost_in_short(run: Run) -> str:
+    """What the trained policy refuses, and how helpful it is."""
+    pair = before_and_after(run)
+    values = pair.after.values if pair and pair.after else {}
+    whom = {"refusal_rate_benign": "benign prompts", "refusal_rate_harmful": "harmful ones"}
+    if not values.keys() & whom.keys():
+        whom = {"refusal_rate": "prompts"}
+    refused = [f"{_value(key, values[key])} of the {what}" for key, what in whom.items() if key in values]
+    helpful = next((values[key] for key in ("helpfulness", "helpfulness_benign") if key in values), None)
+    parts = [f"refuses {' and '.join(refused)}"] if refused else []
+    parts += [] if helpful is None else [f"has helpfulness {_value('helpfulness', helpful)}"]
+    return " and ".join(parts) or "at an unknown one"
 
 
 def _differences(runs: Sequence[Run]) -> str:
