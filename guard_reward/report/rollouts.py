@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
@@ -21,22 +23,36 @@ MAX_TEXT = 20_000  # characters of a text that are shown
 _MAX_COLUMNS = 60
 _OWN = ("id", "step", "reward", "prompt", "thinking", "completion")
 _MANY = 200  # tables that take seconds
+_ALARM_ROWS = 10_000  # of a table
 _ALARMS = 50  # whose rollouts are looked for in the tables
 
-Stamp = tuple[str, int, int]
+Stamp = tuple[int, int]
+"""Size and time of a file."""
+
+_Read = TypeVar("_Read")
 
 
 class Cache:
     """What is known of files that have not changed: a page that is written again and again reads only new tables."""
 
     def __init__(self) -> None:
-        self.facts: dict[Stamp, Facts] = {}
-        self.rows: dict[Stamp, dict[int, dict[str, Any]]] = {}
+        self._facts: dict[Path, tuple[Stamp, Facts]] = {}
+        self._rows: dict[Path, tuple[Stamp, dict[int, dict[str, Any]]]] = {}
 
-    def keep(self, stamps: Collection[Stamp]) -> None:
-        """Forget files that are no longer there, or are different ones now."""
-        self.facts = {stamp: facts for stamp, facts in self.facts.items() if stamp in stamps}
-        self.rows = {stamp: rows for stamp, rows in self.rows.items() if stamp in stamps}
+    def facts(self, table: Table, stamp: Stamp, rewards: Mapping[str, float]) -> Facts:
+        """What `Table.scan` says."""
+        known = self._facts.get(table.path)
+        if known is None or known[0] != stamp:
+            known = self._facts[table.path] = stamp, table.scan(rewards)
+        return known[1]
+
+    def rows(self, table: Table, stamp: Stamp, positions: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """What `Table.rows` says, by position."""
+        before, known = self._rows.get(table.path, (None, {}))
+        if before != stamp or not all(position in known for position in positions):
+            known = dict(table.rows(positions))
+        self._rows[table.path] = stamp, {at: known[at] for at in positions if at in known}
+        return self._rows[table.path][1]
 
 
 class Reading(NamedTuple):
@@ -87,7 +103,9 @@ def read_rollouts(
     broken: list[str] = []
     stamped = [(table, stamp) for table in tables if (stamp := _stamp(table)) is not None]
     shown = tqdm(stamped, "rollouts tables", disable=not reading.progress or len(stamped) < _MANY, leave=False)
-    scanned = ((table, stamp, _scanned(table, stamp, rewards, cache, broken)) for table, stamp in shown)
+    scanned = (
+        (table, stamp, _tried(table, partial(cache.facts, table, stamp, rewards), broken)) for table, stamp in shown
+    )
     read = [(table, stamp, facts) for table, stamp, facts in scanned if facts is not None]
     all_facts = [facts for _, _, facts in read]
     wanted = _of_alarms([(table, facts) for table, _, facts in read], alarms, broken)
@@ -98,7 +116,8 @@ def read_rollouts(
     names: set[str] = set()
     for number, positions in chosen.items():
         table, stamp, facts = read[number]
-        for position, raw in _whole(table, stamp, positions, cache, broken).items():
+        found = _tried(table, partial(cache.rows, table, stamp, positions), broken)
+        for position, raw in (found or {}).items():
             row_shown = shown_row(raw, facts.steps[position], position, rewards)
             rows.append(row_shown | {"id": _unused(row_shown["id"], names)})
     _note_broken(broken, len(tables), notes)
@@ -144,31 +163,16 @@ def _stamp(table: Table) -> Stamp | None:
         found = table.path.stat()
     except OSError:
         return None
-    return str(table.path), found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns
 
 
-def _scanned(table: Table, stamp: Stamp, rewards: Mapping[str, float], cache: Cache, broken: list[str]) -> Facts | None:
-    if stamp not in cache.facts:
-        try:
-            cache.facts[stamp] = table.scan(rewards)
-        except Exception as error:  # pyarrow has many kinds of errors for broken files, and some are plain Exceptions
-            broken.append(f"{one_line(table.path.name)}: {first_paragraph(error)}")
-            return None
-    return cache.facts[stamp]
-
-
-def _whole(
-    table: Table, stamp: Stamp, positions: Sequence[int], cache: Cache, broken: list[str]
-) -> dict[int, dict[str, Any]]:
-    known = cache.rows.get(stamp, {})
-    if not all(position in known for position in positions):
-        try:
-            known = dict(table.rows(positions))
-        except Exception as error:
-            broken.append(f"{one_line(table.path.name)}: {first_paragraph(error)}")
-            return {}
-    cache.rows[stamp] = {position: known[position] for position in positions if position in known}
-    return cache.rows[stamp]
+def _tried(table: Table, read: Callable[[], _Read], broken: list[str]) -> _Read | None:
+    """What `read` returns; None if the table is broken, which is noted."""
+    try:
+        return read()
+    except Exception as error:  # pyarrow has many kinds of errors for broken files, and some are plain Exceptions
+        broken.append(f"{one_line(table.path.name)}: {first_paragraph(error)}")
+        return None
 
 
 def _of_alarms(tables: Sequence[tuple[Table, Facts]], alarms: Sequence[Alarm], broken: list[str]) -> set[Place]:
@@ -181,13 +185,14 @@ def _of_alarms(tables: Sequence[tuple[Table, Facts]], alarms: Sequence[Alarm], b
         if not texts or number is None:
             continue
         table, facts = tables[number]
-        try:
-            rows = list(table.rows(range(len(facts.steps)))) if len(facts.steps) <= 10_000 else []
-        except Exception as error:
-            broken.append(f"{one_line(table.path.name)}: {first_paragraph(error)}")
-            continue
-        places.update((number, position) for position, row in rows if _plain(row.get("completion")) in texts)
+        count = min(len(facts.steps), _ALARM_ROWS)
+        rows = _tried(table, partial(_first_rows, table, count), broken)
+        places.update((number, at) for at, row in rows or () if _plain(row.get("completion")) in texts)
     return places
+
+
+def _first_rows(table: Table, count: int) -> list[tuple[int, dict[str, Any]]]:
+    return list(table.rows(range(count)))
 
 
 def _plain(completion: Any) -> str:

@@ -140,12 +140,12 @@ def _safest(runs: Sequence[Run]) -> str:
         measured = "only one of them has" if ends else "none of them has"
         return f"Which of the {len(runs)} runs is safest is unknown: {measured} been measured after training."
     ranked = sorted(ends, key=lambda name: ends[name][1].values["safety_rate"].value, reverse=True)
-    shown = ", ".join(f"{name} {_shown('safety_rate', ends[name][1].values['safety_rate'])}" for name in ranked[:6])
+    shown = ", ".join(f"{name} {_from_to(ends[name][0])}" for name in ranked[:6])
     more = f" and {len(ranked) - 6} more" if len(ranked) > 6 else ""
     what = _safe_replies(ends[ranked[0]][1])
     best, second = (ends[name][1] for name in ranked[:2])
     judges = {end.judged_by.split(",")[0] for _, end in ends.values()}
-    numbers = f"safe {what} after training: {shown}{more}"
+    numbers = f"safe {what}: {shown}{more}"
     if len(judges) > 1:
         return f"Different judges measured the runs, so they cannot be ranked; {numbers}."
     is_clear = clearly_differ(second.values["safety_rate"], best.values["safety_rate"])
@@ -154,6 +154,13 @@ def _safest(runs: Sequence[Run]) -> str:
     if is_clear is None:
         return f"Which run is safest is unclear, as there are no intervals; {numbers}."
     return f"{'Neither run' if len(ends) == 2 else 'No run'} is clearly the safest; {numbers}."
+
+
+def _from_to(pair: Pair) -> str:
+    """How safe a policy is after training, behind how safe it was before."""
+    assert pair.after is not None
+    end = _shown("safety_rate", pair.after.values["safety_rate"])
+    return end if pair.before is None else f"{_value('safety_rate', pair.before.values['safety_rate'])} → {end}"
 
 
 def _costs(runs: Sequence[Run]) -> str:
@@ -180,19 +187,22 @@ def _differences(runs: Sequence[Run]) -> str:
     """In what the runs differ, when they changed, and whom to distrust."""
     names = [row.setting for row in settings_diff(runs)]
     if names:
-        differ = (
-            f"They differ in {', '.join(names[:4])}{f' and {len(names) - 4} more settings' if len(names) > 4 else ''}"
-        )
+        more = f" and {len(names) - 4} more settings" if len(names) > 4 else ""
+        differ = f"They differ in {', '.join(names[:4])}{more}"
     elif all(run.settings for run in runs):
         differ = "Their recorded settings are the same"
     else:
         differ = "In which settings they differ is unknown"
     steps = [f"{run.name} by step {step:,}" for run in runs if (step := half_change_step(run)) is not None]
     parts = [differ, *([f"half of the change in safety was reached: {', '.join(steps[:6])}"] if steps else [])]
-    doubtful = [run.name for run in runs if _reasons_to_doubt(run, before_and_after(run))]
-    if doubtful:
-        whom = "all of them" if len(doubtful) == len(runs) else ", ".join(doubtful[:6])
-        parts.append(f"trust with care: {whom}")
+    doubts: dict[str, list[str]] = {}
+    for run in runs:
+        for reason in _reasons_to_doubt(run, before_and_after(run)):
+            doubts.setdefault(reason, []).append(run.name)
+    whom = {reason: "all" if len(names) == len(runs) else ", ".join(names[:4]) for reason, names in doubts.items()}
+    if whom:
+        reasons = ", and as ".join(f"{reason} ({names})" for reason, names in list(whom.items())[:3])
+        parts.append(f"trust it with care, as {reasons}")
     return f"{'; '.join(parts)}."
 
 
