@@ -36,14 +36,15 @@ class Cache:
     """What is known of files that have not changed: a page that is written again and again reads only new tables."""
 
     def __init__(self) -> None:
-        self._facts: dict[Path, tuple[Stamp, Facts]] = {}
+        self._facts: dict[Path, tuple[Any, Facts]] = {}
         self._rows: dict[Path, tuple[Stamp, dict[int, dict[str, Any]]]] = {}
 
     def facts(self, table: Table, stamp: Stamp, rewards: Mapping[str, float]) -> Facts:
         """What `Table.scan` says."""
+        key = stamp, dict(rewards)
         known = self._facts.get(table.path)
-        if known is None or known[0] != stamp:
-            known = self._facts[table.path] = stamp, table.scan(rewards)
+        if known is None or known[0] != key:
+            known = self._facts[table.path] = key, table.scan(rewards)
         return known[1]
 
     def rows(self, table: Table, stamp: Stamp, positions: Sequence[int]) -> dict[int, dict[str, Any]]:

@@ -89,14 +89,17 @@ def _doubts(run: Run, pair: Pair | None) -> str:
     found = list(_reasons_to_doubt(run, pair))
     if found:
         return f"Trust it with care: {'; '.join(found)}."
-    return "Nothing here speaks against these numbers: another judge than the reward's guard, no alarm, a finished run."
+    finished = ", a finished run" if run.log and _is_finished(run) else ""
+    return f"Nothing here speaks against these numbers: another judge than the reward's guard, no alarm{finished}."
 
 
 def _reasons_to_doubt(run: Run, pair: Pair | None) -> list[str]:
     found = []
     if at := _unfinished(run):
         found.append(at)
-    if pair is not None:
+    if pair is None:
+        found.append("nobody has judged how safe the policy is")
+    else:
         if pair.judged.independent is False:
             found.append("the judge is the guard that gave the reward, which the policy was trained to please")
         elif pair.judged.independent is None:
@@ -114,12 +117,18 @@ def _reasons_to_doubt(run: Run, pair: Pair | None) -> list[str]:
 
 
 def _unfinished(run: Run) -> str:
-    if not run.log or is_final(run.log[-1]):
+    if not run.log or _is_finished(run):
         return ""
     step = run.log[-1]["step"]
     if run.is_running:
         return f"the run goes on, at step {step:,}" + (f" of {run.max_steps:,}" if run.max_steps else "")
-    return f"the run ended early, at step {step:,} of {run.max_steps:,}" if step < (run.max_steps or 0) else ""
+    return f"the run ended early, at step {step:,} of {run.max_steps:,}" if run.max_steps else ""
+
+
+def _is_finished(run: Run) -> bool:
+    """Whether the trainer has written its final line, or has done all steps and writes no more."""
+    last = run.log[-1]
+    return is_final(last) or (not run.is_running and 0 < (run.max_steps or 0) <= last["step"])
 
 
 def _weak_numbers(pair: Pair) -> list[str]:
@@ -263,7 +272,8 @@ def _from_log(run: Run) -> list[str]:
 
 
 def _safe_replies(measurement: Measurement) -> str:
-    is_labelled = any(key.endswith("_harmful") for key in measurement.values)
+    """What ``safety_rate`` is over: `training_measures` and `evaluations` leave ``safe_rate`` beside it for all."""
+    is_labelled = any(key.endswith(("_harmful", "_benign")) or key == "safe_rate" for key in measurement.values)
     return "replies to harmful prompts" if is_labelled else "replies"
 
 
