@@ -20,7 +20,8 @@ _ROLLOUTS = 20
 
 def read_alarms(folder: Path, notes: list[str]) -> list[Alarm]:
     """A run's alarms by step; a line without a step or a signal is none, and the first 1,000 are enough."""
-    found = [alarm for line in read_lines(folder / FILE, notes) if (alarm := _alarm(line)) is not None]
+    alarms = (alarm for line in read_lines(folder / FILE, notes) if (alarm := _alarm(line)) is not None)
+    found = list({(alarm.step, alarm.signal): alarm for alarm in alarms}.values())  # a resumed run may repeat some
     if len(found) > _MOST:
         notes.append(f"{FILE} has {len(found):,} alarms; the first {_MOST:,} are shown.")
     return sorted(found[:_MOST], key=lambda alarm: alarm.step)

@@ -11,13 +11,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from guard_reward.report.json_files import is_regular, read_lines, read_object
 
-__all__ = ["HISTORY", "LIVE", "STATE", "Log", "checkpoints", "is_final", "kind_of", "merged", "read_log", "state_files"]
+__all__ = [
+    "HISTORY",
+    "LIVE",
+    "STATE",
+    "Log",
+    "checkpoints",
+    "has_ended",
+    "kind_of",
+    "merged",
+    "read_log",
+    "state_files",
+]
 
 LIVE, STATE, HISTORY = "log.jsonl", "trainer_state.json", "history.jsonl"
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]{1,12})")
@@ -52,7 +63,7 @@ def read_log(folder: Path, notes: list[str]) -> Log:
         return Log(lines, state, bool(lines))
     lines = _joined(saved, live, saved_is_newer=state_time >= _time(live_path))
     planned = _step_of({"step": state.get("max_steps")}) or 0
-    is_done = bool(lines) and (is_final(lines[-1]) or (not live and 0 < planned <= lines[-1]["step"]))
+    is_done = bool(lines) and (has_ended(lines) or (not live and 0 < planned <= lines[-1]["step"]))
     return Log(lines, state, is_done)
 
 
@@ -99,6 +110,12 @@ def kind_of(line: Mapping[str, Any]) -> str:
     if not evaluated:
         return "training"
     return next((name for name in evaluated if name.endswith("_runtime")), "eval")
+
+
+def has_ended(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the trainer's final line is behind all training; evaluations may follow."""
+    kinds = (kind_of(line) for line in reversed(lines))
+    return next((kind == "final" for kind in kinds if not kind.startswith("eval")), False)
 
 
 def is_final(line: Mapping[str, Any]) -> bool:

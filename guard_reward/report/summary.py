@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from guard_reward.errors import one_line
 from guard_reward.report.cells import Estimate
 from guard_reward.report.change import Pair, before_and_after, clearly_differ, half_change_step, series, smoothed
-from guard_reward.report.log import is_final
+from guard_reward.report.log import has_ended
 from guard_reward.report.run import Measurement, Run
 from guard_reward.report.settings import settings_diff
 
@@ -127,8 +127,7 @@ def _unfinished(run: Run) -> str:
 
 def _is_finished(run: Run) -> bool:
     """Whether the trainer has written its final line, or has done all steps and writes no more."""
-    last = run.log[-1]
-    return is_final(last) or (not run.is_running and 0 < (run.max_steps or 0) <= last["step"])
+    return has_ended(run.log) or (not run.is_running and 0 < (run.max_steps or 0) <= run.log[-1]["step"])
 
 
 def _weak_numbers(pair: Pair) -> list[str]:

@@ -160,6 +160,8 @@ def test_a_pipe_does_not_hang_and_a_loop_of_links_ends(tmp_path: Path) -> None:
         ([train(5)], {"max_steps": 5}, True),  # the last checkpoint is written before the final line
         ([train(5)], {"max_steps": 6}, False),
         ([train(5), final_line(5), train(6)], {}, False),  # resumed
+        ([train(5), final_line(5), evaluated(5)], {}, True),  # trainer.evaluate() afterwards
+        ([evaluated(0)], {}, False),
     ],
 )
 def test_whether_a_run_is_finished(tmp_path: Path, lines: Any, facts: dict[str, Any], is_finished: bool) -> None:
