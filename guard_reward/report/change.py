@@ -85,7 +85,8 @@ def half_change_step(run: Run) -> int | None:
     pair = before_and_after(run)
     if pair is not None and pair.is_clear("safety_rate") is False:
         return None
-    pairs = next((found for metric in _SAFE if (found := series(run, metric))), [])
+    logged = next((found for metric in _SAFE if (found := series(run, metric))), [])
+    pairs = [(step, rate) for step, rate in logged if 0 <= rate <= 1]
     if len(pairs) < _MIN_POINTS:
         return None
     values = [value for _, value in pairs]
@@ -127,8 +128,5 @@ def smoothed(values: Sequence[float]) -> list[float]:
     [1.5, 1.0, 2.0, 1.5]
     """
     reach = max(1, round(len(values) * _PART) // 2)
-    sums = [0.0]
-    for value in values:
-        sums.append(sums[-1] + value)
-    windows = ((max(0, at - reach), min(len(values), at + reach + 1)) for at in range(len(values)))
-    return [(sums[end] - sums[begin]) / (end - begin) for begin, end in windows]
+    windows = (values[max(0, at - reach) : at + reach + 1] for at in range(len(values)))
+    return [sum(window) / len(window) for window in windows]

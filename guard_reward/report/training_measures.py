@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from guard_reward.log_lines import rows_name, sum_name
-from guard_reward.report.cells import Estimate
+from guard_reward.report.cells import Estimate, estimate
 from guard_reward.report.log import kind_of
 from guard_reward.report.run import Measurement
 from guard_reward.report.tables import Facts
@@ -21,6 +21,7 @@ __all__ = ["reward_guard", "training_measurements"]
 
 _PART = 0.1  # of the steps
 _MIN_ROWS = 200
+_MOST_ROWS = 1e12
 
 # Measure → the metric that a guard reward logs, and the rows that it is over.
 _RATES = {
@@ -146,5 +147,6 @@ def _values(sums: Mapping[str, float]) -> dict[str, Estimate]:
 
 
 def _number(line: Mapping[str, Any], name: str) -> float | None:
-    value = line.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A sum or a count; None if no run can have it."""
+    value = estimate(line.get(name))
+    return value.value if value is not None and 0 <= value.value < _MOST_ROWS else None
