@@ -16,7 +16,17 @@ from typing import Any, NamedTuple
 from guard_reward.report.curves import Curve, find, reduced
 from guard_reward.report.visible import visible
 
-__all__ = ["DASHES", "SYMBOLS", "Chart", "category_charts", "curve_charts", "figure_over_steps", "other_charts", "text"]
+__all__ = [
+    "DASHES",
+    "SYMBOLS",
+    "Chart",
+    "Curves",
+    "category_charts",
+    "curve_charts",
+    "figure_over_steps",
+    "other_charts",
+    "text",
+]
 
 Curves = Mapping[str, Curve]
 """A run's curves by metric."""

@@ -60,7 +60,7 @@ def rollout_table(runs: Sequence[Run]) -> RolloutTable:
         chosen = _with_alarms(run, _chosen(named, share))
         rows += zip(_ids(chosen), ({"run": run.name, **row} for row in chosen), strict=True)
     found = [key for key in union_of_keys(row for _, row in rows) if key != "id"]
-    keys = sorted(found, key=lambda key: _TABLE.index(key) if key in _TABLE else len(_TABLE))
+    keys = sorted(found, key=_rank)
     limit = _text_limit(rows)
     numeric = [_is_numeric(key, rows) for key in keys]
     page = {
@@ -80,6 +80,16 @@ def rollout_table(runs: Sequence[Run]) -> RolloutTable:
 def causes(run: Run, alarm: Alarm, table: RolloutTable) -> list[str]:
     """The addresses of the rollouts that caused an alarm."""
     return [table.addresses[(run.name, *_texts(cause))] for cause in alarm.rollouts[:MAX_CAUSES]]
+
+
+def _rank(key: str) -> int:
+    """A column's place: other judges' severities stand beside the reward's."""
+    known = "severity" if _is_verdict(key) else key
+    return _TABLE.index(known) if known in _TABLE else len(_TABLE)
+
+
+def _is_verdict(key: str) -> bool:
+    return key.endswith("_severity") and key != "thinking_severity"
 
 
 def rollout_id(row: Mapping[str, Any]) -> str:
@@ -182,7 +192,7 @@ def _heading(key: str, keys: Sequence[str], rewards: Mapping[str, str | None]) -
 
 
 def _is_shown(key: str) -> bool:
-    return key in _TABLE or (key.endswith("_severity") and key != "thinking_severity")
+    return key in _TABLE or _is_verdict(key)
 
 
 def _is_numeric(key: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:

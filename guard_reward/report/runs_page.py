@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from guard_reward.report.cells import union_of_keys
-from guard_reward.report.charts import DASHES, SYMBOLS, category_charts, curve_charts, other_charts
-from guard_reward.report.curves import MAX_POINTS, Curve, read_curves
+from guard_reward.report.charts import DASHES, SYMBOLS, Chart, Curves, category_charts, curve_charts, other_charts
+from guard_reward.report.curves import MAX_POINTS, read_curves
 from guard_reward.report.measurements import comparison, single_measurements
 from guard_reward.report.plane import plane_chart
 from guard_reward.report.rollout_table import MAX_ALARMS, RolloutTable, causes, rollout_table
@@ -53,29 +53,21 @@ def write_runs_page(
     PosixPath('report.html')
     """
     _check(runs, differences)
-    names = [run.name for run in runs]
     curves = [read_curves(run.log) for run in runs]
-    plane = plane_chart(runs, curves)
-    charts = {
-        "plane": [plane] if plane else [],
-        "curves": curve_charts(names, curves),
-        "others": other_charts(names, curves),
-        "categories": category_charts(names, curves),
-    }
+    charts = _charts(runs, curves)
     metrics, rows = comparison(runs)
     table = rollout_table(runs)
-    written = datetime.now(UTC)
     return write_page(
         Path(path),
         "runs.html.jinja",
         ["page.js", "charts.js", "fragment.js", "rollouts.js", "detail.js", "refresh.js"],
         title=title,
-        runs=[
-            _header(position, run, by_name) for position, (run, by_name) in enumerate(zip(runs, curves, strict=True))
-        ],
-        summary=summary,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        refresh_seconds=refresh_seconds,
+        runs=[_header(position, run, curves[position]) for position, run in enumerate(runs)],
         alarms=_alarms(runs, table),
         alarm_count=sum(len(run.alarms) for run in runs),
+        summary=summary,
         metrics=metrics,
         comparison=rows,
         measurements=single_measurements(runs),
@@ -86,13 +78,9 @@ def write_runs_page(
         is_reduced=any(len(curve.steps) > MAX_POINTS for by_name in curves for curve in by_name.values()),
         max_points=MAX_POINTS,
         differences=differences,
-        settings=[
-            (name, [run.settings.get(name) for run in runs]) for name in union_of_keys(run.settings for run in runs)
-        ],
+        settings=_settings(runs),
         rollouts=table.page,
         notes=[(run.name, note) for run in runs for note in run.notes],
-        written=written.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        refresh_seconds=refresh_seconds,
     )
 
 
@@ -105,7 +93,25 @@ def _check(runs: Sequence[Run], differences: Sequence[tuple[str, Sequence[str | 
             raise ValueError(f"differences should have one text per run, found {len(texts)} of {setting!r}")
 
 
-def _header(position: int, run: Run, curves: dict[str, Curve]) -> dict[str, Any]:
+def _charts(runs: Sequence[Run], curves: Sequence[Curves]) -> dict[str, list[Chart]]:
+    """By part of the page."""
+    names = [run.name for run in runs]
+    plane = plane_chart(runs, curves)
+    return {
+        "plane": [plane] if plane else [],
+        "curves": curve_charts(names, curves),
+        "others": other_charts(names, curves),
+        "categories": category_charts(names, curves),
+    }
+
+
+def _settings(runs: Sequence[Run]) -> list[tuple[str, list[str | None]]]:
+    """Every setting with its text in each run."""
+    names = union_of_keys(run.settings for run in runs)
+    return [(name, [run.settings.get(name) for run in runs]) for name in names]
+
+
+def _header(position: int, run: Run, curves: Curves) -> dict[str, Any]:
     """What the page's head and its legend say of a run."""
     step = max((int(curve.steps[-1]) for curve in curves.values() if curve.steps), default=None)
     planned = f" of {run.max_steps:,}" if run.max_steps is not None else ""

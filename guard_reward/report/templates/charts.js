@@ -89,33 +89,23 @@
     return Plotly.react(id, traces, layoutOf(layout, palette), { responsive: true, displayModeBar: false });
   }
 
-  function redraw() {
-    const palette = paletteNow();
-    for (const id of drawn) draw(id, palette);
-  }
-
-  let waiting = false;
-  function redrawSoon() {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      redraw();
-    });
-  }
-
   const observer = new IntersectionObserver(
     (entries) => {
       for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting) continue;
+        if (!isIntersecting || drawn.has(target.id)) continue;
         observer.unobserve(target);
         draw(target.id);
       }
     },
     { rootMargin: "300px" },
   );
+  /** Charts on the screen at once, the others when they are scrolled to. */
+  function redraw() {
+    for (const id of drawn) observer.observe(byId(id));
+    drawn.clear();
+  }
   for (const id of Object.keys(figures)) observer.observe(byId(id));
-  document.addEventListener("recolour", redrawSoon);
+  document.addEventListener("recolour", redraw);
 
   // The legend hides and shows a run everywhere.
   function showRuns() {
@@ -147,7 +137,7 @@
       chosen.smoothing = Number(slider.value);
       memory.write({ smoothing: chosen.smoothing });
       show();
-      redrawSoon();
+      redraw();
     });
   }
 
@@ -165,6 +155,5 @@
     document.documentElement.classList.remove("printing");
     for (const details of opened) details.open = false;
     redraw();
-    for (const id of drawn) Plotly.Plots.resize(id);
   });
 }
