@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from statistics import fmean, pvariance
 from typing import NamedTuple
 
 from guard_reward.report.cells import Estimate, estimate
+from guard_reward.report.curves import Curve
 from guard_reward.report.log import kind_of
 from guard_reward.report.run import Measurement, Run
 
-__all__ = ["Pair", "before_and_after", "clearly_differ", "half_change_step", "series", "smoothed"]
+__all__ = ["Pair", "before_and_after", "clearly_differ", "half_change_step", "series"]
 
 _SIGNIFICANT = 0.05
 _SAFE = ("safe_rate/harmful", "safe_rate")
-_PART = 0.1  # of the points: what counts as the start and as the end
-_MIN_POINTS = 8
 _MIN_CHANGE = 0.05
 
 
@@ -75,32 +71,18 @@ def clearly_differ(old: Estimate | None, new: Estimate | None, p_value: float | 
 def half_change_step(run: Run) -> int | None:
     """The first step at which the smoothed safe rate has gone half the way from the run's start to its end.
 
-    The rate is that of training, over harmful prompts if they are labelled. Start and end are the means of the first
-    and the last tenth of the log lines.
+    The rate is that of training, over harmful prompts if they are labelled. See `Curve.halfway`.
 
     Returns:
-        The step; None if the rate was not logged, or has not changed clearly: by 5 points, by twice the standard error
-        of the difference, and not against what the run's judge says.
+        The step; None if the rate was not logged, has not changed clearly, or has not by what the run's judge says.
     """
     pair = before_and_after(run)
     if pair is not None and pair.is_clear("safety_rate") is False:
         return None
     logged = next((found for metric in _SAFE if (found := series(run, metric))), [])
-    pairs = [(step, rate) for step, rate in logged if 0 <= rate <= 1]
-    if len(pairs) < _MIN_POINTS:
-        return None
-    values = [value for _, value in pairs]
-    count = max(3, round(len(values) * _PART))
-    first, last = values[:count], values[-count:]
-    start, end = fmean(first), fmean(last)
-    error = math.sqrt((pvariance(first) + pvariance(last)) / (count - 1))
-    if abs(end - start) < max(_MIN_CHANGE, 2 * error):
-        return None
-    half = (start + end) / 2
-    rising = end > start
-    crossed = (at for at, value in enumerate(smoothed(values)) if (value >= half if rising else value <= half))
-    at = next(crossed, None)
-    return None if at is None else pairs[at][0]
+    steps = [step for step, _ in logged]
+    step = Curve(steps, [rate for _, rate in logged]).halfway(_MIN_CHANGE)
+    return None if step is None else int(step)
 
 
 def series(run: Run, metric: str) -> list[tuple[int, float]]:
@@ -119,14 +101,3 @@ def _is(name: str, metric: str) -> bool:
     """``guard/safe_rate`` is ``safe_rate``; ``guard/thinking/safe_rate`` and ``guard/prompt/safe_rate`` are others."""
     prefix = name.removesuffix(metric)
     return name == metric or (prefix != name and prefix.endswith("/") and prefix.count("/") == 1)
-
-
-def smoothed(values: Sequence[float]) -> list[float]:
-    """Centred means over a tenth of the values, at least three of them; fewer at both ends.
-
-    >>> smoothed([0.0, 3.0, 0.0, 3.0])
-    [1.5, 1.0, 2.0, 1.5]
-    """
-    reach = max(1, round(len(values) * _PART) // 2)
-    windows = (values[max(0, at - reach) : at + reach + 1] for at in range(len(values)))
-    return [sum(window) / len(window) for window in windows]

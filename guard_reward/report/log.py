@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 LIVE, STATE, HISTORY = "log.jsonl", "trainer_state.json", "history.jsonl"
+_LARGEST = 1e39  # beyond what float32 has, in which trainers log
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]{1,12})")
 
 Line = dict[str, Any]
@@ -87,7 +88,7 @@ def merged(lines: Iterable[Mapping[str, Any]]) -> list[Line]:
                 steps.pop()
         if not steps or steps[-1][0] < step:
             steps.append((step, {}))
-        line = {name: value for name, value in found.items() if type(value) is float or _is_plain(value)}
+        line = {name: value for name, value in found.items() if _is_plain(value)}
         line["step"] = step
         kinds = steps[-1][1]
         kind = kind_of(line)
@@ -173,7 +174,9 @@ def _step_of(line: Mapping[str, Any]) -> int | None:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= 200)
+    if isinstance(value, int | float):
+        return -_LARGEST < value < _LARGEST
+    return isinstance(value, str) and len(value) <= 200
 
 
 def _time(path: Path) -> float:

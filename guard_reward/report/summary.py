@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from guard_reward.errors import one_line
 from guard_reward.report.cells import Estimate
-from guard_reward.report.change import Pair, before_and_after, clearly_differ, half_change_step, series, smoothed
+from guard_reward.report.change import Pair, before_and_after, clearly_differ, half_change_step, series
+from guard_reward.report.curves import smoothed
 from guard_reward.report.log import has_ended
 from guard_reward.report.run import Measurement, Run
 from guard_reward.report.settings import settings_diff

@@ -13,6 +13,7 @@ import pytest
 from guard_reward.errors import UserError
 from guard_reward.report.folders import find_runs, fingerprint, read_runs
 from guard_reward.report.run import Run
+from guard_reward.report.summary import summary
 from guard_reward.statistics import rate
 from tests.report.run_folders import (
     final_line,
@@ -158,6 +159,16 @@ def test_one_broken_file_does_not_hide_the_others(tmp_path: Path) -> None:
     run = read(folder)
     assert (len(run.log), run.rollout_total) == (21, 2)
     assert len([note for note in run.notes if "could not be read" in note]) == 3
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 3e38, -1, 10**30, True, "x", None, []])
+def test_numbers_that_no_run_has(tmp_path: Path, value: Any) -> None:
+    strange = {name: value for name in log_line(1) if name not in ("loss", "step")}
+    write_lines(tmp_path / "log.jsonl", [log_line(step) | (strange if step % 3 == 0 else {}) for step in range(1, 21)])
+    run = read(tmp_path)
+    assert len(run.log) == 20
+    assert all(0.0 <= one.values["safety_rate"].value <= 1.0 for one in run.measurements)
+    assert len(summary([run])) == 3
 
 
 def test_a_run_is_different_when_one_of_its_files_is(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from guard_reward.report.cells import Estimate
-from guard_reward.report.change import half_change_step, smoothed
+from guard_reward.report.change import half_change_step
 from guard_reward.report.run import Alarm, Measurement, Run
 from guard_reward.report.summary import summary
 
@@ -311,10 +311,3 @@ def test_when_a_run_changed(values: list[float], step: int | None) -> None:
 def test_no_step_where_the_judge_sees_no_change() -> None:
     same = judged("after", policy(0.5))
     assert half_change_step(run(BEFORE, same, log=changing([0.1] * 10 + [0.9] * 10).log)) is None
-
-
-def test_a_smoothed_line_has_the_lines_length_and_bounds() -> None:
-    values = [float(number % 7) for number in range(100)]
-    found = smoothed(values)
-    assert len(found) == 100
-    assert 0.0 <= min(found) <= max(found) <= 6.0
