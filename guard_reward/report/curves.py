@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from statistics import fmean, pvariance
 from typing import Any
 
@@ -76,9 +76,9 @@ def smoothed(values: Sequence[float]) -> list[float]:
     [1.5, 1.0, 2.0, 1.5]
     """
     reach = max(1, round(len(values) / 10) // 2)
-    sums = list(accumulate(values, initial=0.0))
-    windows = ((max(0, at - reach), min(len(values), at + reach + 1)) for at in range(len(values)))
-    return [(sums[end] - sums[begin]) / (end - begin) for begin, end in windows]
+    # Not by differences of running sums: behind one huge value they would have lost the small ones.
+    windows = (values[max(0, at - reach) : at + reach + 1] for at in range(len(values)))
+    return [sum(window) / len(window) for window in windows]
 
 
 def read_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:

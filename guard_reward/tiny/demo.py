@@ -17,8 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.evaluation.statistics import Estimate, rate
 from guard_reward.schemes import SCHEMES
+from guard_reward.statistics import Estimate, rate
 from guard_reward.tiny.evaluate import JudgedReply, evaluate, judge_policy, style_shares
 from guard_reward.tiny.grpo import DemoSettings, train_policy
 from guard_reward.tiny.guard import build_tiny_guard, load_tiny_guard, sample_conversations

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.evaluation.statistics import Estimate
 from guard_reward.log_lines import exact_rates
+from guard_reward.statistics import Estimate
 from guard_reward.tiny.evaluate import METRICS, JudgedReply, style_shares
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def write_report_page(
 ) -> None:
     """Write ``report.html``: each scheme as a run, from the common start to its own end."""
     from guard_reward.report import Run, write_runs_page
+    from guard_reward.report.settings import settings_diff
+    from guard_reward.report.summary import summary
 
     runs = [
         Run(
@@ -94,11 +96,8 @@ def write_report_page(
         )
         for run, history in histories.items()
     ]
-    first = settings[runs[0].name]
-    names = [name for name in first if len({run.settings.get(name) for run in runs}) > 1]
-    differences = [(name, [run.settings.get(name) for run in runs]) for name in names]
     title = f"guard-reward demo: {start} start, seed {seed}"
-    write_runs_page(out / "report.html", runs, title=title, differences=differences)
+    write_runs_page(out / "report.html", runs, title=title, summary=summary(runs), differences=settings_diff(runs))
 
 
 def _measurement(tables: Mapping[str, Mapping[str, Estimate]], run: str, requests: int) -> Measurement:
