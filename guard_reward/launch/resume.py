@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.errors import UserError
-from guard_reward.evaluation.reward_judge import judge_warning
 from guard_reward.launch.record import read_record
 from guard_reward.launch.same_run import guard_changes, listed, setting_changes
 from guard_reward.launch.unset import is_nothing
+from guard_reward.reward_judge import judge_warning
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
