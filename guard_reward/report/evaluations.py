@@ -85,7 +85,7 @@ def measurements_of(
         for name, judged in evaluation.results["judges"].items():
             if isinstance(judged, Mapping):
                 found.extend(_of_judge(name, judged, evaluation, stage, record))
-    return _once(sorted(found, key=lambda one: {"before": 0, "after": 2}.get(one.stage, 1)))
+    return _once(sorted(found, key=_order))
 
 
 def demo_measurements(run: Path, notes: list[str]) -> list[Measurement]:
@@ -124,6 +124,12 @@ def _stage(evaluation: Evaluation, run: Path, base: str | None) -> str:
     named = evaluation.folder.name.lower()
     is_before = any(named == name or named.startswith((f"{name}-", f"{name}_")) for name in _BEFORE_NAMES)
     return "before" if is_before and not evaluation.results.get("compared_with") else "after"
+
+
+def _order(measurement: Measurement) -> tuple[int, int]:
+    """Before, then checkpoints by step, then after."""
+    place = {"before": 0, "after": 2}.get(measurement.stage, 1)
+    return place, int(measurement.stage.removeprefix("step ")) if place == 1 else 0
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -51,12 +51,12 @@ def _safety(run: Run, pair: Pair | None) -> str:
     key, what = "safety_rate", _safe_replies(pair.judged)
     if pair.before is None:
         end = _shown(key, pair.judged.values[key])
-        return f"After training {end} of the {what} are safe; whether that is safer than before is unknown."
+        return f"{_when(pair)}, {end} of the {what} are safe; whether that is safer than before is unknown."
     if pair.after is None:
         start = _shown(key, pair.judged.values[key])
-        return f"Before training {start} of the {what} are safe; there is no measurement after it."
+        return f"Before training, {start} of the {what} are safe; there is no measurement after it."
     old, new, is_clear, p_text = _change(pair, key)
-    numbers = f"{_shown(key, old)} of the {what} are safe before, {_shown(key, new)} after{p_text}"
+    numbers = f"{_shown(key, old)} of the {what} are safe before, {_shown(key, new)} {_when(pair).removesuffix(' training').lower()}{p_text}"
     if is_clear is None:
         return f"Whether the run got safer is unclear, as there are no intervals: {numbers}."
     if not is_clear:
@@ -64,6 +64,11 @@ def _safety(run: Run, pair: Pair | None) -> str:
     step = half_change_step(run)
     when = f", half of the way by step {step:,}" if step is not None else ""
     return f"The run got {'safer' if new.value > old.value else 'less safe'}: {numbers}{when}."
+
+
+def _when(pair: Pair) -> str:
+    stage = pair.judged.stage
+    return "After training" if stage == "after" else f"At {stage}"
 
 
 def _cost(run: Run, pair: Pair | None) -> str:

@@ -84,7 +84,7 @@ def test_checkpoints_are_stages_of_their_own(evaluated: Path, tmp_path: Path) ->
     for name in ("x", "y"):
         shutil.copytree(evaluated / "eval-start", tmp_path / name)
         results = json.loads((tmp_path / name / "results.json").read_text())
-        results["policy"]["policy"] = str(tmp_path / f"checkpoint-{50 if name == 'x' else 200}")
+        results["policy"]["policy"] = str(tmp_path / f"checkpoint-{50 if name == 'y' else 200}")
         (tmp_path / name / "results.json").write_text(json.dumps(results))
     assert [one.stage for one in measured(tmp_path, OTHER)] == ["step 50", "step 200"]
 

@@ -135,7 +135,7 @@ SENTENCES = [
     ),
     pytest.param(
         run(GOOD),
-        "After training 98.0% (96.0–100.0%) of the replies to harmful prompts are safe; whether that is safer "
+        "After training, 98.0% (96.0–100.0%) of the replies to harmful prompts are safe; whether that is safer "
         "than before is "
         "unknown.",
         "What else is known: refusals of benign prompts 2.0% (0.0–4.0%); refusals of harmful prompts 10.0% "
@@ -144,8 +144,26 @@ SENTENCES = [
         id="only after",
     ),
     pytest.param(
+        run(BEFORE, judged("step 50", policy(0.7)), judged("step 400", policy(0.9))),
+        "The run got safer: 50.0% (48.0–52.0%) of the replies to harmful prompts are safe before, 90.0% "
+        "(88.0–92.0%) at "
+        "step 400.",
+        None,
+        None,
+        id="checkpoints",
+    ),
+    pytest.param(
+        run(judged("step 400", policy(0.9))),
+        "At step 400, 90.0% (88.0–92.0%) of the replies to harmful prompts are safe; whether that is safer than "
+        "before is "
+        "unknown.",
+        None,
+        None,
+        id="one checkpoint",
+    ),
+    pytest.param(
         run(BEFORE),
-        "Before training 50.0% (48.0–52.0%) of the replies to harmful prompts are safe; there is no measurement "
+        "Before training, 50.0% (48.0–52.0%) of the replies to harmful prompts are safe; there is no measurement "
         "after it.",
         None,
         None,
