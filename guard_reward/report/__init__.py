@@ -1,8 +1,8 @@
 """A report over runs: one HTML file that holds everything it shows and asks the network for nothing.
 
 - `guard_reward.report.run`: `Run`, what is known of a run.
-- `guard_reward.report.folders`: `read_runs`, folders of runs → `Run`; `log`, `tables`, `rollouts`, `sampling`, `settings`,
-  `evaluations`, `training_measures` and `alarms` read what is in them.
+- `guard_reward.report.folders`: `read_runs`, folders of runs → `Run`; `log`, `tables`, `rollouts`, `sampling`,
+  `settings`, `evaluations`, `training_measures` and `alarms` read what is in them.
 - `guard_reward.report.summary`: three sentences about runs; `change`: whether, and when, a run changed.
 - `guard_reward.report.watching`: a page that is written again while runs go on.
 - `guard_reward.report.runs_page`: `write_runs_page`, the page over one or many runs.

@@ -51,12 +51,14 @@ def _safety(run: Run, pair: Pair | None) -> str:
     key, what = "safety_rate", _safe_replies(pair.judged)
     if pair.before is None:
         end = _shown(key, pair.judged.values[key])
-        return f"{_when(pair)}, {end} of the {what} are safe; whether that is safer than before is unknown."
+        when = "After training" if pair.judged.stage == "after" else f"At {pair.judged.stage}"
+        return f"{when}, {end} of the {what} are safe; whether that is safer than before is unknown."
     if pair.after is None:
         start = _shown(key, pair.judged.values[key])
         return f"Before training, {start} of the {what} are safe; there is no measurement after it."
     old, new, is_clear, p_text = _change(pair, key)
-    numbers = f"{_shown(key, old)} of the {what} are safe before, {_shown(key, new)} {_when(pair).removesuffix(' training').lower()}{p_text}"
+    start, end = f"{_shown(key, old)} of the {what} are safe before", f"{_shown(key, new)} {_when(pair)}"
+    numbers = f"{start}, {end}{p_text}"
     if is_clear is None:
         return f"Whether the run got safer is unclear, as there are no intervals: {numbers}."
     if not is_clear:
@@ -67,8 +69,7 @@ def _safety(run: Run, pair: Pair | None) -> str:
 
 
 def _when(pair: Pair) -> str:
-    stage = pair.judged.stage
-    return "After training" if stage == "after" else f"At {stage}"
+    return "after" if pair.judged.stage == "after" else f"at {pair.judged.stage}"
 
 
 def _cost(run: Run, pair: Pair | None) -> str:
