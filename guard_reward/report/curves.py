@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, pvariance
@@ -61,8 +61,8 @@ class Curve:
         if abs(end - start) < max(least, 2 * math.sqrt(spread / (count - 1))):
             return None
         half, sign = (start + end) / 2, 1 if end > start else -1
-        steps = zip(self.steps, smoothed(self.values), strict=True)
-        return next((step for step, value in steps if sign * (value - half) >= 0), None)
+        means = zip(self.steps, _means(self.values), strict=False)
+        return next((step for step, value in means if sign * (value - half) >= 0), None)
 
     @property
     def _tenth(self) -> int:
@@ -75,10 +75,14 @@ def smoothed(values: Sequence[float]) -> list[float]:
     >>> smoothed([0.0, 3.0, 0.0, 3.0])
     [1.5, 1.0, 2.0, 1.5]
     """
+    return list(_means(values))
+
+
+def _means(values: Sequence[float]) -> Iterator[float]:
     reach = max(1, round(len(values) / 10) // 2)
     # Not by differences of running sums: behind one huge value they would have lost the small ones.
     windows = (values[max(0, at - reach) : at + reach + 1] for at in range(len(values)))
-    return [sum(window) / len(window) for window in windows]
+    return (sum(window) / len(window) for window in windows)
 
 
 def read_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:

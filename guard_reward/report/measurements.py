@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from guard_reward.report.cells import Estimate, is_rate, union_of_keys
+from guard_reward.report.change import clearly_differ
 from guard_reward.report.run import Measurement, Run
 
 __all__ = ["Cell", "Row", "comparison", "single_measurements"]
@@ -24,7 +25,6 @@ _BETTER = {
     "helpfulness_harmful": 1,
     "helpfulness_benign": 1,
 }
-_SIGNIFICANT = 0.05
 _FIRST = (
     "safety_rate",
     "safe_rate",
@@ -135,13 +135,7 @@ def _cell(metric: str, before: Measurement | None, after: Measurement) -> Cell |
 
 def _verdict(metric: str, old: Estimate, new: Estimate, p_value: float | None) -> str:
     difference = new.value - old.value
-    clear: bool | None
-    if p_value is not None:
-        clear = p_value < _SIGNIFICANT
-    elif old.low is None or old.high is None or new.low is None or new.high is None:
-        clear = None
-    else:
-        clear = new.low > old.high or new.high < old.low
+    clear = clearly_differ(old, new, p_value)
     if difference == 0 or clear is False:
         return "no clear change"
     direction = _BETTER.get(metric, 0)

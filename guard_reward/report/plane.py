@@ -141,7 +141,7 @@ def _point(name: str, run: int, measured: Measurement) -> list[dict[str, Any]]:
         "mode": "markers+text",
         "name": f"{text(name)}, {text(measured.stage)}",
         "text": [text(measured.stage)],
-        "textposition": "middle right" if refusal.value < 0.5 else "middle left",
+        "textposition": "bottom right" if refusal.value < 0.5 else "bottom left",
         "x": [refusal.value],
         "y": [safety.value],
         "marker": {

@@ -62,10 +62,11 @@ def rollout_table(runs: Sequence[Run]) -> RolloutTable:
     found = [key for key in union_of_keys(row for _, row in rows) if key != "id"]
     keys = sorted(found, key=_rank)
     limit = _text_limit(rows)
+    shown = {key for key in keys if _is_shown(key) and (key != "run" or len(runs) > 1)}
     numeric = [_is_numeric(key, rows) for key in keys]
     page = {
         "columns": [
-            {"key": key, "heading": _heading(key, keys, rewards), "shown": _is_shown(key), "numeric": is_numeric}
+            {"key": key, "heading": _heading(key, keys, rewards), "shown": key in shown, "numeric": is_numeric}
             for key, is_numeric in zip(keys, numeric, strict=True)
         ],
         "rows": [[row_id, *(_value(row.get(key), limit) for key in keys)] for row_id, row in rows],

@@ -72,7 +72,8 @@ def test_headings_sort_both_ways_and_say_so(page: Any) -> None:
 
 
 def test_the_worst_rollouts_are_one_click_away(page: Any) -> None:
-    page.click("#worst")
+    page.get_by_role("link", name="Worst rollouts").click()
+    page.wait_for_function("() => document.getElementById('rollouts-section').getBoundingClientRect().top < 200")
     severities = [text.removeprefix("✗ ") for text in shown(page, "Severity")]
     assert set(severities) == {"Unsafe"}
     unsafe = [float(value) for value in shown(page, "P(unsafe)")]

@@ -51,7 +51,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
         "hybrid: 50.0% → 98.0%, half of it by step 21",  # the curve in words
         "hybrid: 50% safe and 0% refused → 98% safe and 100% refused",  # … and the plane
         "GRPOConfig.max_length 512 unknown",
-        "All 2 settings",
+        "All settings (2)",
         "hybrid : The evaluation of step 20 could not be read.",
     ],
 )

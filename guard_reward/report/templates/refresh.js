@@ -14,11 +14,11 @@
     Date.now() - lastKey < QUIET ||
     !getSelection().isCollapsed;
 
+  /** What the browser does not keep by itself: it keeps the scroll position and the fragment. */
   function keepPlace() {
     if (!fragment.isState()) fragment.replace(rollouts.state);
     memory.write({
       place: {
-        top: scrollY,
         detailTop: byId("detail-body")?.scrollTop ?? 0,
         open: [...document.querySelectorAll("details[id][open]")].map(({ id }) => id),
         focus: document.activeElement?.id ?? "",
@@ -32,7 +32,6 @@
     memory.write({ place: null });
     for (const id of place.open) if (byId(id)) byId(id).open = true;
     if (place.focus) byId(place.focus)?.focus({ preventScroll: true });
-    scrollTo({ top: place.top, behavior: "instant" });
     if (byId("detail-body")) byId("detail-body").scrollTop = place.detailTop;
   }
 

@@ -172,5 +172,6 @@ if (byId("rollouts")) {
       byId("rollouts").scrollIntoView();
     });
   }
+  byId("to-worst").addEventListener("click", () => byId("rollouts-section").scrollIntoView());
   addEventListener("hashchange", () => fragment.isState() && showState());
 }
