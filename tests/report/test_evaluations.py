@@ -106,7 +106,12 @@ def test_evaluations_elsewhere_find_their_run(evaluated: Path, tmp_path: Path) -
         record = {"configs": {"ModelConfig": {"model_name_or_path": base}}, **OTHER}
         (run / "run_config.json").write_text(json.dumps(record))
     found = read_runs([first, second], evaluations=[evaluated / "eval-start"])
-    assert [one.judged_by for one in found[0].measurements] == ["the judge wild, 40 prompts"]
+    assert found[0].measurements[0].judged_by == "the judge wild, 40 prompts"
+    assert [one.independent for one in found[0].measurements] == [
+        True,
+        False,
+        False,
+    ]  # its end is known by training only
     assert found[1].measurements[0].independent is False  # by the training's own guard
     [only] = read_runs([second], evaluations=[evaluated / "eval-end"])
     assert [one.stage for one in only.measurements] == ["before", "after"]
