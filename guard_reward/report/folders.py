@@ -161,7 +161,7 @@ def _read(folder: Path, name: str, evaluations: Sequence[Evaluation], stray: Seq
         raise UserError(f"'{folder}' has the files of a run, but nothing in them can be read: {why}")
     record = read_object(folder / RECORD, [])
     evaluated = [*evaluations_in(folder, notes), *evaluations]
-    measurements = measurements_of(evaluated, folder, base_of(settings), record)
+    measurements = measurements_of(evaluated, folder, base_of(settings), record, last_step)
     measurements += judge_measurements(log.lines, record)
     if not measurements and is_regular(folder / HISTORY):
         measurements = demo_measurements(folder, notes)

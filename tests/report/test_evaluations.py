@@ -68,6 +68,16 @@ def test_before_and_after_of_a_run(evaluated: Path) -> None:
     assert not before.p_values
 
 
+def test_what_another_evaluation_was_compared_with_is_before(evaluated: Path, tmp_path: Path) -> None:
+    """Without knowing which policy the run began with."""
+    assert [one.stage for one in measured(evaluated, OTHER, base=None)] == ["before", "after"]
+    copy = tmp_path / "moved"
+    shutil.copytree(evaluated, copy)
+    results = json.loads((copy / "eval-end" / "results.json").read_text()) | {"compared_with": "elsewhere/eval-start"}
+    (copy / "eval-end" / "results.json").write_text(json.dumps(results))
+    assert [one.stage for one in measured(copy, OTHER, base=None)] == ["before", "after"]
+
+
 @pytest.mark.parametrize(("record", "independent"), [(OWN, False), (OTHER, True), ({}, None)])
 def test_a_judge_that_gave_the_reward(evaluated: Path, record: dict[str, Any], independent: bool | None) -> None:
     assert [one.independent for one in measured(evaluated, record)] == [independent] * 2
@@ -87,6 +97,8 @@ def test_checkpoints_are_stages_of_their_own(evaluated: Path, tmp_path: Path) ->
         results["policy"]["policy"] = str(tmp_path / f"checkpoint-{50 if name == 'y' else 200}")
         (tmp_path / name / "results.json").write_text(json.dumps(results))
     assert [one.stage for one in measured(tmp_path, OTHER)] == ["step 50", "step 200"]
+    found = measurements_of(evaluations_in(tmp_path, []), tmp_path, None, OTHER, last_step=200)
+    assert [one.stage for one in found] == ["step 50", "after"]
 
 
 @pytest.mark.parametrize(
