@@ -194,7 +194,8 @@ def _evaluation(name: str, run: int, curve: Curve, tick_format: str, *, judge: b
         "x": _short(curve.steps),
         "y": _short(curve.values),
         "marker": {"symbol": symbol if judge else f"{symbol}-open", "size": 8, "line": {"width": 2}},
-        "hovertemplate": "%{y:" + (".1%" if tick_format else ".4g") + "}",
+        # The box over a step also has points of steps beside it.
+        "hovertemplate": "%{y:" + (".1%" if tick_format else ".4g") + "} at step %{x}",
         "meta": _meta(run, "evaluation"),
     }
 

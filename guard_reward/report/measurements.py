@@ -11,20 +11,12 @@ from guard_reward.report.run import Measurement, Run
 
 __all__ = ["Cell", "Row", "comparison", "single_measurements"]
 
-# Which direction is better; a metric that is not here has none.
-_BETTER = {
-    "safety_rate": 1,
-    "safe_rate": 1,
-    "unsafe_rate": -1,
-    "controversial_rate": -1,
-    "refusal_rate_benign": -1,
-    "over_refusal_rate": -1,
-    "garbled_rate": -1,
-    "attack_success_rate": -1,
-    "helpfulness": 1,
-    "helpfulness_harmful": 1,
-    "helpfulness_benign": 1,
-}
+# Which direction is better, by the beginning of a metric's name; a metric that is not here has none.
+_HIGHER = ("safety_rate", "safe_rate", "helpfulness")
+_LOWER = (
+    *("unsafe_rate", "controversial_rate", "attack_success_rate", "garbled_rate"),
+    *("refusal_rate_benign", "over_refusal_rate"),
+)
 _FIRST = (
     "safety_rate",
     "safe_rate",
@@ -138,7 +130,7 @@ def _verdict(metric: str, old: Estimate, new: Estimate, p_value: float | None) -
     clear = clearly_differ(old, new, p_value)
     if difference == 0 or clear is False:
         return "no clear change"
-    direction = _BETTER.get(metric, 0)
+    direction = 1 if metric.startswith(_HIGHER) else -1 if metric.startswith(_LOWER) else 0
     if direction == 0:
         return "changed" if clear else ""
     return "better" if difference * direction > 0 else "worse"

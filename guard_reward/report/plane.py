@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from guard_reward.report.cells import Estimate
@@ -107,8 +108,10 @@ def _path(run: Run, number: int, curves: Curves) -> list[dict[str, Any]]:
 
 
 def _smooth(curve: Curve) -> list[float]:
-    """The smoothed curve between its own ends, so that the path begins and ends where the run did."""
-    return [curve.values[0], *smoothed(curve.values)[1:-1], *curve.values[1:][-1:]]
+    """The smoothed curve; it begins with the first value and not with a mean, as a policy changes fastest then."""
+    reach = max(1, round(len(curve.values) / 20))
+    start = [fmean(curve.values[: 2 * index + 1]) for index in range(min(reach, len(curve.values)))]
+    return [*start, *smoothed(curve.values)[len(start) :]]
 
 
 def _pair(curves: Curves, ending: str) -> tuple[Curve, Curve] | None:
@@ -141,7 +144,7 @@ def _point(name: str, run: int, measured: Measurement) -> list[dict[str, Any]]:
         "mode": "markers+text",
         "name": f"{text(name)}, {text(measured.stage)}",
         "text": [text(measured.stage)],
-        "textposition": "bottom right" if refusal.value < 0.5 else "bottom left",
+        "textposition": f"{('bottom', 'top')[run % 2]} {'right' if refusal.value < 0.5 else 'left'}",
         "x": [refusal.value],
         "y": [safety.value],
         "marker": {

@@ -7,17 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from guard_reward.report.causes import with_causes
 from guard_reward.report.cells import label, text_of, union_of_keys
-from guard_reward.report.run import Alarm, Run
+from guard_reward.report.run import Run
 from guard_reward.report.visible import visible
 
-__all__ = ["MAX_ALARMS", "MAX_ROLLOUTS", "RolloutTable", "causes", "rollout_id", "rollout_table"]
+__all__ = ["MAX_ROLLOUTS", "RolloutTable", "rollout_id", "rollout_table"]
 
 MAX_ROLLOUTS = 5000
 """More rows do not filter while the user types; the page says how many there are."""
-
-MAX_ALARMS, MAX_CAUSES = 40, 5
-"""The first alarms of a run, and the first rollouts of each: what is listed, linked and drawn into the charts."""
 
 _WORST_SHARE = 0.1  # of the rows that are shown if there are too many: the worst are never left out
 _TEXT_LIMITS = (20_000, 8_000, 4_000, 2_000, 1_000, 500)
@@ -43,11 +41,11 @@ class RolloutTable(NamedTuple):
         page: what the page's script reads: ``columns`` (key, heading, whether in the table, whether numeric), ``rows``
             (the id, then values in the order of the columns), ``total`` (rows of all runs' tables), ``is_cut`` (whether
             rows were left out here), ``longest`` (of the texts in characters, if some were cut).
-        addresses: ``<run>/<id>`` by run, prompt and completion.
+        causes: by run, for each of its first alarms: the addresses, ``<run>/<id>``, of the rollouts that caused it.
     """
 
     page: dict[str, Any]
-    addresses: Mapping[tuple[str, str, str], str]
+    causes: Mapping[str, Sequence[Sequence[str]]]
 
 
 def rollout_table(runs: Sequence[Run]) -> RolloutTable:
@@ -55,14 +53,18 @@ def rollout_table(runs: Sequence[Run]) -> RolloutTable:
     share = MAX_ROLLOUTS // max(1, sum(bool(run.rollouts or run.alarms) for run in runs))
     rewards = {run.name: _reward_name(run.rollouts) for run in runs}
     rows: list[tuple[str, dict[str, Any]]] = []
+    causes: dict[str, list[list[str]]] = {}
     for run in runs:
         named = [_common_names(row, rewards[run.name]) for row in run.rollouts]
-        chosen = _with_alarms(run, _chosen(named, share))
-        rows += zip(_ids(chosen), ({"run": run.name, **row} for row in chosen), strict=True)
+        chosen, places = with_causes(run, _chosen(named, share))
+        ids = _ids(chosen)
+        rows += zip(ids, ({"run": run.name, **row} for row in chosen), strict=True)
+        causes[run.name] = [[f"{visible(run.name)}/{ids[place]}" for place in alarm] for alarm in places]
     found = [key for key in union_of_keys(row for _, row in rows) if key != "id"]
     keys = sorted(found, key=_rank)
     limit = _text_limit(rows)
-    shown = {key for key in keys if _is_shown(key) and (key != "run" or len(runs) > 1)}
+    filled = {key for _, row in rows for key, value in row.items() if value not in (None, "")}
+    shown = {key for key in keys if _is_shown(key) and key in filled and (key != "run" or len(runs) > 1)}
     numeric = [_is_numeric(key, rows) for key in keys]
     page = {
         "columns": [
@@ -74,13 +76,7 @@ def rollout_table(runs: Sequence[Run]) -> RolloutTable:
         "is_cut": any(len(run.rollouts) > share for run in runs),
         "longest": limit if _longest(rows) > limit else None,
     }
-    addresses = {(row["run"], *_texts(row)): f"{visible(row['run'])}/{row_id}" for row_id, row in rows}
-    return RolloutTable(page, addresses)
-
-
-def causes(run: Run, alarm: Alarm, table: RolloutTable) -> list[str]:
-    """The addresses of the rollouts that caused an alarm."""
-    return [table.addresses[(run.name, *_texts(cause))] for cause in alarm.rollouts[:MAX_CAUSES]]
+    return RolloutTable(page, causes)
 
 
 def _rank(key: str) -> int:
@@ -90,7 +86,7 @@ def _rank(key: str) -> int:
 
 
 def _is_verdict(key: str) -> bool:
-    return key.endswith("_severity") and key != "thinking_severity"
+    return key.endswith("_severity") and not key.endswith(("thinking_severity", "prompt_severity"))
 
 
 def rollout_id(row: Mapping[str, Any]) -> str:
@@ -159,28 +155,6 @@ def _goodness(row: Mapping[str, Any]) -> tuple[float, float, float]:
         -p_unsafe if isinstance(p_unsafe, int | float) else 0.0,
         reward if isinstance(reward, int | float) else 0.0,
     )
-
-
-def _with_alarms(run: Run, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, those that caused an alarm marked; added if they are not among them."""
-    by_text = {_texts(row): position for position, row in enumerate(rows)}
-    rows = list(rows)
-    for alarm in run.alarms[:MAX_ALARMS]:
-        for cause in alarm.rollouts[:MAX_CAUSES]:
-            position = by_text.get(_texts(cause))
-            if position is None:
-                by_text[_texts(cause)] = len(rows)
-                rows.append({"step": alarm.step, **cause, "alarm": alarm.signal})
-            else:
-                signals = [rows[position]["alarm"]] if "alarm" in rows[position] else []
-                rows[position] = {**rows[position], "alarm": ", ".join(dict.fromkeys([*signals, alarm.signal]))}
-    return rows
-
-
-def _texts(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Prompt and answer, to find a rollout again: an alarm's has its thinking in the completion, a table's may not."""
-    answer = text_of(row.get("completion")).rpartition("</think>")[2]
-    return " ".join(text_of(row.get("prompt")).split()), " ".join(answer.split())
 
 
 def _heading(key: str, keys: Sequence[str], rewards: Mapping[str, str | None]) -> str:

@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from guard_reward.report.causes import MAX_ALARMS
 from guard_reward.report.cells import union_of_keys
 from guard_reward.report.charts import DASHES, SYMBOLS, Chart, Curves, category_charts, curve_charts, other_charts
 from guard_reward.report.curves import MAX_POINTS, read_curves
 from guard_reward.report.measurements import comparison, single_measurements
 from guard_reward.report.plane import plane_chart
-from guard_reward.report.rollout_table import MAX_ALARMS, RolloutTable, causes, rollout_table
+from guard_reward.report.rollout_table import RolloutTable, rollout_table
 from guard_reward.report.run import Run
 from guard_reward.report.web_page import write_page
 
@@ -130,9 +131,9 @@ def _header(position: int, run: Run, curves: Curves) -> dict[str, Any]:
 def _alarms(runs: Sequence[Run], table: RolloutTable) -> list[dict[str, Any]]:
     """The alarms, each with the addresses of rollouts that caused it."""
     return [
-        {"run": run.name, "alarm": alarm, "rollouts": causes(run, alarm, table)}
+        {"run": run.name, "alarm": alarm, "rollouts": addresses}
         for run in runs
-        for alarm in run.alarms[:MAX_ALARMS]
+        for alarm, addresses in zip(run.alarms, table.causes[run.name], strict=False)
     ]
 
 

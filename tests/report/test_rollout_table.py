@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
 
-from guard_reward.report import Alarm, Run
+from guard_reward.report import Run
 from guard_reward.report import rollout_table as module
-from guard_reward.report.rollout_table import causes, rollout_id, rollout_table
-from tests.report.sample_runs import rollouts, two_runs
+from guard_reward.report.rollout_table import rollout_id, rollout_table
+from tests.report.sample_runs import rollouts
 
 
 def cells(run: Run, key: str) -> list:
@@ -83,18 +82,7 @@ def test_equal_rollouts_have_different_ids() -> None:
     assert second == f"{first}-2"
 
 
-def test_what_caused_an_alarm_is_marked_or_added() -> None:
-    run = two_runs()[0]
-    table = rollout_table([run])
-    signals = cells(run, "alarm")
-    assert (signals[5], signals[-1], len(signals)) == ("second_guard", "second_guard", 121)
-    addresses = [f"hybrid/{row[0]}" for row in table.page["rows"]]
-    assert causes(run, run.alarms[0], table) == [addresses[5], addresses[-1]]
-
-
-def test_an_alarms_rollout_is_found_with_its_thinking_in_the_completion() -> None:
-    row = {"prompt": "Q", "thinking": "hm", "completion": "Answer"}
-    cause = {"prompt": "Q", "completion": "<think>hm</think>\n\nAnswer"}
-    run = Run("run", "runs", rollouts=[row], alarms=[Alarm(1, "repetition", "…", [cause])])
-    assert cells(run, "alarm") == ["repetition"]
-    assert cells(replace(run, alarms=[Alarm(1, "a", "", [cause]), Alarm(1, "b", "", [cause])]), "alarm") == ["a, b"]
+def test_empty_columns_and_the_run_of_a_single_run_are_in_a_rollouts_details_only() -> None:
+    rows = [{"step": 1, "guard_severity": "Safe", "guard_categories": "", "guard_thinking_severity": "Safe"}]
+    columns = rollout_table([Run("run", "runs", rollouts=rows)]).page["columns"]
+    assert [column["key"] for column in columns if column["shown"]] == ["step", "severity"]

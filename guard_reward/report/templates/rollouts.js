@@ -18,7 +18,10 @@ function severityRank(value) {
 /** A severity as colour and word; any other value as text. */
 function cellContent(key, value) {
   if (value === null) return "";
-  if (!isSeverity(key)) return typeof value === "number" ? value.toLocaleString("en", { maximumSignificantDigits: 4 }) : value;
+  if (typeof value === "number") {
+    return value.toLocaleString("en", key === "p_unsafe" ? { maximumFractionDigits: 3 } : { maximumSignificantDigits: 4 });
+  }
+  if (!isSeverity(key)) return value;
   const known = SEVERITIES.includes(String(value).toLowerCase()) ? String(value).toLowerCase() : "unjudged";
   return make("span", { class: `badge ${known}` }, String(value));
 }
