@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from guard_reward.report.cells import Estimate, estimate
@@ -9,7 +10,7 @@ from guard_reward.report.curves import Curve
 from guard_reward.report.log import kind_of
 from guard_reward.report.run import Measurement, Run
 
-__all__ = ["Pair", "before_and_after", "clearly_differ", "half_change_step", "series"]
+__all__ = ["Pair", "before_and_after", "clearly_differ", "half_change_step", "pairs_of", "series"]
 
 _SIGNIFICANT = 0.05
 _SAFE = ("safe_rate/harmful", "safe_rate")
@@ -37,20 +38,27 @@ class Pair(NamedTuple):
         return clearly_differ(old, new, self.after.p_values.get(metric))
 
 
-def before_and_after(run: Run) -> Pair | None:
+def before_and_after(run: Run, metrics: Collection[str] = ("safety_rate",)) -> Pair | None:
     """The best judged pair of a run's measurements: of an independent judge before one that gave the reward.
 
-    A pair is better than an end alone, whoever judged. None if nothing says how safe the policy is.
+    A pair is better than an end alone, whoever judged. None if there is no measurement with one of the metrics.
     """
+    worth = {True: 2, None: 1, False: 0}
+    pairs = pairs_of(run.measurements, metrics)
+    return max(pairs, key=lambda it: (None not in it, worth[it.judged.independent]), default=None)
+
+
+def pairs_of(measurements: Sequence[Measurement], metrics: Collection[str] = ("safety_rate",)) -> list[Pair]:
+    """Before and after by each judge that has one of the metrics."""
+    known = [one for one in measurements if any(metric in one.values for metric in metrics)]
     pairs = []
-    for name in dict.fromkeys(one.judged_by for one in run.measurements):
-        mine = [one for one in run.measurements if one.judged_by == name and "safety_rate" in one.values]
+    for name in dict.fromkeys(one.judged_by for one in known):
+        mine = [one for one in known if one.judged_by == name]
         before = next((one for one in mine if one.stage == "before"), None)
         after = next((one for one in reversed(mine) if one.stage != "before"), None)
         if before or after:
             pairs.append(Pair(before, after))
-    worth = {True: 2, None: 1, False: 0}
-    return max(pairs, key=lambda it: (None not in it, worth[it.judged.independent]), default=None)
+    return pairs
 
 
 def clearly_differ(old: Estimate | None, new: Estimate | None, p_value: float | None = None) -> bool | None:

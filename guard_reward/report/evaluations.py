@@ -69,7 +69,7 @@ def read_evaluation(folder: Path, notes: list[str]) -> Evaluation | None:
 
 
 def measurements_of(
-    evaluations: Sequence[Evaluation], run: Path, base: str | None, record: Mapping[str, Any]
+    evaluations: Sequence[Evaluation], run: Path, base: str | None, record: Mapping[str, Any], last_step: int = 0
 ) -> list[Measurement]:
     """The measurements of a run's evaluations, one per evaluation and judge, by stage.
 
@@ -78,14 +78,17 @@ def measurements_of(
         run: its folder.
         base: the policy before training, if that is known.
         record: ``run_config.json``, which names the guard of the reward; empty if there is none.
+        last_step: of the run: the checkpoint of this step is the policy after training.
     """
     found: list[Measurement] = []
+    earlier = {path for one in evaluations for path in _compared_with(one)}
     for evaluation in evaluations:
-        stage = _stage(evaluation, run, base)
+        is_earlier = _resolved(evaluation.folder) in earlier and not evaluation.results.get("compared_with")
+        stage = "before" if is_earlier else _stage(evaluation, run, base, last_step)
         for name, judged in evaluation.results["judges"].items():
             if isinstance(judged, Mapping):
                 found.extend(_of_judge(name, judged, evaluation, stage, record))
-    return _once(sorted(found, key=lambda one: {"before": 0, "after": 2}.get(one.stage, 1)))
+    return _once(sorted(found, key=_order))
 
 
 def demo_measurements(run: Path, notes: list[str]) -> list[Measurement]:
@@ -111,14 +114,15 @@ def _demo_values(table: Mapping[str, Any]) -> dict[str, Estimate]:
     return found
 
 
-def _stage(evaluation: Evaluation, run: Path, base: str | None) -> str:
+def _stage(evaluation: Evaluation, run: Path, base: str | None, last_step: int) -> str:
     """Before the training if the base policy replied, else after it, or at a checkpoint's step."""
     policy = evaluation.policy
     if base and policy and policy.rstrip("/") == base.rstrip("/"):
         return "before"
     step = Path(policy).name.removeprefix("checkpoint-") if policy else ""
     if policy and Path(policy).name != step and step.isascii() and step.isdigit():
-        return f"step {int(step[:12])}"
+        number = int(step[:12])
+        return "after" if 0 < last_step <= number else f"step {number}"
     if policy and _is_inside(Path(policy), run):
         return "after"
     named = evaluation.folder.name.lower()
@@ -126,11 +130,29 @@ def _stage(evaluation: Evaluation, run: Path, base: str | None) -> str:
     return "before" if is_before and not evaluation.results.get("compared_with") else "after"
 
 
+def _order(measurement: Measurement) -> tuple[int, int]:
+    """Before, then checkpoints by step, then after."""
+    place = {"before": 0, "after": 2}.get(measurement.stage, 1)
+    return place, int(measurement.stage.removeprefix("step ")) if place == 1 else 0
+
+
+def _compared_with(evaluation: Evaluation) -> list[Path]:
+    """Where the evaluation may be that this one was compared with: as it was named then, or beside this one."""
+    name = evaluation.results.get("compared_with")
+    if not isinstance(name, str) or not name:
+        return []
+    return [_resolved(Path(name)), _resolved(evaluation.folder.parent / Path(name).name)]
+
+
 def _is_inside(path: Path, folder: Path) -> bool:
+    return _resolved(path).is_relative_to(_resolved(folder))
+
+
+def _resolved(path: Path) -> Path:
     try:
-        return path.resolve().is_relative_to(folder.resolve())
+        return path.resolve()
     except (OSError, RuntimeError, ValueError):  # a loop of links
-        return False
+        return path
 
 
 def _of_judge(

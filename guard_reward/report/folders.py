@@ -24,6 +24,7 @@ from guard_reward.log_lines import exact_rates, is_total
 from guard_reward.report.alarms import FILE as ALARMS
 from guard_reward.report.alarms import read_alarms
 from guard_reward.report.cells import estimate
+from guard_reward.report.change import pairs_of
 from guard_reward.report.evaluations import (
     RESULTS,
     Evaluation,
@@ -39,7 +40,7 @@ from guard_reward.report.rollouts import Cache, Reading, read_rollouts
 from guard_reward.report.run import Measurement, Run
 from guard_reward.report.settings import RECORD, read_settings
 from guard_reward.report.tables import Table, tables_of
-from guard_reward.report.training_measures import reward_guard, training_measurements
+from guard_reward.report.training_measures import judge_measurements, reward_guard, training_measurements
 
 __all__ = ["QUIET_SECONDS", "Stamps", "find_runs", "fingerprint", "newest_write", "read_runs"]
 
@@ -159,10 +160,13 @@ def _read(folder: Path, name: str, evaluations: Sequence[Evaluation], stray: Seq
         why = " ".join(notes) or "they are empty"
         raise UserError(f"'{folder}' has the files of a run, but nothing in them can be read: {why}")
     record = read_object(folder / RECORD, [])
-    measurements = measurements_of(
-        [*evaluations_in(folder, notes), *evaluations], folder, base_of(settings), record
-    ) or (demo_measurements(folder, notes) if is_regular(folder / HISTORY) else [])
-    measurements = measurements or training_measurements(log.lines, rollouts.facts)
+    evaluated = [*evaluations_in(folder, notes), *evaluations]
+    measurements = measurements_of(evaluated, folder, base_of(settings), record, last_step)
+    measurements += judge_measurements(log.lines, record)
+    if not measurements and is_regular(folder / HISTORY):
+        measurements = demo_measurements(folder, notes)
+    if not any(None not in pair for pair in pairs_of(measurements)):  # nobody knows both ends
+        measurements += training_measurements(log.lines, rollouts.facts)
     max_steps = _max_steps(log, settings)
     is_running = not log.is_finished and newest_write(folder) > time.time() - QUIET_SECONDS
     notes.extend(_missing(log, tables, measurements, max_steps, is_running=is_running))

@@ -14,7 +14,7 @@ from guard_reward.errors import first_paragraph, one_line
 __all__ = ["MAX_FILE_BYTES", "MAX_LINE_BYTES", "cleaned", "is_regular", "read_lines", "read_object", "well_formed"]
 
 MAX_LINE_BYTES = 16 * 2**20
-MAX_FILE_BYTES = 512 * 2**20
+MAX_FILE_BYTES = 256 * 2**20
 _MAX_DEPTH = 16
 _MAX_INTEGER = 2**63
 

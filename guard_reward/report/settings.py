@@ -67,7 +67,13 @@ def read_settings(folder: Path, state: Mapping[str, Any], notes: list[str]) -> d
             times = "once" if len(earlier) == 1 else f"{len(earlier)} times"
             notes.append(f"The run was resumed {times}; the settings are those of its last launch.")
         reward, configs = record.pop("reward", None), record.pop("configs", None)
-        found = {**(_mapping(reward)), **_mapping(configs), **record}
+        base = _CARD.search(_card(folder / "README.md"))
+        found = {
+            **(_mapping(reward)),
+            **_mapping(configs),
+            **({"model": {"base": base[1].strip()}} if base else {}),
+            **record,
+        }
     return {name: _text(value) for name, value in _flat(redacted(found)) if value is not None}
 
 

@@ -51,12 +51,14 @@ def _safety(run: Run, pair: Pair | None) -> str:
     key, what = "safety_rate", _safe_replies(pair.judged)
     if pair.before is None:
         end = _shown(key, pair.judged.values[key])
-        return f"After training {end} of the {what} are safe; whether that is safer than before is unknown."
+        when = "After training" if pair.judged.stage == "after" else f"At {pair.judged.stage}"
+        return f"{when}, {end} of the {what} are safe; whether that is safer than before is unknown."
     if pair.after is None:
         start = _shown(key, pair.judged.values[key])
-        return f"Before training {start} of the {what} are safe; there is no measurement after it."
+        return f"Before training, {start} of the {what} are safe; there is no measurement after it."
     old, new, is_clear, p_text = _change(pair, key)
-    numbers = f"{_shown(key, old)} of the {what} are safe before, {_shown(key, new)} after{p_text}"
+    start, end = f"{_shown(key, old)} of the {what} are safe before", f"{_shown(key, new)} {_when(pair)}"
+    numbers = f"{start}, {end}{p_text}"
     if is_clear is None:
         return f"Whether the run got safer is unclear, as there are no intervals: {numbers}."
     if not is_clear:
@@ -66,24 +68,41 @@ def _safety(run: Run, pair: Pair | None) -> str:
     return f"The run got {'safer' if new.value > old.value else 'less safe'}: {numbers}{when}."
 
 
-def _cost(run: Run, pair: Pair | None) -> str:
+def _when(pair: Pair) -> str:
+    return "after" if pair.judged.stage == "after" else f"at {pair.judged.stage}"
+
+
+def _cost(run: Run, safety: Pair | None) -> str:
     """Refusals and helpfulness, the clear changes first; then KL and length."""
-    parts = []
-    if pair is not None and pair.before is not None and pair.after is not None:
+    logged = _from_log(run)
+    pair = before_and_after(run, _COSTS)
+    if pair is None:
+        if not logged:
+            return "The cost is unknown: there are no refusals, no helpfulness and no log of the trainer."
+        return f"Refusals and helpfulness are unknown: {'; '.join(logged)}."
+    judged, moved = _judged_costs(pair)
+    if safety is not None and safety.judged.judged_by != pair.judged.judged_by:
+        judged[-1] += f" (by {pair.judged.judged_by})"
+    if pair.after is not None and _refuses_everything(pair.after):
+        lead = "It is safe by refusing nearly everything"
+    elif not moved:
+        lead = "What else is known"
+    else:
+        refuses_more = pair.is_clear("refusal_rate_harmful") and _has_risen(pair, "refusal_rate_harmful")
+        lead = "It refuses more, at no other clear cost" if refuses_more else "No cost is clear"
+        lead = "At this cost" if _has_cost(pair) else lead
+    return f"{lead}: {'; '.join(judged + logged)}."
+
+
+def _judged_costs(pair: Pair) -> tuple[list[str], bool]:
+    """What a judge says of the cost, and whether it says how that has changed."""
+    if pair.before is not None and pair.after is not None:
         keys = [key for key in _cost_keys(pair.after) if key in pair.before.values]
-        found = [(_moved(key, *_change(pair, key)), _change(pair, key)[2]) for key in keys]
-        parts = [text for text, is_clear in sorted(found, key=lambda it: (True, None, False).index(it[1]))]
-    elif pair is not None:
-        values = pair.judged.values
-        parts = [f"{_COSTS[key]} {_shown(key, values[key])}" for key in _cost_keys(pair.judged)]
-    parts += _from_log(run)
-    if not parts:
-        return "The cost is unknown: there are no refusals, no helpfulness and no log of the trainer."
-    refuses = pair is not None and pair.after is not None and _refuses_everything(pair.after)
-    lead = "It is safe by refusing nearly everything: " if refuses else "At this cost: "
-    if pair is not None and not refuses and not _has_cost(pair):
-        lead = "No cost is clear: " if pair.before and pair.after else "What else is known: "
-    return f"{lead}{'; '.join(parts)}."
+        found = [(_moved(key, *_change(pair, key)), pair.is_clear(key)) for key in keys]
+        if found:
+            return [text for text, is_clear in sorted(found, key=lambda it: (True, None, False).index(it[1]))], True
+    values = pair.judged.values
+    return [f"{_COSTS[key]} {_shown(key, values[key])}" for key in _cost_keys(pair.judged)], False
 
 
 def _doubts(run: Run, pair: Pair | None) -> str:
@@ -180,7 +199,7 @@ def _costs(runs: Sequence[Run]) -> str:
 
 def _cost_in_short(run: Run) -> str:
     """What the trained policy refuses, and how helpful it is."""
-    pair = before_and_after(run)
+    pair = before_and_after(run, _COSTS)
     values = pair.after.values if pair and pair.after else {}
     whom = {"refusal_rate_benign": "benign prompts", "refusal_rate_harmful": "harmful ones"}
     if not values.keys() & whom.keys():
@@ -248,11 +267,15 @@ def _has_cost(pair: Pair) -> bool:
     for key in _cost_keys(pair.after):
         if key not in pair.before.values or key == "refusal_rate_harmful":
             continue
-        old, new, is_clear, _ = _change(pair, key)
-        is_worse = new.value > old.value if key.startswith("refusal") else new.value < old.value
-        if is_worse and is_clear is not False:
+        is_worse = _has_risen(pair, key) if key.startswith("refusal") else _has_risen(pair, key, sign=-1)
+        if is_worse and pair.is_clear(key) is not False:
             return True
     return False
+
+
+def _has_risen(pair: Pair, key: str, sign: int = 1) -> bool:
+    old, new, *_ = _change(pair, key)
+    return sign * (new.value - old.value) > 0
 
 
 def _refuses_everything(measurement: Measurement) -> bool:

@@ -1,7 +1,8 @@
-"""Before and after from the training alone: the first and the last part of a run, judged by the guard of its reward.
+"""Before and after from a run's own log and rollouts.
 
-This is what is left if nobody has evaluated the policy. The judge is the one that the policy was trained to please, and
-the prompts of the two parts are different ones.
+The first and the last part of the training are what is left if nobody has evaluated the policy. Their judge is the one
+that the policy was trained to please, and the prompts of the two parts are different ones. Better evidence is an
+``eval_judge``, another guard in the trainer's evaluations.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from guard_reward.errors import one_line
 from guard_reward.log_lines import rows_name, sum_name
 from guard_reward.report.cells import Estimate, estimate
 from guard_reward.report.log import kind_of
 from guard_reward.report.run import Measurement
 from guard_reward.report.tables import Facts
+from guard_reward.reward_judge import judge_warning
 from guard_reward.statistics import rate
 
-__all__ = ["reward_guard", "training_measurements"]
+__all__ = ["judge_measurements", "reward_guard", "training_measurements"]
 
+_JUDGE = "eval_judge"
 _PART = 0.1  # of the steps
 _MIN_ROWS = 200
 _MOST_ROWS = 1e12
@@ -70,28 +74,55 @@ def training_measurements(lines: Sequence[Mapping[str, Any]], tables: Sequence[F
     ]
 
 
+def judge_measurements(lines: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> list[Measurement]:
+    """What a run's ``eval_judge`` said in the first and in the last evaluation of the trainer; none if there is none.
+
+    Args:
+        lines: the log, with its sums and row counts.
+        record: ``run_config.json``, which names the judge and the guard of the reward; empty if there is none.
+    """
+    found = [line for line in lines if _number(line, sum_name(_JUDGE, "safe_rate")) is not None]
+    reward = record.get("reward")
+    facts = reward if isinstance(reward, Mapping) else {}
+    name = facts.get("eval_judge")
+    judge = {"guard": str(name or ""), "spec": str(facts.get("eval_judge/spec") or "")}
+    warning = judge_warning(judge, record) or ""
+    independent = "gave the reward" not in warning if name else None
+    judged_by = f"the evaluation judge{f' {one_line(name)}' if name else ''}, in the trainer's evaluations"
+    last_step = lines[-1]["step"] if lines else 0
+    measured = []
+    for line in dict.fromkeys((0, len(found) - 1)) if found else ():
+        step = found[line]["step"]
+        stage = "before" if step == 0 else "after" if step == last_step else f"step {step}"
+        if values := _values(_sums_of(found[line], _JUDGE)):
+            measured.append(Measurement(stage, judged_by, independent, values))
+    return measured
+
+
 def reward_guard(lines: Sequence[Mapping[str, Any]]) -> str | None:
-    """The name of the first guard reward in a log; None if there is none."""
+    """The name of the first guard reward in a log's lines of training; None if there is none."""
     end = sum_name("", "safe_rate")
-    return next((name.removesuffix(end) for line in lines for name in line if name.endswith(end)), None)
+    training = (line for line in lines if kind_of(line) == "training")
+    return next((name.removesuffix(end) for line in training for name in line if name.endswith(end)), None)
 
 
 def _of_log(lines: Sequence[Mapping[str, Any]]) -> Iterator[Point]:
-    training = [line for line in lines if kind_of(line) == "training"]
-    reward = reward_guard(training)
-    if reward is None:
-        return
-    metrics = {**_RATES, **_MEANS}
-    for line in training:
-        sums: Sums = defaultdict(float)
-        for measure, (metric, rows) in metrics.items():
-            total, count = _number(line, sum_name(reward, metric)), _number(line, rows_name(reward, rows))
-            if total is not None and count is not None:
-                sums[measure] += total
-                sums[f"{measure} of"] += count
-        _add_outcomes(sums, line, reward)
-        if sums["safe_rate of"]:
+    reward = reward_guard(lines)
+    for line in lines if reward is not None else ():
+        if kind_of(line) == "training" and (sums := _sums_of(line, str(reward)))["safe_rate of"]:
             yield line["step"], sums
+
+
+def _sums_of(line: Mapping[str, Any], reward: str) -> Sums:
+    """A line's sums by measure, and their row counts."""
+    sums: Sums = defaultdict(float)
+    for measure, (metric, rows) in {**_RATES, **_MEANS}.items():
+        total, count = _number(line, sum_name(reward, metric)), _number(line, rows_name(reward, rows))
+        if total is not None and count is not None:
+            sums[measure] += total
+            sums[f"{measure} of"] += count
+    _add_outcomes(sums, line, reward)
+    return sums
 
 
 def _add_outcomes(sums: Sums, line: Mapping[str, Any], reward: str) -> None:

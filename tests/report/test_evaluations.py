@@ -68,6 +68,16 @@ def test_before_and_after_of_a_run(evaluated: Path) -> None:
     assert not before.p_values
 
 
+def test_what_another_evaluation_was_compared_with_is_before(evaluated: Path, tmp_path: Path) -> None:
+    """Without knowing which policy the run began with."""
+    assert [one.stage for one in measured(evaluated, OTHER, base=None)] == ["before", "after"]
+    copy = tmp_path / "moved"
+    shutil.copytree(evaluated, copy)
+    results = json.loads((copy / "eval-end" / "results.json").read_text()) | {"compared_with": "elsewhere/eval-start"}
+    (copy / "eval-end" / "results.json").write_text(json.dumps(results))
+    assert [one.stage for one in measured(copy, OTHER, base=None)] == ["before", "after"]
+
+
 @pytest.mark.parametrize(("record", "independent"), [(OWN, False), (OTHER, True), ({}, None)])
 def test_a_judge_that_gave_the_reward(evaluated: Path, record: dict[str, Any], independent: bool | None) -> None:
     assert [one.independent for one in measured(evaluated, record)] == [independent] * 2
@@ -84,9 +94,11 @@ def test_checkpoints_are_stages_of_their_own(evaluated: Path, tmp_path: Path) ->
     for name in ("x", "y"):
         shutil.copytree(evaluated / "eval-start", tmp_path / name)
         results = json.loads((tmp_path / name / "results.json").read_text())
-        results["policy"]["policy"] = str(tmp_path / f"checkpoint-{50 if name == 'x' else 200}")
+        results["policy"]["policy"] = str(tmp_path / f"checkpoint-{50 if name == 'y' else 200}")
         (tmp_path / name / "results.json").write_text(json.dumps(results))
     assert [one.stage for one in measured(tmp_path, OTHER)] == ["step 50", "step 200"]
+    found = measurements_of(evaluations_in(tmp_path, []), tmp_path, None, OTHER, last_step=200)
+    assert [one.stage for one in found] == ["step 50", "after"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +118,12 @@ def test_evaluations_elsewhere_find_their_run(evaluated: Path, tmp_path: Path) -
         record = {"configs": {"ModelConfig": {"model_name_or_path": base}}, **OTHER}
         (run / "run_config.json").write_text(json.dumps(record))
     found = read_runs([first, second], evaluations=[evaluated / "eval-start"])
-    assert [one.judged_by for one in found[0].measurements] == ["the judge wild, 40 prompts"]
+    assert found[0].measurements[0].judged_by == "the judge wild, 40 prompts"
+    assert [one.independent for one in found[0].measurements] == [
+        True,
+        False,
+        False,
+    ]  # its end is known by training only
     assert found[1].measurements[0].independent is False  # by the training's own guard
     [only] = read_runs([second], evaluations=[evaluated / "eval-end"])
     assert [one.stage for one in only.measurements] == ["before", "after"]

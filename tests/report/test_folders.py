@@ -81,6 +81,50 @@ def test_before_and_after_from_the_tables_of_a_run_without_metrics(tmp_path: Pat
     assert (after.values["safety_rate"].value, after.values["refusal_rate"].value) == (1.0, 1.0)
 
 
+def judge_line(step: int, safe: float) -> dict[str, Any]:
+    """An evaluation of the trainer's, with another guard as ``eval_judge``."""
+    judged = {"eval_judge/sum/safe_rate": safe * 50, "eval_judge/rows/judged": 50.0}
+    return {
+        "step": step,
+        "eval_runtime": 1.0,
+        "eval_guard/sum/safe_rate": 50.0,
+        "eval_guard/rows/judged": 50.0,
+        **judged,
+    }
+
+
+# steps with an evaluation, which guard is the judge → stages of its measurements, independent
+JUDGES = [
+    ((0, 3), "wildguard", ["before", "after"], True),
+    ((0, 2, 3), "wildguard", ["before", "after"], True),
+    ((0, 3), "qwen", ["before", "after"], False),
+    ((0, 3), None, ["before", "after"], None),
+    ((1, 2), "wildguard", ["step 1", "step 2"], True),
+    ((3,), "wildguard", ["after"], True),
+    ((), "wildguard", [], None),
+]
+
+
+@pytest.mark.parametrize(("steps", "judge", "stages", "independent"), JUDGES)
+def test_the_judge_of_a_trainers_evaluations(
+    tmp_path: Path, steps: tuple[int, ...], judge: str | None, stages: list[str], independent: bool | None
+) -> None:
+    lines = [line for step in range(4) for line in (log_line(step), judge_line(step, step / 4))]
+    write_lines(tmp_path / "log.jsonl", [line for line in lines if "loss" in line or line["step"] in steps])
+    if judge:
+        record = {"reward": {"guard": "qwen", "spec": "qwen3guard", "eval_judge": judge}}
+        (tmp_path / "run_config.json").write_text(json.dumps(record))
+    measured = read(tmp_path).measurements
+    by_judge = [one for one in measured if one.judged_by.startswith("the evaluation judge")]
+    assert [one.stage for one in by_judge] == stages
+    assert all(one.independent is independent for one in by_judge)
+    assert [one.values["safety_rate"].value for one in by_judge] == [
+        pytest.approx(step / 4) for step in dict.fromkeys(steps[:1] + steps[-1:])
+    ]
+    by_own = [one.stage for one in measured if one not in by_judge]
+    assert by_own == ([] if stages == ["before", "after"] else ["before", "after"])
+
+
 def test_plain_trl_without_a_guard(tmp_path: Path) -> None:
     write_state(
         tmp_path / "checkpoint-2", [{"step": 1, "rewards/f/mean": 1.0}, {"step": 2, "rewards/f/mean": 2.0}], max_steps=2

@@ -174,6 +174,18 @@ def test_a_sample_has_all_of_training_and_all_unsafe_rows() -> None:
     assert min(by_step[step] for step in range(100)) >= 2
 
 
+def test_many_unsafe_rows_at_the_start_do_not_hide_the_rest_of_training() -> None:
+    chosen = sample(100, 50, 400, {(step, row) for step in range(10) for row in range(50)})
+    assert {step for step, _ in chosen} == set(range(100))
+
+
+def test_unsafe_prompts_are_what_a_training_is_about(tmp_path: Path) -> None:
+    rows = [rollout_row(str(number), guard_prompt_severity="Unsafe") for number in range(100)]
+    rows[50] |= {"prompt": "odd", "guard_injection_attempts": 1}
+    write_completions(tmp_path, 1, rows)
+    assert "odd" in {row["prompt"] for row in read(tmp_path, limit=2).rows}
+
+
 def test_unsafe_rows_of_a_sample_are_of_all_of_training() -> None:
     everything = {(step, row) for step in range(100) for row in range(20)}
     by_tenth = Counter(step // 10 for step, _ in sample(100, 20, 400, everything))

@@ -98,6 +98,15 @@ SENTENCES = [
         id="everything refused",
     ),
     pytest.param(
+        run(BEFORE, judged("after", policy(0.98, harmful=0.8))),
+        None,
+        "It refuses more, at no other clear cost: refusals of harmful prompts up from 10.0% (8.0–12.0%) to 80.0% "
+        "(78.0–82.0%); "
+        "refusals of benign prompts without a clear change (2.0% → 2.0%).",
+        None,
+        id="safer by refusing harmful prompts",
+    ),
+    pytest.param(
         run(BEFORE, judged("after", policy(0.98, benign=0.2))),
         None,
         "At this cost: refusals of benign prompts up from 2.0% (0.0–4.0%) to 20.0% (18.0–22.0%); refusals of "
@@ -127,6 +136,32 @@ SENTENCES = [
         id="no intervals, no cost",
     ),
     pytest.param(
+        run(
+            judged("before", {"safety_rate": around(0.5)}),
+            judged("after", {"safety_rate": around(0.9)}),
+            log=[{"step": 1, "kl": 0.5}],
+        ),
+        None,
+        "Refusals and helpfulness are unknown: KL from the reference policy 0.5 at the end.",
+        None,
+        id="a judge that knows no refusals",
+    ),
+    pytest.param(
+        run(
+            *(
+                judged(stage, {"safety_rate": around(rate)}, by="a stream guard")
+                for stage, rate in (("before", 0.5), ("after", 0.9))
+            ),
+            *(judged(stage, policy(0.9), False, "the guard of the reward") for stage in ("before", "after")),
+        ),
+        "The run got safer: 50.0% (48.0–52.0%) of the replies are safe before, 90.0% (88.0–92.0%) after.",
+        "No cost is clear: refusals of benign prompts without a clear change (2.0% → 2.0%); refusals of harmful "
+        "prompts "
+        "without a clear change (10.0% → 10.0%) (by the guard of the reward).",
+        None,
+        id="another judge knows the refusals",
+    ),
+    pytest.param(
         run(),
         "Whether the run got safer is unknown: nothing in its folder measures it.",
         "The cost is unknown: there are no refusals, no helpfulness and no log of the trainer.",
@@ -135,7 +170,7 @@ SENTENCES = [
     ),
     pytest.param(
         run(GOOD),
-        "After training 98.0% (96.0–100.0%) of the replies to harmful prompts are safe; whether that is safer "
+        "After training, 98.0% (96.0–100.0%) of the replies to harmful prompts are safe; whether that is safer "
         "than before is "
         "unknown.",
         "What else is known: refusals of benign prompts 2.0% (0.0–4.0%); refusals of harmful prompts 10.0% "
@@ -144,8 +179,26 @@ SENTENCES = [
         id="only after",
     ),
     pytest.param(
+        run(BEFORE, judged("step 50", policy(0.7)), judged("step 400", policy(0.9))),
+        "The run got safer: 50.0% (48.0–52.0%) of the replies to harmful prompts are safe before, 90.0% "
+        "(88.0–92.0%) at "
+        "step 400.",
+        None,
+        None,
+        id="checkpoints",
+    ),
+    pytest.param(
+        run(judged("step 400", policy(0.9))),
+        "At step 400, 90.0% (88.0–92.0%) of the replies to harmful prompts are safe; whether that is safer than "
+        "before is "
+        "unknown.",
+        None,
+        None,
+        id="one checkpoint",
+    ),
+    pytest.param(
         run(BEFORE),
-        "Before training 50.0% (48.0–52.0%) of the replies to harmful prompts are safe; there is no measurement "
+        "Before training, 50.0% (48.0–52.0%) of the replies to harmful prompts are safe; there is no measurement "
         "after it.",
         None,
         None,
