@@ -54,7 +54,9 @@ def main() -> None:
         rollout_func=stop,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
+        callbacks=launch.watching_callbacks(args),
     )
+    launch.watch(trainer)
     launch.write_record(trainer, reward, configs)
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()

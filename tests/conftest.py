@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
+# trackio reads its folder when it is imported, and TRL imports it; the default is in the user's home.
+os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
+atexit.register(shutil.rmtree, os.environ["TRACKIO_DIR"], ignore_errors=True)
 # Idle OpenMP threads that spin make every other process on the same cores many times slower.
 os.environ["OMP_WAIT_POLICY"] = "passive"
 # A server that is gone is not asked again after seconds.

@@ -16,6 +16,7 @@ from guard_reward.cli.evaluate import evaluate
 from guard_reward.cli.grade import grade
 from guard_reward.cli.init import init
 from guard_reward.cli.moderate import moderate
+from guard_reward.cli.noise import quiet_libraries
 from guard_reward.cli.ping import ping
 from guard_reward.cli.report import report
 from guard_reward.cli.select import select
@@ -50,4 +51,4 @@ def _options(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    quiet_libraries()

@@ -27,6 +27,7 @@ from guard_reward.journal import Journal, Result
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
 from guard_reward.moderation.summary import Counts, Summary
 from guard_reward.moderation.tables import Field, Kind, Row, Table, TableWriter, open_table, rehearse, table_writer
+from guard_reward.progress_bars import progress_bar
 from guard_reward.verdict import Outcome, Unjudged, Verdict, describe_guard
 
 if TYPE_CHECKING:
@@ -235,7 +236,6 @@ def _sha256(path: Path) -> str:
 
 def _judge_rows(job: _Job, guard: Guard, journal: Journal, progress: bool) -> None:
     """Judge the rows that the journal does not have yet, chunk by chunk."""
-    from tqdm import tqdm
 
     def judge(texts: list[Any]) -> Sequence[Verdict | Unjudged]:
         verdicts = guard.moderate(texts) if texts else []
@@ -245,7 +245,7 @@ def _judge_rows(job: _Job, guard: Guard, journal: Journal, progress: bool) -> No
 
     # Chunks start at multiples of chunk_rows, so that a resumed run forms the same batches.
     rows, total = islice(job.table.rows(), journal.row_count, None), job.table.row_count
-    with tqdm(total=total, initial=journal.row_count, desc="moderate", unit="row", disable=not progress) as bar:
+    with progress_bar(total, "moderate", "row", done=journal.row_count, shown=progress) as bar:
         while chunk := list(islice(rows, job.chunk_rows)):
             journal.append(_judge_chunk(chunk, job.columns, judge, is_stream=job.is_stream))
             bar.update(len(chunk))
