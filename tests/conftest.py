@@ -17,7 +17,6 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 # trackio reads its folder when it is imported, and TRL imports it; the default is in the user's home.
 os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
-atexit.register(shutil.rmtree, os.environ["TRACKIO_DIR"], ignore_errors=True)
 # Idle OpenMP threads that spin make every other process on the same cores many times slower.
 os.environ["OMP_WAIT_POLICY"] = "passive"
 # A server that is gone is not asked again after seconds.
@@ -26,6 +25,8 @@ os.environ["MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS"] = "1"
 import pytest
 
 from tests.browser import NAMES, find_chromium
+
+atexit.register(shutil.rmtree, os.environ["TRACKIO_DIR"], ignore_errors=True)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
