@@ -25,6 +25,8 @@ os.environ["MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS"] = "1"
 
 import pytest
 
+from tests.browser import NAMES, find_chromium
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 if "PYTEST_XDIST_WORKER" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["TRACKIO_DIR"], ignore_errors=True)
@@ -80,6 +82,19 @@ def tiny_stream_guard() -> Any:
     from guard_reward.tiny import load_tiny_stream_guard
 
     return load_tiny_stream_guard()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real browser without a window; see `tests.browser`."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = find_chromium()
+    if program is None:
+        pytest.skip(f"needs a browser: one of {', '.join(NAMES)}")
+    with playwright.sync_playwright() as tools:
+        started = tools.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture

@@ -77,12 +77,17 @@ def moderate_file(
     Formats go by suffix (`guard_reward.moderation.tables`); `target` has the format of `source` or is ``.jsonl``.
     If `target` is a symbolic link, the file that it leads to is written.
 
+    What is judged are by default the columns with usual names (`guard_reward.moderation.columns`).
+
     Args:
+        source: the file to judge: JSON lines, CSV or Parquet.
+        target: the file to write.
         guard: the guard, or a function that loads it, called only after the files have been checked.
-        prompt_column: and `response_column`, `messages_column`, `judge`: what to judge; by default the columns with
-            usual names (`guard_reward.moderation.columns`). With several response columns, such as
-            ``["chosen", "rejected"]``, each is judged, and the added columns have its name too
-            (``guard_chosen_severity``).
+        prompt_column: column with the prompt; ``""`` if the responses hold their prompts.
+        response_column: column with the response. With several, such as ``["chosen", "rejected"]``, each is judged, and
+            the added columns have its name too (``guard_chosen_severity``).
+        messages_column: column with whole conversations, in place of prompt and response.
+        judge: ``"prompt"`` or ``"response"``.
         prefix: of the added columns' names; keeps them apart from the input's own.
         chunk_rows: rows that are judged and journalled together; a kill loses at most so many.
         overwrite: replace `target` if it exists.
