@@ -58,7 +58,7 @@ def progress_bar(
         "disable": not shown or are_hidden(),
     }
     if draws_bars():
-        return on_screen(**options, leave=leave, **_width())
+        return on_screen(**options, leave=leave, **_size())
     lines = {"file": _Lines(sys.stderr), "mininterval": seconds_between_lines, "bar_format": _LINE}
     bar = in_file(**options, **lines, leave=True, delay=1e-6)  # delay: no line before anything is done,
     bar.delay = 0  # … but one at the end, however soon it comes
@@ -89,13 +89,13 @@ def draws_bars() -> bool:
     return in_notebook or sys.stderr.isatty()
 
 
-def _width() -> dict[str, Any]:
-    """tqdm draws nothing on a terminal that says it is 0 columns wide, as one does that nobody gave a size."""
+def _size() -> dict[str, Any]:
+    """tqdm draws nothing on a terminal that says it has 0 columns or lines, as one does that nobody gave a size."""
     try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        columns, lines = os.get_terminal_size(sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):  # a notebook
-        columns = 0
-    return {"dynamic_ncols": True} if columns else {"ncols": 80, "nrows": 24}
+        columns = lines = 0
+    return {"dynamic_ncols": True} if columns and lines else {"ncols": columns or 80, "nrows": lines or 24}
 
 
 class _Lines:

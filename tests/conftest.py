@@ -16,7 +16,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 # trackio reads its folder when it is imported, and TRL imports it; the default is in the user's home.
-os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has that of the process that started it
+    os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
 # Idle OpenMP threads that spin make every other process on the same cores many times slower.
 os.environ["OMP_WAIT_POLICY"] = "passive"
 # A server that is gone is not asked again after seconds.
@@ -26,9 +27,9 @@ import pytest
 
 from tests.browser import NAMES, find_chromium
 
-atexit.register(shutil.rmtree, os.environ["TRACKIO_DIR"], ignore_errors=True)
-
 REPOSITORY = Path(__file__).resolve().parents[1]
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    atexit.register(shutil.rmtree, os.environ["TRACKIO_DIR"], ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)

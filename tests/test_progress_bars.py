@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,12 @@ def test_a_notebooks_cell_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(bar, InNotebook)
 
 
-def test_a_bar_on_a_terminal_even_if_that_says_it_has_no_width() -> None:
+@pytest.mark.parametrize("size", [(24, 80), (0, 0), (0, 100), (24, 0)])  # lines, columns; 0: nobody gave it a size
+def test_a_bar_on_a_terminal_of_any_size(size: tuple[int, int]) -> None:
     root = Path(__file__).resolve().parents[1]
     code = "from tests.test_progress_bars import work; work()"
     main, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, size)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": ""}
     subprocess.run([sys.executable, "-c", code], stderr=terminal, cwd=root, env=environment, check=True, timeout=60)
     os.close(terminal)

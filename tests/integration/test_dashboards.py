@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -284,29 +283,26 @@ def trackio_links(run_of: Callable[[str], Any], dashboards: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_trackio_dashboard_shows_the_sections(trackio_links: dict[str, str], dashboards: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not (chromium := shutil.which("chromium")):
-        pytest.skip("needs chromium")
+def test_the_trackio_dashboard_shows_the_sections(
+    trackio_links: dict[str, str], dashboards: Path, browser: Any
+) -> None:
     import sections
 
     assert list(trackio_links) == list(sections.SECTIONS)
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1500, "height": 1100})
-        for section, shown, hidden in (
-            ("Refusals", ["refusal_rate/benign", "refusal_rate/harmful", "refusal_rate"], "safe_rate"),
-            ("Categories", ["category/Suicide & Self-Harm", "category/unknown"], "refusal_rate"),
-        ):
-            page.goto(trackio_links[section])
-            for text in shown:
-                page.get_by_text(text, exact=True).first.wait_for(timeout=30_000)
-            chosen = f"[...document.querySelectorAll('input')].some(input => input.value === '{STEP}')"
-            page.wait_for_function(chosen, timeout=30_000)
-            assert page.get_by_text(hidden, exact=True).count() == 0
-        page.get_by_text("Media & Tables", exact=True).first.click()
-        page.get_by_text("guard_severity", exact=True).first.wait_for(timeout=30_000)
-        browser.close()
+    page = browser.new_page(viewport={"width": 1500, "height": 1100})
+    for section, shown, hidden in (
+        ("Refusals", ["refusal_rate/benign", "refusal_rate/harmful", "refusal_rate"], "safe_rate"),
+        ("Categories", ["category/Suicide & Self-Harm", "category/unknown"], "refusal_rate"),
+    ):
+        page.goto(trackio_links[section])
+        for text in shown:
+            page.get_by_text(text, exact=True).first.wait_for(timeout=30_000)
+        chosen = f"[...document.querySelectorAll('input')].some(input => input.value === '{STEP}')"
+        page.wait_for_function(chosen, timeout=30_000)
+        assert page.get_by_text(hidden, exact=True).count() == 0
+    page.get_by_text("Media & Tables", exact=True).first.click()
+    page.get_by_text("guard_severity", exact=True).first.wait_for(timeout=30_000)
+    page.close()
 
 
 def test_tensorboard_lists_the_tags(run_of: Callable[[str], Any]) -> None:
