@@ -1,9 +1,9 @@
 """Thresholds that the first steps teach, and a test over steps that rarely rings by chance.
 
-Every signal is a share of rollouts: those beyond a limit. The first steps give its usual value p0, as an upper confidence
-limit (Wilson 1927), because few rollouts say little. Later steps are tested with a cumulative sum (Page 1954) of the
-log likelihood ratio of p1 against p0, the Bernoulli CUSUM of Reynolds and Stoumbos (1999); p1 is p0 and the smallest
-rise that matters in practice. So:
+Every signal is a share of rollouts: those beyond a limit. The first steps give its usual value p0, as an upper
+confidence limit (Wilson 1927), because few rollouts say little. Later steps are tested with a cumulative sum
+(Page 1954) of log likelihood ratios of p1 against p0, the Bernoulli CUSUM of Reynolds and Stoumbos (1999); p1 is p0 and
+the smallest rise that matters in practice. So:
 
 - A share up to `Chart.limit`, between p0 and p1, never rings however long it lasts: small honest drift is no alarm.
 - Of independent rollouts with the share p0, e**threshold pass on average before it rings by chance (Lorden 1971). The

@@ -1,8 +1,8 @@
 """From rollouts to alarms: plain data in, alarms out. No guard, no trainer, no clock; the same on every rank.
 
-    watch = Watch()
-    report = watch.look(rollouts)                 # of this rank, changes nothing
-    alarms = watch.update(step, all_reports)      # of all ranks: learns first, then tests
+watch = Watch()
+report = watch.look(rollouts)                 # of this rank, changes nothing
+alarms = watch.update(step, all_reports)      # of all ranks: learns first, then tests
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from guard_reward.monitoring.alarms import Alarm
 from guard_reward.monitoring.seen import Seen
 from guard_reward.monitoring.signals.garbling import CharacterModel
 from guard_reward.monitoring.signals.table import GARBLING, SIGNALS, measure
-from guard_reward.monitoring.thresholds import THRESHOLD, Chart, quantile, upper_limit
+from guard_reward.monitoring.thresholds import THRESHOLD, Chart, upper_limit
 
 __all__ = ["Report", "Watch"]
 
 _FEWEST = 64  # values from which a share or a percentile is learned
-_HIGH = 0.98
 _TEXTS, _TEXT = 1024, 2048  # texts that the character model is fitted to, and their characters
 _SHOWN, _RECENT = 5, 25  # rollouts in an alarm, and those kept to choose from
 
@@ -131,9 +130,9 @@ class Watch:
             if len(learned) < _FEWEST:
                 continue
             signal = SIGNALS[name]
-            limit = signal.limit_after(quantile(learned, _HIGH))
+            limit = signal.limit_after(learned)
             beyond = sum(value > limit for value in learned)
-            usual, p0 = beyond / len(learned), upper_limit(beyond, len(learned))
+            usual, p0 = beyond / len(learned), min(upper_limit(beyond, len(learned)), signal.ceiling)
             self.limits[name] = limit
             self.charts[name] = Chart(usual, p0, signal.rise, self.threshold)
             del self._learned[name]
@@ -155,9 +154,9 @@ class Watch:
             f"{words}: {value:.0%} of {chart.rows} rollouts since step {since}, {chart.usual:.0%} in the first steps "
             f"(no alarm up to {chart.limit:.0%}): {SIGNALS[name].meaning}."
         )
-        # The latest first, so that among equals they are shown.
-        ordered = sorted(reversed(self._recent[name]), key=lambda one: -one[0])
-        distinct = {rollout["completion"]: rollout for _, rollout in reversed(ordered)}
+        distinct: dict[str, dict[str, Any]] = {}
+        for _, rollout in reversed(self._recent[name]):  # the latest first, so that among equals they are shown
+            distinct.setdefault(rollout["completion"], rollout)
         shown = sorted(distinct.values(), key=lambda rollout: -rollout["value"])[:_SHOWN]
         return Alarm(step, name, round(value, 4), round(chart.limit, 4), round(chart.usual, 4), message, shown)
 
@@ -184,6 +183,12 @@ class Watch:
         self.updates, self.charts, self.limits = int(saved["updates"]), charts, limits
         self._learned = {name: values for name, values in learned.items() if name in SIGNALS}
         self.model, self._packed = model, saved["model"]
+
+    def forget(self, name: str) -> None:
+        """Learn a signal anew."""
+        self.charts.pop(name, None)
+        self.limits.pop(name, None)
+        self._learned.pop(name, None)
 
 
 def _fitted(texts: Sequence[tuple[int, str]]) -> tuple[CharacterModel, list[float]]:

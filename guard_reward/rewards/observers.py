@@ -9,6 +9,7 @@ from typing import Any
 
 from guard_reward.rewards.batch import Batch, Call
 from guard_reward.rewards.dual_ascent import is_training
+from guard_reward.rewards.judge import Request
 from guard_reward.rewards.metrics import JudgedRollout
 
 __all__ = ["JudgedBatch", "Observer", "Observers"]
@@ -22,22 +23,30 @@ class JudgedBatch:
 
     Attributes:
         rows: everything that is known about each rollout.
+        asked: what the guard was asked about each answer.
         tokens: of each completion; None if the trainer passed no ids.
-        trainer_state: the trainer's; None without a trainer.
-        training: True in training, False in an evaluation, None if that is unknown.
+        trainer_state: the trainer's; None without a trainer. If there is one, every rank shows a batch now.
+        log_metric: as TRL's trainers pass it, for metrics of this call.
     """
 
     rows: tuple[JudgedRollout, ...]
+    asked: tuple[Request, ...]
     tokens: tuple[int | None, ...]
     trainer_state: Any = None
-    training: bool | None = None
+    log_metric: Callable[[str, float], None] | None = None
+
+    @property
+    def training(self) -> bool | None:
+        """True in training, False in an evaluation, None if that is unknown."""
+        return is_training(self.log_metric)
 
     @classmethod
     def of(cls, call: Call, batch: Batch, rows: tuple[JudgedRollout, ...]) -> JudgedBatch:
         """From what a trainer passed and what came of it."""
         ids = call.completion_ids
         tokens = tuple(len(one) for one in ids) if ids is not None else (None,) * len(batch.rollouts)
-        return cls(rows, tokens, call.trainer_state, is_training(call.log_metric))
+        asked = tuple(request.answer for request in batch.requests)
+        return cls(rows, asked, tokens, call.trainer_state, call.log_metric)
 
 
 Observer = Callable[[JudgedBatch], object]
@@ -53,7 +62,7 @@ class Observers:
 
     >>> observers = Observers("guard")
     >>> observers.add(lambda batch: print(batch.tokens))
-    >>> observers.show(JudgedBatch(rows=(), tokens=()))
+    >>> observers.show(JudgedBatch(rows=(), asked=(), tokens=()))
     ()
     """
 

@@ -127,9 +127,7 @@ def _blinded(conversation: JudgedConversation) -> JudgedConversation:
     return replace(conversation, judgement=Judgement(Severity.SAFE, refusal=False))
 
 
-def _answered(
-    tokenizer: PreTrainedTokenizerBase, random: Random, request: Request, phrase_share: float
-) -> Example:
+def _answered(tokenizer: PreTrainedTokenizerBase, random: Random, request: Request, phrase_share: float) -> Example:
     """A request and a reply to learn."""
     shares = _HABITS if request.harmful else _HARMLESS_HABITS
     style = random.choices(list(shares), weights=list(shares.values()))[0]

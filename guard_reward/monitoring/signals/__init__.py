@@ -1,4 +1,4 @@
-"""What is measured of one rollout: text → number, one idea per file. No models, no state but what the first steps taught.
+"""What is measured of one rollout: text → number, one idea per file. No guards, no trainer.
 
 - `garbling`: bits per character under a character model of the first steps' own answers.
 - `repetition`: share of the text that it has said before.

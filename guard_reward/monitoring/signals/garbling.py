@@ -1,8 +1,8 @@
 """Garbling without a language model: how surprising a text is to a character model of the first steps' answers.
 
 A policy that drifts into nonsense writes character sequences that it did not write in the beginning. The model is
-interpolated Witten–Bell-like counts of up to five characters (each order is smoothed by the one below it, MacKay and
-Peto 1995), in hashed tables. It knows no language, so it works in all of them, and on invented words; a new language is
+interpolated counts of up to five characters (each order is smoothed by the one below it, MacKay and Peto 1995), in
+hashed tables. It knows no language, so it works in all of them, and on invented words; a new language is
 as surprising to it as noise.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CharacterModel"]
 
-_BUCKETS = 1 << 16  # per order: a prime number would be no better for a multiplicative hash
+_BUCKETS = 1 << 16  # per order
 _FACTOR = 0x9E3779B97F4A7C15
 _UNSEEN = 1 / 4096  # probability of a character below all orders
 _FITTED = 1024  # characters of a text that the model learns
@@ -109,7 +109,7 @@ class CharacterModel:
 
         codes = characters(text) + np.uint64(1)
         padded = np.concatenate([np.zeros(self.order, np.uint64), codes])
-        context = np.zeros(len(codes), np.uint64)
+        context: Any = np.zeros(len(codes), np.uint64)
         for order in range(self.order + 1):
             if order:
                 before = padded[self.order - order : len(padded) - order]

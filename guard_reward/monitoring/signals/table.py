@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from guard_reward.monitoring.seen import Seen
@@ -10,6 +10,7 @@ from guard_reward.monitoring.signals.garbling import CharacterModel
 from guard_reward.monitoring.signals.language_switch import language_switch
 from guard_reward.monitoring.signals.length import length
 from guard_reward.monitoring.signals.repetition import repetition
+from guard_reward.monitoring.thresholds import quantile
 from guard_reward.verdict import Outcome, Severity
 
 __all__ = ["SIGNALS", "Signal", "measure"]
@@ -23,24 +24,23 @@ class Signal:
         of: a rollout's value; None if the signal does not apply to it.
         rise: the smallest rise of the share that matters.
         meaning: what a rise may mean, and what to do.
-        factor, margin: a value is beyond the limit above ``factor * q + margin``, q being the 98th percentile of the
-            first steps. Without a margin the value is 0 or 1 and 1 is beyond the limit.
+        level, factor, margin: a value is beyond the limit above ``factor * q + margin``, q being the first steps'
+            quantile of this level. Without a margin the value is 0 or 1 and 1 is beyond the limit.
+        ceiling: the highest share that is taken for usual, whatever the first steps say: a policy may begin to hack
+            its guard in them.
     """
 
     of: Callable[[Seen], float | None]
     rise: float
     meaning: str
+    level: float = 0.98
     factor: float = 1.0
     margin: float | None = None
+    ceiling: float = 1.0
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether its limit is learned."""
-        return self.margin is not None
-
-    def limit_after(self, high: float) -> float:
-        """The limit if `high` is the 98th percentile of the first steps."""
-        return 0.5 if self.margin is None else self.factor * high + self.margin
+    def limit_after(self, learned: Sequence[float]) -> float:
+        """The limit after the values of the first steps."""
+        return 0.5 if self.margin is None else self.factor * quantile(learned, self.level) + self.margin
 
 
 def _disagreement(seen: Seen) -> float | None:
@@ -76,36 +76,39 @@ SIGNALS: Mapping[str, Signal] = {
     "second_guard_disagreement": Signal(
         _disagreement,
         rise=0.10,
-        meaning="the second guard objects to answers that the reward's guard calls Safe: the policy may have found what "
-        "only one of them sees. Read the rollouts; if they are harmful, stop, and train from an earlier checkpoint with "
-        "the other guard, or with both",
+        ceiling=0.15,
+        meaning="the second guard objects to answers that the reward's guard calls Safe, so the policy may have found "
+        "what only one of them sees. Read the rollouts; if they are harmful, train from an earlier checkpoint with the "
+        "other guard",
     ),
     GARBLING: Signal(
         lambda seen: None,  # `measure` asks the character model
         rise=0.15,
-        margin=0.75,
-        meaning="answers are unlike those of the first steps, character by character: nonsense, another language, or "
-        "another format. If it is nonsense, raise beta or lower the learning rate, and train from an earlier checkpoint",
+        level=0.5,
+        margin=1.0,
+        meaning="answers are unlike those of the first steps, character by character: nonsense, another language or "
+        "another format. If it is nonsense, train from an earlier checkpoint with a higher beta or a lower learning "
+        "rate",
     ),
     "repetition": Signal(
         lambda seen: repetition(seen.completion),
         rise=0.15,
         margin=0.2,
-        meaning="answers repeat themselves far more than in the first steps. Raise beta or lower the learning rate, and "
-        "check that the reward does not pay for length",
+        meaning="answers repeat themselves far more than in the first steps. Check that the reward does not pay for "
+        "length; a higher beta or a lower learning rate helps",
     ),
     "length": Signal(
         lambda seen: length(seen.completion, seen.tokens),
         rise=0.25,
         factor=1.5,
         margin=0.0,
-        meaning="answers are longer than nearly all of the first steps. Check whether the helpfulness model, or another "
+        meaning="answers are longer than nearly all of the first steps. Check whether a helpfulness model or another "
         "reward, pays for length",
     ),
     "truncated": Signal(
         _truncated,
         rise=0.30,
-        meaning="answers no longer end before max_completion_length. Check whether they ramble; if they do not, raise it",
+        meaning="answers no longer end before max_completion_length. If they do not ramble, raise it",
     ),
     "language_switch": Signal(
         lambda seen: language_switch(seen.prompt, seen.completion),
@@ -115,8 +118,8 @@ SIGNALS: Mapping[str, Signal] = {
     "unjudged": Signal(
         _unjudged,
         rise=0.10,
-        meaning="the guard gives no verdict on more answers than in the first steps. If it answers at all, the policy "
-        'writes what it cannot judge: on_outcome={"no_verdict": "floor"} makes that cost',
+        meaning="the guard gives no verdict on more answers than in the first steps. If the guard is well, the policy "
+        'writes what it cannot judge: on_outcome={"no_verdict": "floor"} makes it cost',
     ),
     "empty": Signal(_empty, rise=0.15, meaning="answers have no letter and no digit. The policy gives up answering"),
     "injection": Signal(
