@@ -21,7 +21,7 @@ class Alarm:
         step: of the trainer.
         signal: its name in `guard_reward.monitoring.signals.table.SIGNALS`.
         value: the share of rollouts now, since it began to rise.
-        limit: the share up to which it never rings.
+        limit: the share above which evidence adds up.
         baseline: the share in the first steps.
         message: all of this in words, what it may mean, and what to do.
         rollouts: those furthest beyond, as JSON values: ``prompt``, ``completion``, ``value``, both guards' severities.

@@ -10,6 +10,7 @@ __all__ = ["Budget"]
 
 _FIRST = {"text": 32, "guard": 4}  # rows of a kind whose cost is not known yet
 _REMEMBERED = 100  # calls
+_SAVED = 20  # calls whose time can be saved up, for a guard that costs more than one of them
 
 
 class Budget:
@@ -20,12 +21,12 @@ class Budget:
         clock: seconds, for tests.
 
     >>> now = [0.0]
-    >>> budget = Budget(0.1, clock=lambda: now[0])
+    >>> budget = Budget(0.1, clock=lambda: now[0]); now[0] += 0.4
     >>> budget.earn(), budget.affordable("guard", 32)               # nothing is known of a row's cost
     (None, 4)
     >>> budget.spend("guard", seconds=0.4, rows=4); now[0] += 9.0
-    >>> budget.earn(), budget.affordable("guard", 32), round(budget.share, 3)  # 0.9 s earned, 0.4 s spent
-    (None, 5, 0.044)
+    >>> budget.earn(), budget.affordable("guard", 32), round(budget.share, 3)  # 0.94 s earned, 0.4 s spent
+    (None, 5, 0.043)
     """
 
     def __init__(self, max_share: float, clock: Callable[[], float] = time.perf_counter):
@@ -45,9 +46,8 @@ class Budget:
         """A call begins: add the share of the time since the last one."""
         now = self._clock()
         elapsed, self._last = now - self._last, now
-        # A long pause (an evaluation) is no reason for a long call.
-        most = max((before for before, _ in self._calls), default=elapsed)
-        self._credit += self.max_share * min(elapsed, 2 * most)
+        earned = self.max_share * elapsed
+        self._credit = min(self._credit + earned, _SAVED * earned)
         self._calls.append((elapsed, 0.0))
 
     def affordable(self, kind: str, most: int) -> int:

@@ -258,7 +258,7 @@ class RewardMonitor(TrainerCallback):
         try:
             attributes = dict(saved["attributes"])
             self._watch.restore(attributes)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             self._warn_once(f"the monitor learns anew: what the checkpoint has cannot be read: {error}")
             self._watch = Watch(self._watch.warmup_steps)
             return

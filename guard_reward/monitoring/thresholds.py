@@ -5,7 +5,7 @@ confidence limit (Wilson 1927), because few rollouts say little. Later steps are
 (Page 1954) of log likelihood ratios of p1 against p0, the Bernoulli CUSUM of Reynolds and Stoumbos (1999); p1 is p0 and
 the smallest rise that matters in practice. So:
 
-- A share up to `Chart.limit`, between p0 and p1, never rings however long it lasts: small honest drift is no alarm.
+- A share below `Chart.limit`, between p0 and p1, lets the sum fall: small honest drift is no alarm, however long it lasts.
 - Of independent rollouts with the share p0, e**threshold pass on average before it rings by chance (Lorden 1971). The
   rollouts of a step are alike, so no step counts for more than a third of the threshold.
 """
@@ -22,7 +22,8 @@ THRESHOLD = 12.0
 """Of the cumulative sum, in nats: 160,000 independent rollouts between false alarms."""
 
 _MOST_PER_STEP = 1 / 3
-_LEAST, _MOST = 0.01, 0.95  # of p0: with 0 or 1 one rollout would decide everything
+_LEAST = 0.01  # of p0: with 0 one rollout would decide everything
+_MOST = 0.95  # of p0: above it a share has no room to rise
 
 
 def upper_limit(count: int, total: int, deviations: float = 1.645) -> float:
@@ -110,6 +111,8 @@ class Chart:
 
     def _weights(self) -> tuple[float, float]:
         """What a rollout beyond the limit adds, and what another one takes away."""
-        p0 = min(max(self.p0, _LEAST), _MOST)
+        if self.p0 > _MOST:
+            return 0.0, -1.0
+        p0 = max(self.p0, _LEAST)
         p1 = min(p0 + self.rise, (1 + p0) / 2)
         return math.log(p1 / p0), math.log((1 - p1) / (1 - p0))

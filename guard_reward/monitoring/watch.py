@@ -152,7 +152,7 @@ class Watch:
         words = name.replace("_", " ")
         message = (
             f"{words}: {value:.0%} of {chart.rows} rollouts since step {since}, {chart.usual:.0%} in the first steps "
-            f"(no alarm up to {chart.limit:.0%}): {SIGNALS[name].meaning}."
+            f"(limit {chart.limit:.0%}): {SIGNALS[name].meaning}."
         )
         distinct: dict[str, dict[str, Any]] = {}
         for _, rollout in reversed(self._recent[name]):  # the latest first, so that among equals they are shown
@@ -174,7 +174,7 @@ class Watch:
         """Go on where the watch was that `to_json` saved.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not what `to_json` makes.
+            AttributeError, KeyError, TypeError, ValueError: it is not what `to_json` makes.
         """
         charts = {name: Chart(**values) for name, values in saved["charts"].items() if name in SIGNALS}
         limits = {name: float(saved["limits"][name]) for name in charts}

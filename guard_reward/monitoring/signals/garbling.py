@@ -23,7 +23,7 @@ __all__ = ["CharacterModel"]
 
 _BUCKETS = 1 << 16  # per order
 _FACTOR = 0x9E3779B97F4A7C15
-_UNSEEN = 1 / 4096  # probability of a character below all orders
+_UNSEEN = 1 / 4096  # probability of a character that was never seen: 12 bits, the most
 _FITTED = 1024  # characters of a text that the model learns
 _OWN = 12  # characters for which a text counts as usual, so that one odd letter in a short text is no alarm
 
@@ -66,7 +66,7 @@ class CharacterModel:
         self._usual = float(np.mean(bits)) if bits else 0.0
 
     def bits(self, text: str) -> float:
-        """Bits per character of a text, at least 0; a short text is moved towards the mean of those that were fitted.
+        """Bits per character of a text, from 0 to 12; a short text is moved towards the mean of those that were fitted.
 
         Args:
             text: any; of a very long one beginning and end.
@@ -81,7 +81,7 @@ class CharacterModel:
             # A hashed sequence may be counted more often than its hashed context: never above 1.
             seen = np.minimum(self._sequences[order][sequence], self._contexts[order][context])
             probability = (seen + self.weight * probability) / (self._contexts[order][context] + self.weight)
-        total = float(-np.log2(probability).sum())
+        total = float(-np.log2(np.maximum(probability, _UNSEEN)).sum())
         return (total + _OWN * self._usual) / (len(text) + _OWN)
 
     def to_json(self) -> dict[str, Any]:

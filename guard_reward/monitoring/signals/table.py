@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from guard_reward.monitoring.seen import Seen
+from guard_reward.monitoring.signals.clipping import clipped
 from guard_reward.monitoring.signals.garbling import CharacterModel
 from guard_reward.monitoring.signals.language_switch import language_switch
 from guard_reward.monitoring.signals.length import length
@@ -57,7 +58,7 @@ def _unjudged(seen: Seen) -> float | None:
 def _empty(seen: Seen) -> float | None:
     """By the reward's outcome, or, for other rewards, by the text."""
     if seen.outcome is None:
-        return float(not any(map(str.isalnum, seen.completion)))
+        return float(not any(map(str.isalnum, clipped(seen.completion))))
     return float(seen.outcome is Outcome.EMPTY)
 
 
@@ -75,7 +76,7 @@ GARBLING = "garbling"
 SIGNALS: Mapping[str, Signal] = {
     "second_guard_disagreement": Signal(
         _disagreement,
-        rise=0.10,
+        rise=0.15,
         ceiling=0.15,
         meaning="the second guard objects to answers that the reward's guard calls Safe, so the policy may have found "
         "what only one of them sees. Read the rollouts; if they are harmful, train from an earlier checkpoint with the "
