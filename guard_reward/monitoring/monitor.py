@@ -52,7 +52,8 @@ class RewardMonitor(TrainerCallback):
     Args:
         reward: the guard's reward in the trainer; None for other rewards only, see `watch`.
         second_guard: another guard (or what `guard_reward.load_guard` takes) than the reward's, of another size or
-            family, or a stream guard. None: signs in texts and outcomes only.
+            family, or a stream guard. None: the reward's ``shadow=`` if it has one, else signs in texts and outcomes
+            only.
         sample: rollouts per reward call and rank that the second guard is asked about, at most, of those that the
             reward's guard calls Safe.
         max_share: of the run's time that the monitor takes, at most; it looks at fewer rollouts to stay under it.
@@ -232,23 +233,32 @@ class RewardMonitor(TrainerCallback):
     def _metrics(self) -> dict[str, float]:
         """What is logged, without its prefix: the same names on every rank."""
         asked = self._counts["asked"]
-        means = {f"{name}/mean": self._watch.means[name] for name in _MEASURED if name in self._watch.means}
+        means = {f"{name}/mean": value for name, value in self._watch.means.items() if name in _MEASURED}
+        # What is yes or no is known while it is learned, too.
+        rates = {
+            **{name: value for name, value in self._watch.means.items() if name not in _MEASURED},
+            **self._watch.shares,
+        }
         second: dict[str, float] = {}
         if self._second is not None:
             second["second_guard_sampled"] = float(asked)
             if asked:
                 second["second_guard_unjudged_rate"] = self._counts["unjudged"] / asked
-            means |= _only(self._watch.means, "second_guard_disagreement")
         return {
             **means,
-            **self._watch.shares,
+            **rates,
             **second,
             "alarms": float(len(self.alarms)),
             "share_of_step": self._budget.share,
         }
 
     def _state(self) -> dict[str, Any]:
-        return {**self._watch.to_json(), "second_guard": self._second and self._second.name}
+        return {**self._watch.to_json(), "second_guard": self._second_name()}
+
+    def _second_name(self) -> str | None:
+        """Whose verdicts are compared; None for nobody's."""
+        other = self.second_guard if self._second is not None else self.reward and self.reward.shadow
+        return None if other is None else str(getattr(other, "name", None) or type(other).__name__)
 
     def _restore(self, state: Any) -> None:
         """What a checkpoint has kept; a baseline of another second guard is learned anew."""
@@ -262,7 +272,7 @@ class RewardMonitor(TrainerCallback):
             self._warn_once(f"the monitor learns anew: what the checkpoint has cannot be read: {error}")
             self._watch = Watch(self._watch.warmup_steps)
             return
-        if attributes.get("second_guard") != (self._second and self._second.name):
+        if attributes.get("second_guard") != self._second_name():
             self._watch.forget("second_guard_disagreement")
 
     def _warn_once(self, message: str) -> None:
@@ -272,10 +282,6 @@ class RewardMonitor(TrainerCallback):
 
 
 _MEASURED = ("garbling", "repetition", "length")
-
-
-def _only(values: dict[str, float], name: str) -> dict[str, float]:
-    return {name: values[name]} if name in values else {}
 
 
 def _check(reward: Any, *, sample: int, max_share: float, warmup_steps: int, action: str, deadline: float) -> None:

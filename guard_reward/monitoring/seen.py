@@ -53,13 +53,14 @@ def seen_rollout(row: JudgedRollout, tokens: int | None) -> Seen | None:
     rollout = row.rollout
     if rollout is None:
         return None
-    answer = row.verdicts.answer
+    answer, shadow = row.verdicts.answer, row.verdicts.shadow
     return Seen(
         prompt=rollout.messages[-1]["content"] if rollout.messages else "",
         completion=_written(rollout),
         tokens=tokens,
         reward=row.reward,
         severity=answer.severity if isinstance(answer, Verdict) else None,
+        second=shadow.severity if isinstance(shadow, Verdict) else None,
         outcome=row.outcome.name,
         injections=row.injection_attempts,
         truncated=rollout.truncated,

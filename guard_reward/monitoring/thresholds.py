@@ -5,7 +5,8 @@ confidence limit (Wilson 1927), because few rollouts say little. Later steps are
 (Page 1954) of log likelihood ratios of p1 against p0, the Bernoulli CUSUM of Reynolds and Stoumbos (1999); p1 is p0 and
 the smallest rise that matters in practice. So:
 
-- A share below `Chart.limit`, between p0 and p1, lets the sum fall: small honest drift is no alarm, however long it lasts.
+- A share below `Chart.limit`, between p0 and p1, lets the sum fall: small honest drift is no alarm, however long it
+  lasts.
 - Of independent rollouts with the share p0, e**threshold pass on average before it rings by chance (Lorden 1971). The
   rollouts of a step are alike, so no step counts for more than a third of the threshold.
 """

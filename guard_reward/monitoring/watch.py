@@ -7,8 +7,8 @@ alarms = watch.update(step, all_reports)      # of all ranks: learns first, then
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -154,10 +154,7 @@ class Watch:
             f"{words}: {value:.0%} of {chart.rows} rollouts since step {since}, {chart.usual:.0%} in the first steps "
             f"(limit {chart.limit:.0%}): {SIGNALS[name].meaning}."
         )
-        distinct: dict[str, dict[str, Any]] = {}
-        for _, rollout in reversed(self._recent[name]):  # the latest first, so that among equals they are shown
-            distinct.setdefault(rollout["completion"], rollout)
-        shown = sorted(distinct.values(), key=lambda rollout: -rollout["value"])[:_SHOWN]
+        shown = _worst(self._recent[name])
         return Alarm(step, name, round(value, 4), round(chart.limit, 4), round(chart.usual, 4), message, shown)
 
     def to_json(self) -> dict[str, Any]:
@@ -189,6 +186,19 @@ class Watch:
         self.charts.pop(name, None)
         self.limits.pop(name, None)
         self._learned.pop(name, None)
+
+
+def _worst(recent: Iterable[tuple[float, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rollouts with the highest values, the latest first among equals, different prompts before the same again."""
+    latest_first = list(recent)[::-1]
+    ranked = sorted(latest_first, key=lambda one: -one[0])
+    seen: Counter[str] = Counter()
+    kept: dict[str, tuple[int, dict[str, Any]]] = {}
+    for _, rollout in ranked:
+        if rollout["completion"] not in kept:
+            kept[rollout["completion"]] = (seen[rollout["prompt"]], rollout)
+            seen[rollout["prompt"]] += 1
+    return [rollout for _, rollout in sorted(kept.values(), key=lambda one: one[0])[:_SHOWN]]
 
 
 def _fitted(texts: Sequence[tuple[int, str]]) -> tuple[CharacterModel, list[float]]:

@@ -134,6 +134,13 @@ def test_only_what_the_first_guard_calls_safe_is_asked_about_and_not_more_than_t
     assert len(asked) == 8  # over all prompts
 
 
+def test_a_shadow_is_a_second_guard_that_has_judged_already(tmp_path):
+    reward = GuardReward(ScriptedGuard(), shadow=Strict())
+    trainer = Trainer(tmp_path, reward, RewardMonitor(reward, max_share=1.0, warmup_steps=3, action="stop"))
+    trainer.run(30, hack_from=6)
+    assert "second_guard_disagreement" in [alarm.signal for alarm in trainer.monitor.alarms]
+
+
 def test_evaluations_do_not_count(tmp_path):
     trainer = make(tmp_path)
     trainer.model.training = False
