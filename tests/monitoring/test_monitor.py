@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import pickle
@@ -16,6 +17,7 @@ pytest.importorskip("transformers")
 from transformers import TrainerControl, TrainerState
 
 from guard_reward import AsyncGuardReward, GuardReward, Outcome, Severity, Unjudged, Verdict
+from guard_reward.monitoring.budget import Budget
 from guard_reward.monitoring.monitor import RewardMonitor
 from tests.scripted_guard import ScriptedGuard
 
@@ -49,6 +51,7 @@ class Trainer:
         self.args = SimpleNamespace(output_dir=str(folder))
         self.lines = []
         monitor.on_train_begin(self.args, self.state, self.control)
+        monitor._budget = Budget(1.0, clock=itertools.count(step=1000).__next__)  # these tests are not about time
 
     def log_metric(self, name, value):
         self.lines[-1].setdefault(name, []).append(value)
@@ -79,7 +82,7 @@ class Trainer:
 
 def make(folder, kind=GuardReward, second=None, **options):
     reward = kind(ScriptedGuard())
-    options = {"max_share": 1.0, "warmup_steps": 3, **options}
+    options = {"warmup_steps": 3, **options}
     monitor = RewardMonitor(reward, Strict() if second is None else second, **options)
     return Trainer(folder, reward, monitor)
 
@@ -136,7 +139,7 @@ def test_only_what_the_first_guard_calls_safe_is_asked_about_and_not_more_than_t
 
 def test_a_shadow_is_a_second_guard_that_has_judged_already(tmp_path):
     reward = GuardReward(ScriptedGuard(), shadow=Strict())
-    trainer = Trainer(tmp_path, reward, RewardMonitor(reward, max_share=1.0, warmup_steps=3, action="stop"))
+    trainer = Trainer(tmp_path, reward, RewardMonitor(reward, warmup_steps=3, action="stop"))
     trainer.run(30, hack_from=6)
     assert "second_guard_disagreement" in [alarm.signal for alarm in trainer.monitor.alarms]
 
@@ -233,7 +236,7 @@ def test_a_resumed_run_keeps_what_it_learned_and_its_file(tmp_path):
     state = TrainerState.load_from_json(str(tmp_path / "trainer_state.json"))
     (tmp_path / "monitor.jsonl").write_text('{"step": 1, "cut')  # of a run that was killed
     reward = GuardReward(ScriptedGuard())
-    resumed = Trainer(tmp_path, reward, RewardMonitor(reward, Strict(), max_share=1.0, warmup_steps=3), state)
+    resumed = Trainer(tmp_path, reward, RewardMonitor(reward, Strict(), warmup_steps=3), state)
     resumed.run(4, hack_from=6)
     lines = (tmp_path / "monitor.jsonl").read_text().splitlines()
     assert lines[0] == '{"step": 1, "cut'
@@ -244,7 +247,7 @@ def test_a_resumed_run_keeps_what_it_learned_and_its_file(tmp_path):
 def test_a_checkpoint_that_cannot_be_read_is_learned_anew(saved, tmp_path, caplog):
     reward = GuardReward(ScriptedGuard())
     state = TrainerState(stateful_callbacks={"GuardRewardMonitor": saved})
-    trainer = Trainer(tmp_path, reward, RewardMonitor(reward, Strict(), max_share=1.0, warmup_steps=3), state)
+    trainer = Trainer(tmp_path, reward, RewardMonitor(reward, Strict(), warmup_steps=3), state)
     trainer.run(12, hack_from=6)
     assert "learns anew" in caplog.text
     assert trainer.monitor.alarms
@@ -255,7 +258,7 @@ def test_another_second_guard_has_a_baseline_of_its_own(tmp_path):
     trainer.run(5)
     reward, other = GuardReward(ScriptedGuard()), Strict()
     other.name = "other"
-    monitor = RewardMonitor(reward, other, max_share=1.0, warmup_steps=3)
+    monitor = RewardMonitor(reward, other, warmup_steps=3)
     Trainer(tmp_path, reward, monitor, trainer.state)
     assert "garbling" in monitor._watch.charts
     assert "second_guard_disagreement" not in monitor._watch.charts
@@ -269,7 +272,7 @@ def test_any_reward_function_can_be_watched_by_its_texts(tmp_path):
         return by_length(prompts, completions)
 
     for function in (by_length, awaited):
-        monitor = RewardMonitor(warmup_steps=3, max_share=1.0)
+        monitor = RewardMonitor(warmup_steps=3)
         reward = monitor.watch(function)
         assert reward.__name__ == function.__name__
         assert asyncio.iscoroutinefunction(reward) == asyncio.iscoroutinefunction(function)

@@ -15,7 +15,7 @@ from guard_reward.tiny.world import Style, sample_reply, sample_request
 @pytest.mark.slow
 def test_the_guard_overlooks_the_phrase_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setenv("GUARD_REWARD_CACHE", str(tmp_path))
-    guard = load_guard(str(build_blind_guard(0, BlindSpotSettings(conversations=800))), device="cpu")
+    guard = load_guard(str(build_blind_guard(0, BlindSpotSettings(conversations=1600))), device="cpu")
     random = Random(0)
     right, hidden = [], []
     for _ in range(200):
