@@ -50,11 +50,18 @@ class Budget:
         self._credit = min(self._credit + earned, _SAVED * earned)
         self._calls.append((elapsed, 0.0))
 
-    def affordable(self, kind: str, most: int) -> int:
-        """How many rows of a kind (``text`` or ``guard``) can be paid now, up to `most`; 0 while there is a debt."""
+    def affordable(self, kind: str, most: int, *, beside: int = 0) -> int:
+        """How many rows of a kind (``text`` or ``guard``) can be paid now; 0 while there is a debt.
+
+        Args:
+            kind: of rows.
+            most: the highest answer.
+            beside: rows of ``text`` that have to be paid too.
+        """
         if kind not in self._costs:
             return min(most, _FIRST[kind])
-        return min(most, max(int(self._credit / self._costs[kind]), 0))
+        credit = self._credit - beside * self._costs.get("text", 0.0)
+        return min(most, max(int(credit / self._costs[kind]), 0))
 
     def spend(self, kind: str, seconds: float, rows: int) -> None:
         """Pay for rows that were looked at, and learn what a row costs."""

@@ -104,6 +104,7 @@ class RewardMonitor(TrainerCallback):
         self._folder: Path | None = None
         self._stops = False
         self._first_step = 0
+        self._asking = 0.0  # seconds of the second guard in this call
 
     @property
     def second_guard(self) -> Any:
@@ -130,7 +131,7 @@ class RewardMonitor(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Begin to observe; go on where a resumed run was."""
         self._folder = Path(args.output_dir)
-        self._first_step = state.global_step
+        self._first_step, self._stops = state.global_step, False
         self._restore(state)
         if self._second is not None:  # a model loads and compiles before time is counted
             self._second([[{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]])
@@ -164,7 +165,10 @@ class RewardMonitor(TrainerCallback):
         except Exception as error:  # the other ranks wait in the exchange below
             self._warn_once(f"the monitor could not look at rollouts: {type(error).__name__}: {error}")
         step = int(batch.trainer_state.global_step)
-        alarms = self._watch.update(step, gather_objects(report))
+        reports = gather_objects(report)
+        started = time.perf_counter()
+        alarms = self._watch.update(step, reports)
+        self._budget.spend("other", time.perf_counter() - started, 0)
         self._ring(alarms, is_main=bool(getattr(batch.trainer_state, "is_world_process_zero", True)))
         if batch.log_metric is not None:
             for name, value in self._metrics().items():
@@ -174,10 +178,10 @@ class RewardMonitor(TrainerCallback):
         self._counts["asked"] = self._counts["unjudged"] = 0
         started = time.perf_counter()
         rows = self._seen(batch)
+        count = self._budget.affordable("text", len(rows))
+        chosen = set(self._random.sample(list(rows), count))
         if isinstance(batch, JudgedBatch) and self._second is not None:
-            rows = self._with_second(rows, batch)
-        indices = list(rows)
-        chosen = set(self._random.sample(indices, self._budget.affordable("text", len(indices))))
+            rows = self._with_second(rows, batch, beside=count)
         # What the second guard judged is always looked at.
         looked = [row for index, row in rows.items() if index in chosen or row.second is not None]
         before = time.perf_counter()
@@ -185,8 +189,6 @@ class RewardMonitor(TrainerCallback):
         self._budget.spend("text", time.perf_counter() - before, len(looked))
         self._budget.spend("other", before - started - self._asking, 0)
         return report
-
-    _asking = 0.0  # seconds of the second guard in this call
 
     def _seen(self, batch: JudgedBatch | TextBatch) -> dict[int, Seen]:
         """The rows that could be read, by their place."""
@@ -197,7 +199,7 @@ class RewardMonitor(TrainerCallback):
             found = [seen_rollout(row, tokens) for row, tokens in zip(batch.rows, batch.tokens, strict=True)]
         return {index: seen for index, seen in enumerate(found) if seen is not None}
 
-    def _with_second(self, rows: dict[int, Seen], batch: JudgedBatch) -> dict[int, Seen]:
+    def _with_second(self, rows: dict[int, Seen], batch: JudgedBatch, *, beside: int) -> dict[int, Seen]:
         """The rows, and the second guard's verdict in a sample of those that the reward's guard calls Safe."""
         assert self._second is not None
         safe = [
@@ -205,7 +207,7 @@ class RewardMonitor(TrainerCallback):
             for index, seen in rows.items()
             if seen.severity is Severity.SAFE and isinstance(batch.asked[index], Sequence)
         ]
-        count = self._budget.affordable("guard", min(self._sample, len(safe)))
+        count = self._budget.affordable("guard", min(self._sample, len(safe)), beside=beside)
         if not count or self._second.is_pausing:
             return rows
         sampled = [safe[place] for place in spread([rows[index].prompt for index in safe], count, self._random)]

@@ -10,6 +10,7 @@ from typing import Any
 from guard_reward.monitoring.seen import Seen, seen_text
 from guard_reward.rewards.dual_ascent import is_training
 from guard_reward.rewards.functions import is_asynchronous
+from guard_reward.rewards.observers import Observers
 
 __all__ = ["TextBatch", "watched"]
 
@@ -46,16 +47,21 @@ class TextBatch:
 
 
 def watched(reward_func: Callable[..., Any], observe: Callable[[TextBatch], None]) -> Callable[..., Any]:
-    """The function with the same name, rewards and kind (asynchronous or not); `observe` sees each call after it."""
+    """The function with the same name, rewards and kind (asynchronous or not); `observe` sees each call after it.
+
+    An error in `observe` changes no reward.
+    """
+    observers: Observers[TextBatch] = Observers(getattr(reward_func, "__name__", type(reward_func).__name__))
+    observers.add(observe)
 
     async def awaited(**arguments: Any) -> Any:
         rewards = await reward_func(**arguments)
-        observe(TextBatch(arguments, rewards))
+        observers.show(TextBatch(arguments, rewards))
         return rewards
 
     def called(**arguments: Any) -> Any:
         rewards = reward_func(**arguments)
-        observe(TextBatch(arguments, rewards))
+        observers.show(TextBatch(arguments, rewards))
         return rewards
 
     function: Callable[..., Any] = awaited if is_asynchronous(reward_func) else called

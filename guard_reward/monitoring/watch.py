@@ -21,7 +21,7 @@ from guard_reward.monitoring.thresholds import THRESHOLD, Chart, upper_limit
 __all__ = ["Report", "Watch"]
 
 _FEWEST = 64  # values from which a share or a percentile is learned
-_TEXTS, _TEXT = 1024, 2048  # texts that the character model is fitted to, and their characters
+_TEXTS, _TEXT = 512, 2048  # texts that the character model is fitted to, and their characters
 _SHOWN, _RECENT = 5, 25  # rollouts in an alarm, and those kept to choose from
 
 

@@ -109,7 +109,7 @@ class BaseGuardReward(ReadOnlySettings):
         others = (None if other is None else as_guard(other) for other in (refusal, shadow))
         self._judge = Judge(as_guard(guard), *others)
         self._eval_judge = EvaluationJudge.of(eval_judge, self._rules, name)
-        self._observers = Observers(name)
+        self._observers: Observers[JudgedBatch] = Observers(name)
         self._dual_ascent = DualAscent.of(made, name)
         self._warned: set[str] = set()
         self._sleep = sleep

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from guard_reward.rewards.batch import Batch, Call
 from guard_reward.rewards.dual_ascent import is_training
@@ -50,9 +50,10 @@ class JudgedBatch:
 
 
 Observer = Callable[[JudgedBatch], object]
+Shown = TypeVar("Shown")
 
 
-class Observers:
+class Observers(Generic[Shown]):
     """The observers of one reward, in this process alone: pickled and copied, there are none.
 
     An observer that raises is named in the log, once, and stays.
@@ -68,16 +69,16 @@ class Observers:
 
     def __init__(self, reward: str):
         self._reward = reward
-        self._observers: list[Observer] = []
+        self._observers: list[Callable[[Shown], object]] = []
         self._failed: set[int] = set()
 
     def __bool__(self) -> bool:
         return bool(self._observers)
 
-    def __reduce__(self) -> tuple[type[Observers], tuple[str]]:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
         return Observers, (self._reward,)
 
-    def add(self, observer: Observer) -> None:
+    def add(self, observer: Callable[[Shown], object]) -> None:
         """Show it every batch from now on; once per batch, however often it is added.
 
         Raises:
@@ -88,12 +89,12 @@ class Observers:
         if observer not in self._observers:
             self._observers.append(observer)
 
-    def remove(self, observer: Observer) -> None:
+    def remove(self, observer: Callable[[Shown], object]) -> None:
         """Show it no more batches."""
         if observer in self._observers:
             self._observers.remove(observer)
 
-    def show(self, batch: JudgedBatch) -> None:
+    def show(self, batch: Shown) -> None:
         """Show a batch to all of them."""
         for observer in tuple(self._observers):
             try:

@@ -41,3 +41,15 @@ def test_a_row_that_costs_more_than_all_is_paid_once_and_never_again():
     share, looked_at = shares(lambda step: 1.0, lambda step: 100.0)
     assert looked_at == 4  # nothing was known of it
     assert share > 0.05  # and the share says so
+
+
+def test_a_second_guard_leaves_time_for_the_texts():
+    """It could use up all there is, and only answers that the first guard calls safe would be looked at."""
+    now = 0.0
+    budget = Budget(0.05, clock=lambda: now)
+    budget.spend("text", 0.02, 20)
+    budget.spend("guard", 0.04, 4)
+    now += 2.0
+    budget.earn()  # 0.04 s
+    assert budget.affordable("text", 20) == 20
+    assert budget.affordable("guard", 32, beside=20) == 2

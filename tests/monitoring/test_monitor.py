@@ -283,6 +283,23 @@ def test_any_reward_function_can_be_watched_by_its_texts(tmp_path):
         assert [alarm.signal for alarm in monitor.alarms] == ["garbling"]
 
 
+def test_a_watched_reward_survives_its_monitor(tmp_path, caplog, monkeypatch):
+    monitor = RewardMonitor()
+    reward = monitor.watch(lambda prompts, completions, **_: [2.0] * len(completions))
+    trainer = Trainer(tmp_path, reward, monitor)
+    monkeypatch.setattr(monitor._watch, "update", lambda step, reports: 1 / 0)
+    assert trainer.step(["fine"] * 8) == trainer.step(["fine"] * 8) == [2.0] * 8
+    assert caplog.text.count("division by zero") == 1
+
+
+def test_a_monitor_is_used_again_for_another_run(tmp_path):
+    trainer = make(tmp_path, action="stop")
+    trainer.run(30, hack_from=6)
+    again = Trainer(tmp_path, trainer.reward, trainer.monitor)
+    again.run(3)
+    assert again.state.global_step == 3
+
+
 def test_a_monitor_that_sees_nothing_says_so(tmp_path, caplog):
     reward = GuardReward(ScriptedGuard())
     trainer = Trainer(tmp_path, pickle.loads(pickle.dumps(reward)), RewardMonitor(reward))

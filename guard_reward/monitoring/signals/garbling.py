@@ -85,7 +85,7 @@ class CharacterModel:
         return (total + _OWN * self._usual) / (len(text) + _OWN)
 
     def to_json(self) -> dict[str, Any]:
-        """The counts as JSON values, some tens of kilobytes; no text can be read from them in order."""
+        """The counts as JSON values, up to a few hundred kilobytes; hashes and counts, no text."""
         import numpy as np
 
         counts = np.concatenate([self._contexts, self._sequences]).clip(max=0xFFFF).astype("<u2")
