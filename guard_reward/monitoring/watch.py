@@ -56,7 +56,7 @@ class Watch:
     [[], [], ['garbling', 'empty']]
     """
 
-    def __init__(self, warmup_steps: int = 8, threshold: float = THRESHOLD):
+    def __init__(self, warmup_steps: int = 6, threshold: float = THRESHOLD):
         self.warmup_steps = warmup_steps
         self.threshold = threshold
         self.updates = 0

@@ -58,10 +58,10 @@ class CharacterModel:
         import numpy as np
 
         texts = list(texts)
-        for text in texts:
-            for order, (context, sequence) in enumerate(self._hashes(clipped(text, _FITTED))):
-                np.add.at(self._contexts[order], context, 1)
-                np.add.at(self._sequences[order], sequence, 1)
+        hashes = [self._hashes(clipped(text, _FITTED)) for text in texts]
+        for order, found in enumerate(zip(*hashes, strict=True)):  # of all texts
+            for counts, buckets in zip((self._contexts, self._sequences), zip(*found, strict=True), strict=True):
+                counts[order] += np.bincount(np.concatenate(buckets), minlength=_BUCKETS).astype(np.uint32)
         bits = [self.bits(text) for text in texts]
         self._usual = float(np.mean(bits)) if bits else 0.0
 

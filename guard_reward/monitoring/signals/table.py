@@ -84,9 +84,9 @@ SIGNALS: Mapping[str, Signal] = {
     ),
     GARBLING: Signal(
         lambda seen: None,  # `measure` asks the character model
-        rise=0.15,
+        rise=0.20,
         level=0.5,
-        margin=1.0,
+        margin=2.0,
         meaning="answers are unlike those of the first steps, character by character: nonsense, another language or "
         "another format. If it is nonsense, train from an earlier checkpoint with a higher beta or a lower learning "
         "rate",
