@@ -53,7 +53,7 @@ class Watch:
     ([[], [], []], False)
     >>> blanks = [Seen("Hi", "...")] * 40
     >>> [[alarm.signal for alarm in watch.update(step, [watch.look(blanks)])] for step in range(3, 6)]
-    [[], [], ['garbling', 'empty']]
+    [[], [], ['empty']]
     """
 
     def __init__(self, warmup_steps: int = 6, threshold: float = THRESHOLD):
