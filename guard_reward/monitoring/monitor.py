@@ -276,6 +276,9 @@ class RewardMonitor(TrainerCallback):
             return
         if attributes.get("second_guard") != self._second_name():
             self._watch.forget("second_guard_disagreement")
+        if self.action == "stop":  # a checkpoint of the step that stopped the run is no way past the alarm
+            for chart in self._watch.charts.values():
+                chart.rings = False
 
     def _warn_once(self, message: str) -> None:
         if message not in self._warned:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -75,13 +74,6 @@ def seen_text(prompt: Any, completion: Any, tokens: int | None, reward: float | 
         return None
     question = rollout.messages[-1]["content"] if rollout.messages else ""
     return Seen(question, _written(rollout), tokens=tokens, reward=reward)
-
-
-def from_mapping(values: Mapping[str, Any]) -> Seen:
-    """The rollout of which `Seen.shown` are values."""
-    severities = {key: Severity(values[key]) if values.get(key) else None for key in ("severity", "second")}
-    outcome = Outcome(values["outcome"]) if values.get("outcome") else None
-    return Seen(**{**values, **severities, "outcome": outcome})
 
 
 def _written(rollout: Rollout) -> str:

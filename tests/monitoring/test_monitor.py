@@ -243,6 +243,17 @@ def test_a_resumed_run_keeps_what_it_learned_and_its_file(tmp_path):
     assert json.loads(lines[1])["step"] == 8
 
 
+@pytest.mark.parametrize(("action", "steps"), [("stop", 1), ("warn", 5)])
+def test_a_run_that_was_stopped_is_stopped_again_until_the_action_changes(action, steps, tmp_path):
+    trainer = make(tmp_path, action="stop")
+    trainer.run(30, hack_from=6)
+    reward, stopped_at = GuardReward(ScriptedGuard()), trainer.state.global_step
+    monitor = RewardMonitor(reward, Strict(), warmup_steps=3, action=action)
+    resumed = Trainer(tmp_path, reward, monitor, trainer.state)
+    resumed.run(5, hack_from=6)
+    assert resumed.state.global_step == stopped_at + steps
+
+
 @pytest.mark.parametrize("saved", [{}, {"attributes": {}}, {"attributes": {"charts": 3}}, {"attributes": None}, 7])
 def test_a_checkpoint_that_cannot_be_read_is_learned_anew(saved, tmp_path, caplog):
     reward = GuardReward(ScriptedGuard())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guard_reward.monitoring.seen import Seen, from_mapping
+from guard_reward.monitoring.seen import Seen
 from guard_reward.monitoring.signals.garbling import CharacterModel
 from guard_reward.monitoring.signals.language_switch import language_switch
 from guard_reward.monitoring.signals.repetition import repetition
@@ -148,4 +148,3 @@ def test_a_rollout_in_an_alarm_is_short_and_printable():
     assert max(len(shown["prompt"]), len(shown["completion"])) < 2100
     assert json.dumps(shown, ensure_ascii=False).encode()
     assert shown["value"] == 1.0
-    assert from_mapping({name: value for name, value in shown.items() if name != "value"}).severity is Severity.SAFE
