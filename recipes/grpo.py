@@ -31,9 +31,17 @@ from guard_reward.prompts import DataConfig, load_prompts
 def main() -> None:
     """Parse, load, train, save."""
     configs = launch.parse(
-        (launch.GuardRewardConfig, launch.StoppingConfig, DataConfig, GRPOConfig, ModelConfig), __doc__
+        (
+            launch.GuardRewardConfig,
+            launch.StoppingConfig,
+            launch.MonitorConfig,
+            DataConfig,
+            GRPOConfig,
+            ModelConfig,
+        ),
+        __doc__,
     )
-    guard, stopping, data, args, model = configs
+    guard, stopping, watching, data, args, model = configs
     args.model_init_kwargs = launch.model_init_kwargs(model, args)
     if launch.is_finished(args, configs):
         return
@@ -44,6 +52,7 @@ def main() -> None:
     )
     stop = launch.build_stopping(stopping, [reward.guard, reward.shadow])
     launch.check_guard(args, reward, stop)
+    monitor = launch.build_monitor(watching, reward)
     args.resume_from_checkpoint = checkpoint
     trainer = GRPOTrainer(
         model=launch.policy_source(model),
@@ -54,7 +63,7 @@ def main() -> None:
         rollout_func=stop,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
-        callbacks=launch.watching_callbacks(args),
+        callbacks=launch.watching_callbacks(monitor),
     )
     launch.watch(trainer)
     launch.write_record(trainer, reward, configs)

@@ -31,13 +31,14 @@ def main() -> None:
             launch.GuardRewardConfig,
             launch.StreamRewardConfig,
             launch.StoppingConfig,
+            launch.MonitorConfig,
             DataConfig,
             PPOConfig,
             ModelConfig,
         ),
         __doc__,
     )
-    guard, stream, stopping, data, args, model = configs
+    guard, stream, stopping, watching, data, args, model = configs
     args.model_init_kwargs = launch.model_init_kwargs(model, args)
     if launch.is_finished(args, configs):
         return
@@ -49,6 +50,7 @@ def main() -> None:
     dense = launch.build_stream_rewards(stream)
     stop = launch.build_stopping(stopping, [reward.guard, reward.shadow, *(one.guard for one in dense)])
     launch.check_guard(args, reward, stop, dense)
+    monitor = launch.build_monitor(watching, reward)
     args.resume_from_checkpoint = checkpoint
     trainer = PPOTrainer(
         model=launch.policy_source(model),
@@ -60,7 +62,7 @@ def main() -> None:
         rollout_func=stop,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
-        callbacks=launch.watching_callbacks(args),
+        callbacks=launch.watching_callbacks(monitor),
     )
     launch.watch(trainer)
     launch.write_record(trainer, reward, configs)

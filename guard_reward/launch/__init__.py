@@ -7,7 +7,7 @@
 
 - `config`: the reward's settings, and the reward built from them; `values`: a scheme's values in its fields' types;
   `policy`: end tokens and thinking of the policy, read from its files; `stream_reward`: rewards per token, for PPO;
-  `stopping`: rollouts that end where they become unsafe.
+  `stopping`: rollouts that end where they become unsafe; `monitor`: the alarm for a reward that is being hacked.
 - `parsing`: YAML file and command line, with TRL's parser; `unset`: what None, none and null mean there.
 - `resume`: the checkpoint to resume from, if the settings are the same.
 - `record`, `model_card`: what is saved next to the model; `redaction`: without its secrets.

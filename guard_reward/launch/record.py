@@ -100,9 +100,12 @@ def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -
         for function in getattr(trainer, "token_reward_funcs", ())
     ]
     stopping = getattr(getattr(trainer, "rollout_func", None), "describe", None)
+    handler = getattr(trainer, "callback_handler", None)
+    callbacks = [one.describe() for one in getattr(handler, "callbacks", ()) if hasattr(one, "describe")]
     return {
         "reward": redacted(reward.describe()),
         **({"stopping": redacted(stopping())} if stopping is not None else {}),
+        **({"callbacks": redacted(callbacks)} if callbacks else {}),
         **({"dense_rewards": redacted(dense_rewards)} if dense_rewards else {}),
         "configs": settings,
         "prompts": {

@@ -48,7 +48,7 @@ _MAY_CHANGE = frozenset(
     ]
 )
 _MAY_CHANGE_PREFIXES = (
-    *("logging_", "log_", "trackio_", "save_", "eval_", "hub_"),
+    *("logging_", "log_", "trackio_", "save_", "eval_", "hub_", "monitor"),
     *("ddp_", "fsdp", "torch_compile", "gradient_checkpointing", "activation_checkpointing", "vllm_server_"),
 )
 # What guard_kwargs may say of speed and memory.

@@ -1,12 +1,12 @@
 """What the recipes watch a run with: callbacks for their trainers.
 
-trainer = GRPOTrainer(..., callbacks=launch.watching_callbacks(args))
+trainer = GRPOTrainer(..., callbacks=launch.watching_callbacks(monitor))
 launch.watch(trainer)
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from guard_reward.monitoring.exact_rates import ExactRates, exact_rates_first
 from guard_reward.monitoring.log_file import LogFile
@@ -15,16 +15,18 @@ from guard_reward.monitoring.progress import Progress, show_progress
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
+    from guard_reward.monitoring.monitor import RewardMonitor
+
 __all__ = ["watch", "watching_callbacks"]
 
 
-def watching_callbacks(args: Any) -> list[TrainerCallback]:
-    """Exact rates for dashboards, ``log.jsonl``, and the progress.
+def watching_callbacks(monitor: RewardMonitor | None = None) -> list[TrainerCallback]:
+    """The alarm, exact rates for dashboards, ``log.jsonl``, and the progress.
 
     Args:
-        args: the trainer's arguments.
+        monitor: what `build_monitor` returned. It comes first: the others see its metrics.
     """
-    return [ExactRates(), LogFile(), Progress("training")]
+    return [*([monitor] if monitor is not None else []), ExactRates(), LogFile(), Progress("training")]
 
 
 def watch(trainer: Trainer) -> None:

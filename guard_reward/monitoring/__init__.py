@@ -4,4 +4,12 @@
 - `guard_reward.monitoring.log_file`: every log line in ``log.jsonl``, while the run goes on.
 - `guard_reward.monitoring.exact_rates`: exact rates in wandb, trackio and TensorBoard.
 - `guard_reward.monitoring.monitor`: `RewardMonitor`, the alarm for a reward that is being hacked.
+
+The parts of the alarm: `signals` (rollout → numbers), `thresholds` (what is unusual), `watch` (rollouts → alarms,
+without a trainer), `second_guard` (asking another guard), `budget` (what that may cost), `seen` and `text_reward`
+(rollouts as they come from rewards), `alarms` (the file).
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -12,6 +12,6 @@ A call runs through these modules in this order:
 Parts of them: `labels` (a data set's words for harmful and benign), `policy` (end tokens and pre-filled thinking),
 `system_prompt` (prompts without it), `scale_check` (do a scheme's numbers fit the helpfulness model's?), `dual_ascent`
 (the learned multiplier), `circuit_breaker` (a silent guard stops the run), `distributed` (objects from all ranks),
-`reward_model` (helpfulness), `combine` (several rewards as one), `functions` (their names), `read_only` (settings that
-cannot be changed).
+`reward_model` (helpfulness), `observers` (who else sees what was judged), `combine` (several rewards as one),
+`functions` (their names), `read_only` (settings that cannot be changed).
 """

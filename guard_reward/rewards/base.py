@@ -31,12 +31,12 @@ from guard_reward.rewards.eval_judge import EvaluationJudge
 from guard_reward.rewards.functions import check_unique_name, is_asynchronous
 from guard_reward.rewards.judge import Judge, RolloutVerdicts, as_guard, prefixed
 from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metrics_of
+from guard_reward.rewards.observers import JudgedBatch, Observer, Observers
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
 from guard_reward.rewards.read_only import ReadOnlySettings
 from guard_reward.rewards.rubric import Rubric, RubricJudge
 from guard_reward.rewards.scale_check import scale_warning
 from guard_reward.rewards.scheme_checks import check_rubric, check_scheme
-from guard_reward.rewards.shadow import ShadowAlarm
 from guard_reward.rewards.system_prompt import SystemPromptMode
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Controversial, Scheme, SchemeFunction, Sign, make_scheme
@@ -109,7 +109,7 @@ class BaseGuardReward(ReadOnlySettings):
         others = (None if other is None else as_guard(other) for other in (refusal, shadow))
         self._judge = Judge(as_guard(guard), *others)
         self._eval_judge = EvaluationJudge.of(eval_judge, self._rules, name)
-        self._alarm = ShadowAlarm()
+        self._observers: Observers[JudgedBatch] = Observers(name)
         self._dual_ascent = DualAscent.of(made, name)
         self._warned: set[str] = set()
         self._sleep = sleep
@@ -228,6 +228,19 @@ class BaseGuardReward(ReadOnlySettings):
         """Whether guard and reward model leave the accelerator between calls."""
         return self._sleep
 
+    def add_observer(self, observer: Observer) -> None:
+        """Show every judged batch to `observer` too (`guard_reward.rewards.observers`); it cannot change rewards.
+
+        Observers stay in this process: a pickled or copied reward has none.
+
+        >>> reward.add_observer(lambda batch: print(len(batch.rows)))  # doctest: +SKIP
+        """
+        self._observers.add(observer)
+
+    def remove_observer(self, observer: Observer) -> None:
+        """Show it no more batches; nothing happens if it was not added."""
+        self._observers.remove(observer)
+
     def __repr__(self) -> str:
         guard = getattr(self.guard, "name", self.guard)
         return f"{type(self).__name__}({guard!r}, {self.scheme!r}, name={self.name!r})"
@@ -295,9 +308,9 @@ class BaseGuardReward(ReadOnlySettings):
             special_tokens=self._judge.special_tokens,
         )
         self._warn(finished.rows)
-        if self.shadow is not None and (message := self._alarm.add(row.verdicts for row in finished.rows)):
-            logger.warning("%s: %s", self.name, message)
         self._log(call, finished, usage, seconds)
+        if self._observers:
+            self._observers.show(JudgedBatch.of(call, batch, finished.rows))
         if self._dual_ascent:
             judged = [row.verdicts.assessment(row.helpfulness) for row in finished.rows if row.outcome.is_complete]
             unsafe = [self._dual_ascent.unsafe(assessment) for assessment in judged]

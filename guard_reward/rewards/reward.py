@@ -59,8 +59,8 @@ class GuardReward(BaseGuardReward):
         refusal: another guard (as `guard`) that says whether an answer refuses, for guards that do not: a stream guard.
             It is asked about answers only. An answer that it cannot judge has no verdict, unless it is Unsafe.
         shadow: another guard (as `guard`) that judges the answers too and gives no reward. How often both call an
-            answer safe, or neither does, is the metric ``shadow/agreement_rate``; a warning says when it falls by more
-            than a tenth (`guard_reward.rewards.shadow`).
+            answer safe, or neither does, is the metric ``shadow/agreement_rate``.
+            `guard_reward.monitoring.monitor.RewardMonitor` raises an alarm with it.
         rubric: for a scheme that looks for something in answers (`ResponsePolicy`): a judge in the place of its
             patterns, a callable ``f(prompts=, completions=, behaviours=, **columns)`` → numbers from 0 to 1
             (`guard_reward.rewards.rubric`).

@@ -7,6 +7,7 @@
 - `world`: the vocabulary, requests and replies; `nonsense`: text outside it; `oracle`: the exact judge.
 - `tokenizer`, `training`, `guard`, `stream_guard`, `policy`: small Qwen3 checkpoints. Seed 0 comes with the package
   (`shipped`); other seeds are trained and cached (`recipe`, `cache`). `beginnings`: the oracle on unfinished replies.
+  `blind_spot`: a guard that overlooks a phrase, for reward hacking that is known to come.
 - `evaluate`: a policy's numbers by the oracle.
 - `demo`: two GRPO runs (`grpo`), judged, and their output (`results`); `files`: the world as files for the recipes.
 

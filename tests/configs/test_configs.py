@@ -14,7 +14,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
 from trl import GRPOConfig, ModelConfig
 
-from guard_reward.launch import GuardRewardConfig, parse
+from guard_reward.launch import GuardRewardConfig, MonitorConfig, parse
 from guard_reward.launch.config import _find_helpfulness, build_scheme
 from guard_reward.prompts import DataConfig
 
@@ -39,9 +39,10 @@ def read(name: str, *arguments: str) -> Any:
     trainer_config = GRPOConfig
     if name.startswith("ppo"):
         trainer_config = pytest.importorskip("guard_reward.trainers").PPOConfig
-    classes = (GuardRewardConfig, DataConfig, trainer_config, ModelConfig)
+    classes = (GuardRewardConfig, DataConfig, trainer_config, ModelConfig, MonitorConfig)
     # What a machine without a GPU refuses is not what is tested here.
-    return parse(classes, "", ["--config", str(CONFIGS / name), "--bf16", "false", *arguments])
+    configs = parse(classes, "", ["--config", str(CONFIGS / name), "--bf16", "false", *arguments])
+    return configs[:4]
 
 
 def test_the_files_that_the_documentation_names() -> None:

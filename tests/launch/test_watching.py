@@ -25,7 +25,7 @@ def callbacks_of(folder: Path, *, watched: bool = True, **changes: Any) -> list[
         lambda completions, **_: [0.0] * len(completions),
         args,
         training_requests(0, 4, 0.5),
-        callbacks=launch.watching_callbacks(args) if watched else None,
+        callbacks=launch.watching_callbacks() if watched else None,
     )
     if watched:
         launch.watch(trainer)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import pickle
 
 import pytest
 
 from guard_reward import AsyncGuardReward, GuardReward, Outcome, Severity, Unjudged, Verdict
 from guard_reward.rewards.judge import RolloutVerdicts
-from guard_reward.rewards.shadow import ShadowAlarm
+from guard_reward.rewards.shadow import agreement
 from guard_reward.schemes import AppropriateRefusal, Hybrid, SeverityTable, Soft, TokenScore
 from tests.rewards.helpers import Log, score
 from tests.scripted_guard import ScriptedGuard
@@ -119,32 +118,17 @@ def test_a_shadow_that_fails_costs_nothing():
     assert pickle.loads(pickle.dumps(reward)).shadow is not None
 
 
-def found(main, shadow):
-    return RolloutVerdicts(answer=Verdict(Severity(main)), shadow=Verdict(Severity(shadow)))
-
-
-def test_the_alarm_rings_once_where_the_agreement_falls():
-    alarm, same, other = ShadowAlarm(window=20, drop=0.2), found("Safe", "Safe"), found("Safe", "Unsafe")
-    begin = [same] * 18 + [other] * 2  # 90%
-    assert alarm.add(begin) is None
-    assert alarm.add(begin) is None
-    assert alarm.add([same] * 3 + [other] * 3) is None  # 75% of the last 20
-    message = alarm.add([other] * 4)
-    assert "agrees with the guard on" in message
-    assert "90% of the first 20" in message
-    assert alarm.add([other] * 20) is None
-
-
-def test_the_alarm_is_a_warning_of_the_reward(caplog):
-    reward = GuardReward(ScriptedGuard(), "guard_only", shadow=Blind())
-    reward._alarm = ShadowAlarm(window=2)
-    with caplog.at_level(logging.WARNING):
-        score(reward, "fine", "fine", "a bomb", "a bomb")
-    assert "guard: the shadow guard agrees with the guard on 0% of the last 2" in caplog.text
-
-
-def test_severities_agree_by_side():
-    assert ShadowAlarm(window=1).add([found(Severity.UNSAFE, Severity.CONTROVERSIAL)] * 3) is None
+@pytest.mark.parametrize(
+    ("answer", "shadow", "expected"),
+    [
+        (Verdict(Severity.SAFE), Verdict(Severity.SAFE), 1.0),
+        (Verdict(Severity.SAFE), Verdict(Severity.UNSAFE), 0.0),
+        (Verdict(Severity.UNSAFE), Verdict(Severity.CONTROVERSIAL), 1.0),  # by side
+        (Verdict(Severity.SAFE), Unjudged(Outcome.GUARD_ERROR), None),
+    ],
+)
+def test_agreement(answer, shadow, expected):
+    assert agreement(RolloutVerdicts(answer=answer, shadow=shadow)) == expected
 
 
 def test_a_stream_guard_as_the_guard_and_as_the_shadow(tiny_guard, tiny_stream_guard):

@@ -1,0 +1,68 @@
+"""An alarm, and the file of all of them: ``monitor.jsonl`` in the run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FILE", "Alarm", "append_alarms"]
+
+FILE = "monitor.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A signal that has risen.
+
+    Attributes:
+        step: of the trainer.
+        signal: its name in `guard_reward.monitoring.signals.table.SIGNALS`.
+        value: the share of rollouts now, since it began to rise.
+        limit: the share above which evidence adds up.
+        baseline: the share in the first steps.
+        message: all of this in words, what it may mean, and what to do.
+        rollouts: those furthest beyond, as JSON values: ``prompt``, ``completion``, ``value``, both guards' severities.
+    """
+
+    step: int
+    signal: str
+    value: float
+    limit: float
+    baseline: float
+    message: str
+    rollouts: Sequence[Mapping[str, Any]] = ()
+
+    def __str__(self) -> str:
+        """The message and the worst rollouts, for the log."""
+        lines = [self.message]
+        for rollout in self.rollouts:
+            severities = f"{rollout.get('severity')}, second guard {rollout.get('second')}"
+            lines.append(f"  {_short(rollout['prompt'])} → {_short(rollout['completion'])} ({severities})")
+        return "\n".join(lines)
+
+
+def append_alarms(folder: Path, alarms: Sequence[Alarm]) -> None:
+    """Add a line per alarm to the file, in one write; a line that a killed run left unfinished is closed first.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if not alarms:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(asdict(alarm), ensure_ascii=False) + "\n" for alarm in alarms)
+    with (folder / FILE).open("ab+") as file:
+        if file.seek(0, 2):
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                lines = "\n" + lines
+        file.write(lines.encode("utf-8", "replace"))
+
+
+def _short(text: str, limit: int = 160) -> str:
+    """On one line of a terminal, without control characters."""
+    line = "".join(character if character.isprintable() else " " for character in text)
+    return repr(line if len(line) <= limit else f"{line[:limit]}…")
