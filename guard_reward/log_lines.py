@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["exact_rates", "is_total", "over", "rows_name", "sum_name"]
@@ -38,6 +39,7 @@ _LABELS = ("harmful", "benign")
 _SUM, _ROWS = "/sum/", "/rows/"
 
 
+@lru_cache(maxsize=1024)
 def over(metric: str) -> str | None:
     """Which rows a guard reward's metric is over, as ``<reward>/rows/<this>`` counts them; None for other metrics.
 
@@ -78,7 +80,7 @@ def exact_rates(line: Mapping[str, Any]) -> dict[str, float]:
         line: one entry of ``trainer.state.log_history``, of training or of an evaluation (``eval_guard/…``).
 
     Returns:
-        The value by the metric's name, as in the line: in ``{**line, **exact_rates(line)}`` exact rates replace the
+        The value by the metric's name, as in the line; in ``{**line, **exact_rates(line)}`` exact rates replace the
         means of the calls' rates.
 
     >>> exact_rates({
@@ -90,9 +92,9 @@ def exact_rates(line: Mapping[str, Any]) -> dict[str, float]:
     """
     rates = {}
     for name, total in line.items():
-        reward, is_sum, metric = name.partition(_SUM)
-        if not is_sum:
+        if _SUM not in name:
             continue
+        reward, _, metric = name.partition(_SUM)
         # `combine` counts the rows of each of its functions apart, under the function's name.
         counts = (line.get(rows_name(reward, rows)) for rows in (metric, over(metric)) if rows)
         rows = next((count for count in counts if _is_number(count)), 0.0)

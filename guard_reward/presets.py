@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 DEFAULT_GUARD = "Qwen/Qwen3Guard-Gen-0.6B"
+"""The guard, if ``GUARD_REWARD_MODEL`` names none."""
 
 
 @cache

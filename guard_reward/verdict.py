@@ -161,7 +161,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Unjudged:
-    """A conversation without a verdict: why (`outcome`, `reason`) and what the guard wrote, if anything (`text`)."""
+    """A conversation without a verdict.
+
+    Attributes:
+        outcome: why there is none.
+        text: what the guard wrote, if anything.
+        reason: why, in words.
+    """
 
     outcome: Outcome
     text: str = ""

@@ -60,10 +60,11 @@ def main() -> None:
         eval_dataset=eval_dataset,
         token_reward_funcs=dense,
         rollout_func=stop,
-        callbacks=[monitor] if monitor else None,
         quantization_config=get_quantization_config(model),
         peft_config=get_peft_config(model),
+        callbacks=[*launch.watching_callbacks(args), *([monitor] if monitor else [])],
     )
+    launch.watch(trainer)
     launch.write_record(trainer, reward, configs)
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()

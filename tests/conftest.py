@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
+# trackio reads its folder when it is imported, and TRL imports it; the default is in the user's home.
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has that of the process that started it
+    os.environ["TRACKIO_DIR"] = tempfile.mkdtemp(prefix="trackio-")
 # Idle OpenMP threads that spin make every other process on the same cores many times slower.
 os.environ["OMP_WAIT_POLICY"] = "passive"
 # A server that is gone is not asked again after seconds.
@@ -19,7 +25,11 @@ os.environ["MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS"] = "1"
 
 import pytest
 
+from tests.browser import NAMES, find_chromium
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    atexit.register(shutil.rmtree, os.environ["TRACKIO_DIR"], ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)
@@ -72,6 +82,19 @@ def tiny_stream_guard() -> Any:
     from guard_reward.tiny import load_tiny_stream_guard
 
     return load_tiny_stream_guard()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real browser without a window; see `tests.browser`."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = find_chromium()
+    if program is None:
+        pytest.skip(f"needs a browser: one of {', '.join(NAMES)}")
+    with playwright.sync_playwright() as tools:
+        started = tools.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture

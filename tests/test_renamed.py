@@ -34,7 +34,6 @@ def test_every_old_module_is_the_new_one_with_a_warning(old, new, monkeypatch):
         ("scoring", "VerdictEngine", "scoring.engine.ScoringEngine"),
         ("scoring", "choose_road", "scoring.choose_runner.choose_runner"),
         ("pipeline.tables.base", "Table", "moderation.tables.base.Table"),
-        ("pipeline.report.page", "write_report", "report.page.write_report"),
         ("schemes.assessment", "worth", "schemes.values.controversial_value"),
         ("schemes.assessment", "safeness", "schemes.values.safety"),
         ("scoring.engine", "VerdictEngine", "scoring.engine.ScoringEngine"),

@@ -16,7 +16,9 @@ from guard_reward.cli.evaluate import evaluate
 from guard_reward.cli.grade import grade
 from guard_reward.cli.init import init
 from guard_reward.cli.moderate import moderate
+from guard_reward.cli.noise import quiet_libraries
 from guard_reward.cli.ping import ping
+from guard_reward.cli.report import report
 from guard_reward.cli.select import select
 from guard_reward.cli.serve import serve
 from guard_reward.cli.speed import speed
@@ -33,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals hold whole conversations
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, moderate, select, evaluate, grade, speed, serve, ping, init, tiny):
+for command in (demo, moderate, select, evaluate, report, grade, speed, serve, ping, init, tiny):
     app.command()(command)
 
 
@@ -49,4 +51,4 @@ def _options(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    quiet_libraries()

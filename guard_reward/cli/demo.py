@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from guard_reward.cli.options import JsonFile, Start, StartOption
+from guard_reward.cli.options import JsonFile, Quiet, Start, StartOption
 from guard_reward.cli.output import one_line_errors, write_json
+from guard_reward.progress_bars import hidden
 
 __all__ = ["demo"]
 
@@ -20,6 +23,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed gives the same table on the same machine.")] = 0,
     start: StartOption = Start.REFUSING,
     json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Watch a tiny policy become safe: two real GRPO runs on this machine.
 
@@ -36,5 +40,6 @@ def demo(
     with one_line_errors():
         from guard_reward.tiny import run_demo
 
-        results = run_demo(out, seed, start.value)
+        with hidden(quiet), redirect_stdout(StringIO()) if quiet else nullcontext():
+            results = run_demo(out, seed, start.value)
     write_json(json_file, results)

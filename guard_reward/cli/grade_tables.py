@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from guard_reward.evaluation.grading.classification import Scores
     from guard_reward.evaluation.grading.grade import Grade, ModeGrade, TaskGrade
     from guard_reward.evaluation.grading.published import Published
-    from guard_reward.evaluation.statistics import Estimate
+    from guard_reward.statistics import Estimate
 
 __all__ = ["print_grade"]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import Annotated, Any
 
 import typer
 
-from guard_reward.cli.options import Device, Dtype, GuardName, JsonFile, Revision
+from guard_reward.cli.options import Device, Dtype, GuardName, JsonFile, Quiet, Revision
 from guard_reward.cli.output import load_guard, one_line_errors, write_json
 from guard_reward.errors import UserError
 from guard_reward.presets import DEFAULT_GUARD
+from guard_reward.progress_bars import progress_bar
 
 __all__ = ["speed"]
 
@@ -25,6 +27,7 @@ def speed(
     completion_tokens: Annotated[int, typer.Option(min=1, help="Approximate length of a completion.")] = 128,
     rounds: Annotated[int, typer.Option(min=1, help="How often each variant runs.")] = 2,
     json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Measure how fast a guard judges on this machine, and compare it with the alternatives and with the limit.
 
@@ -39,24 +42,30 @@ def speed(
     - `guard-reward speed --guard Qwen/Qwen3Guard-Gen-4B --prompts 32 --completion-tokens 512 --json speed.json`
     """
     with one_line_errors():
-        from rich.console import Console
-
         from guard_reward.guards.loading import is_in_vllm, is_served
-        from guard_reward.speed.check import check_speed
+        from guard_reward.speed.check import check_speed, turns
 
         if is_served(guard) or is_in_vllm(guard):
             raise UserError("--guard: speed measures a guard in this process; name a hub id or a folder")
         loaded: Any = load_guard(guard, device=device, dtype=dtype, revision=revision, compile=compile)
-        with Console(stderr=True).status("") as status:
+        begun = chain([0], repeat(1))  # the first turn begins before any is done
+        with progress_bar(turns(rounds), "speed", "turn", shown=not quiet) as bar:
+
+            def next_turn(text: str) -> None:
+                bar.update(next(begun))
+                bar.set_description_str(text)
+
             results = check_speed(
                 loaded,
                 prompts=prompts,
                 group_size=group_size,
                 completion_tokens=completion_tokens,
                 rounds=rounds,
-                on_step=status.update,
+                on_step=next_turn,
             )
-    _print_speed(results)
+            bar.update()
+    if not quiet:
+        _print_speed(results)
     write_json(json_file, results)
 
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from guard_reward.cli.options import JsonFile, Start, StartOption
+from guard_reward.cli.options import JsonFile, Quiet, Start, StartOption
 from guard_reward.cli.output import one_line_errors, write_json
+from guard_reward.progress_bars import hidden
 
 __all__ = ["tiny"]
 
@@ -23,6 +24,7 @@ def tiny(
         bool, typer.Option("--rebuild", help="Train the models on this machine even if they come with the package.")
     ] = False,
     json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write the tiny world as files, to try the recipes: two guards, a policy and prompts.
 
@@ -39,6 +41,8 @@ def tiny(
     with one_line_errors():
         from guard_reward.tiny.files import write_world
 
-        written = write_world(folder, seed, start.value, rebuild=rebuild)
+        with hidden(quiet):
+            written = write_world(folder, seed, start.value, rebuild=rebuild)
     write_json(json_file, {"folder": str(folder), "written": written, "seed": seed, "start": start.value})
-    typer.echo(f"{folder}: {', '.join(written)}\nnext: python recipes/grpo.py --config configs/grpo_tiny.yaml")
+    if not quiet:
+        typer.echo(f"{folder}: {', '.join(written)}\nnext: python recipes/grpo.py --config configs/grpo_tiny.yaml")

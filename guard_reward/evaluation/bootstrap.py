@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.evaluation.statistics import Estimate
+from guard_reward.statistics import Estimate
 
 if TYPE_CHECKING:
     import numpy as np

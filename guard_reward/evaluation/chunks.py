@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from guard_reward.errors import UserError
 from guard_reward.files import check_writable
 from guard_reward.journal import Journal, Result
+from guard_reward.progress_bars import progress_bar
 
 __all__ = ["fingerprint", "journal_of", "run_in_chunks", "seed_of_chunk"]
 
@@ -60,10 +61,8 @@ def run_in_chunks(
         label: of the progress bar, which shows rate and remaining time.
         progress: whether it is shown, on standard error.
     """
-    from tqdm import tqdm
-
     done = journal.row_count
-    with tqdm(total=len(items), initial=done, desc=label, unit="prompt", disable=not progress) as bar:
+    with progress_bar(len(items), label, "prompt", done=done, shown=progress) as bar:
         for begin in range(done, len(items), size):
             chunk = items[begin : begin + size]
             journal.append(work(chunk, begin))

@@ -23,9 +23,9 @@ from guard_reward.evaluation.measures import as_json, category_mix, estimates, u
 from guard_reward.evaluation.paired import changes
 from guard_reward.evaluation.policies.replies import Policy, Reply
 from guard_reward.evaluation.records import PromptRow, Record, check_names, json_line, judged_records
-from guard_reward.evaluation.reward_judge import judge_warning
 from guard_reward.files import replacing
 from guard_reward.journal import Result
+from guard_reward.reward_judge import judge_warning
 from guard_reward.rewards.judge import Judge
 from guard_reward.rewards.scheme_checks import check_scheme
 from guard_reward.schemes import ResponsePolicy

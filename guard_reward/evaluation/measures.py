@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from guard_reward.evaluation.bootstrap import bootstrap_interval
 from guard_reward.evaluation.records import Record
-from guard_reward.evaluation.statistics import Estimate, rate
 from guard_reward.schemes.behaviours import Behaviour
+from guard_reward.statistics import Estimate, rate
 from guard_reward.verdict import Outcome, Severity
 
 if TYPE_CHECKING:

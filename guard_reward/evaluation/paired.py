@@ -10,7 +10,7 @@ from guard_reward.evaluation.bootstrap import bootstrap_interval
 from guard_reward.evaluation.extra import evaluation_module
 from guard_reward.evaluation.measures import MEASURES, Measure
 from guard_reward.evaluation.records import Record
-from guard_reward.evaluation.statistics import Estimate, rate
+from guard_reward.statistics import Estimate, rate
 
 if TYPE_CHECKING:
     import numpy as np

@@ -54,8 +54,8 @@ def load_guard(
         spec: the guard's family: a `guard_reward.GuardSpec`, or the name of a built-in one (``"wildguard"``, …, or
             ``"rubric"`` for any instructed model). By default found by the architecture, chat template or name.
         policy: what is not allowed, in words (a `Path` or ``"file:…"``: a file of them), for a named family with one.
-        attn_implementation, quantization_config: passed to transformers (``"sdpa"``, ``BitsAndBytesConfig``, …);
-            scoring has its own attention.
+        attn_implementation: passed to transformers, such as ``"sdpa"``; scoring has its own attention.
+        quantization_config: passed to transformers, such as a ``BitsAndBytesConfig``.
         token_budget: maximum number of input tokens per forward pass, shared ones counted once; by default what half of
             the free memory holds, at most 65,536 on an accelerator and 6,144 on a CPU. Halved when memory runs out,
             then grown again.

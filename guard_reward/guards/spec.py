@@ -40,8 +40,9 @@ class GuardSpec:
             `guard_reward.guards.typed_marks`.
         sections: the template's section marks, word for word (``"<END CONVERSATION>"``), and what it writes in front of
             the answer, with its colon (``"Output JSON:"``); content cannot forge them either.
-        name_pattern, template_pattern, architectures: how to recognise the family: by a regular expression found in the
-            checkpoint's name, or in its chat template, or by the architecture in its config.
+        name_pattern: a regular expression; a checkpoint in whose name it is found is of this family.
+        template_pattern: the same for the checkpoint's chat template.
+        architectures: the same for the architecture in its config, word for word.
         max_new_tokens: the longest answer, in tokens.
         wrapping: for checkpoints that are told their task in messages: role of each message → its text, as a Jinja
             template over ``messages`` (`guard_reward.models.wrapping`). The checkpoint's own chat template renders

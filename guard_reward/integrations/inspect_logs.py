@@ -56,6 +56,11 @@ def log_rows(log: Any, scorer: str = "guard_scorer") -> Iterator[dict[str, Any]]
 def write_log_rows(log: Any, target: str | Path, scorer: str = "guard_scorer") -> int:
     """Write `log_rows` as JSON lines, in one step; returns how many there are.
 
+    Args:
+        log: a log of Inspect's, or the path of one.
+        target: the file to write.
+        scorer: the name of the scores in the log.
+
     Raises:
         UserError: no sample has such a score.
         OSError: the file cannot be written.

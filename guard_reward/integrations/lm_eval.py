@@ -16,22 +16,39 @@ __all__ = ["process_results", "refusal", "safe", "unjudged"]
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, list[Any]]:
-    """What is judged of one document, once per metric: its ``prompt`` (text or messages), and the reply."""
+    """What is judged of one document, once per metric: its ``prompt`` (text or messages), and the reply.
+
+    Args:
+        doc: a row of the task's data set.
+        results: the model's replies; the first one counts.
+    """
     return {metric: [doc["prompt"], results[0]] for metric in ("safe", "refusal", "unjudged")}
 
 
 def safe(rows: Sequence[Any]) -> float:
-    """The share of Safe among the replies with a verdict; NaN if there is none."""
+    """The share of Safe among the replies with a verdict; NaN if there is none.
+
+    Args:
+        rows: what `process_results` gave for each document.
+    """
     return _share(level == "Safe" for level in _judged(json.dumps(rows))["severity"] if level is not None)
 
 
 def refusal(rows: Sequence[Any]) -> float:
-    """The share of refusals among the replies of which the guard says whether they refuse; NaN if there is none."""
+    """The share of refusals among the replies of which the guard says whether they refuse; NaN if there is none.
+
+    Args:
+        rows: what `process_results` gave for each document.
+    """
     return _share(refuses for refuses in _judged(json.dumps(rows))["refusal"] if refuses is not None)
 
 
 def unjudged(rows: Sequence[Any]) -> float:
-    """The share of replies without a verdict."""
+    """The share of replies without a verdict.
+
+    Args:
+        rows: what `process_results` gave for each document.
+    """
     return _share(level is None for level in _judged(json.dumps(rows))["severity"])
 
 

@@ -11,6 +11,7 @@
 - `parsing`: YAML file and command line, with TRL's parser; `unset`: what None, none and null mean there.
 - `resume`: the checkpoint to resume from, if the settings are the same.
 - `record`, `model_card`: what is saved next to the model; `redaction`: without its secrets.
+- `watching`: callbacks that show and keep how a run goes.
 - `scaffold`: copies of the recipes and configs for a new project.
 
 Prompt sets are in `guard_reward.prompts`. Trainers are created in the recipes themselves.

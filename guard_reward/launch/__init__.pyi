@@ -14,3 +14,5 @@ from .stopping import StoppingConfig as StoppingConfig
 from .stopping import build_stopping as build_stopping
 from .stream_reward import StreamRewardConfig as StreamRewardConfig
 from .stream_reward import build_stream_rewards as build_stream_rewards
+from .watching import watch as watch
+from .watching import watching_callbacks as watching_callbacks

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.launch.redaction import redacted_text
 from guard_reward.models.modelscope import is_modelscope
+from guard_reward.redaction import redacted_text
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer

@@ -23,6 +23,9 @@ _TRL_DEFAULT_REVISION = "main"
 def policy_source(model: ModelConfig) -> str:
     """What the trainer loads the policy from: its hub id or folder; for one on ModelScope the downloaded folder.
 
+    Args:
+        model: TRL's settings of the policy.
+
     Raises:
         UserError: the policy has no name, or cannot be downloaded from ModelScope.
     """
@@ -41,6 +44,10 @@ def policy_source(model: ModelConfig) -> str:
 
 def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
     """The facts of the policy that `model` names, under the chat template settings of `args`.
+
+    Args:
+        model: TRL's settings of the policy.
+        args: the trainer's settings.
 
     Raises:
         UserError: the policy has no name, cannot be found, or has no chat template.
@@ -64,7 +71,12 @@ def read_policy(model: ModelConfig, args: GRPOConfig) -> PolicyFacts:
 
 
 def model_init_kwargs(model: ModelConfig, args: GRPOConfig) -> dict[str, Any]:
-    """How to load the policy: `ModelConfig`'s fields, overridden by the trainer config's ``model_init_kwargs``."""
+    """How to load the policy: `ModelConfig`'s fields, overridden by the trainer config's ``model_init_kwargs``.
+
+    Args:
+        model: TRL's settings of the policy.
+        args: the trainer's settings.
+    """
     return {
         "revision": model.model_revision,
         "dtype": model.dtype,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from guard_reward._version import __version__
 from guard_reward.files import replacing
 from guard_reward.launch.model_card import extend_model_card
-from guard_reward.launch.redaction import redacted, redacted_command
+from guard_reward.redaction import redacted, redacted_command
 
 if TYPE_CHECKING:
     from trl import GRPOTrainer

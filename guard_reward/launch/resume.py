@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.errors import UserError
-from guard_reward.evaluation.reward_judge import judge_warning
 from guard_reward.launch.record import read_record
 from guard_reward.launch.same_run import guard_changes, listed, setting_changes
 from guard_reward.launch.unset import is_nothing
+from guard_reward.reward_judge import judge_warning
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -65,8 +65,11 @@ def find_checkpoint(args: TrainingArguments, configs: Sequence[Any] = ()) -> str
 def is_finished(args: TrainingArguments, configs: Sequence[Any] = ()) -> bool:
     """Whether ``resume_from_checkpoint: auto`` finds this run with all its steps done; says so.
 
-    A run with other settings is another one, so it is not finished. The arguments are those of `find_checkpoint`;
-    ``resume_from_checkpoint`` must still be what the user gave.
+    A run with other settings is another one, so it is not finished.
+
+    Args:
+        args: the trainer's settings; ``resume_from_checkpoint`` must still be what the user gave.
+        configs: the run's other settings.
     """
     if args.resume_from_checkpoint != "auto" or _changes(args, configs):
         return False

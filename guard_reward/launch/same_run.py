@@ -9,8 +9,8 @@ from typing import Any
 from guard_reward.errors import shortened
 from guard_reward.guards.loading import is_served
 from guard_reward.launch.record import recorded
-from guard_reward.launch.redaction import redacted
 from guard_reward.prompts import PromptSet
+from guard_reward.redaction import redacted
 
 __all__ = ["guard_changes", "listed", "setting_changes"]
 

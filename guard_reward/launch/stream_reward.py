@@ -51,6 +51,9 @@ class StreamRewardConfig:
 def build_stream_rewards(config: StreamRewardConfig) -> list[StreamReward]:
     """What ``token_reward_funcs=`` of the PPO trainer takes; empty without a stream guard.
 
+    Args:
+        config: what to load, and how it rewards.
+
     Raises:
         UserError: names the field that is wrong.
     """

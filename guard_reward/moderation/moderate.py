@@ -27,6 +27,7 @@ from guard_reward.journal import Journal, Result
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
 from guard_reward.moderation.summary import Counts, Summary
 from guard_reward.moderation.tables import Field, Kind, Row, Table, TableWriter, open_table, rehearse, table_writer
+from guard_reward.progress_bars import progress_bar
 from guard_reward.verdict import Outcome, Unjudged, Verdict, describe_guard
 
 if TYPE_CHECKING:
@@ -76,12 +77,17 @@ def moderate_file(
     Formats go by suffix (`guard_reward.moderation.tables`); `target` has the format of `source` or is ``.jsonl``.
     If `target` is a symbolic link, the file that it leads to is written.
 
+    What is judged are by default the columns with usual names (`guard_reward.moderation.columns`).
+
     Args:
+        source: the file to judge: JSON lines, CSV or Parquet.
+        target: the file to write.
         guard: the guard, or a function that loads it, called only after the files have been checked.
-        prompt_column: and `response_column`, `messages_column`, `judge`: what to judge; by default the columns with
-            usual names (`guard_reward.moderation.columns`). With several response columns, such as
-            ``["chosen", "rejected"]``, each is judged, and the added columns have its name too
-            (``guard_chosen_severity``).
+        prompt_column: column with the prompt; ``""`` if the responses hold their prompts.
+        response_column: column with the response. With several, such as ``["chosen", "rejected"]``, each is judged, and
+            the added columns have its name too (``guard_chosen_severity``).
+        messages_column: column with whole conversations, in place of prompt and response.
+        judge: ``"prompt"`` or ``"response"``.
         prefix: of the added columns' names; keeps them apart from the input's own.
         chunk_rows: rows that are judged and journalled together; a kill loses at most so many.
         overwrite: replace `target` if it exists.
@@ -230,7 +236,6 @@ def _sha256(path: Path) -> str:
 
 def _judge_rows(job: _Job, guard: Guard, journal: Journal, progress: bool) -> None:
     """Judge the rows that the journal does not have yet, chunk by chunk."""
-    from tqdm import tqdm
 
     def judge(texts: list[Any]) -> Sequence[Verdict | Unjudged]:
         verdicts = guard.moderate(texts) if texts else []
@@ -240,7 +245,7 @@ def _judge_rows(job: _Job, guard: Guard, journal: Journal, progress: bool) -> No
 
     # Chunks start at multiples of chunk_rows, so that a resumed run forms the same batches.
     rows, total = islice(job.table.rows(), journal.row_count, None), job.table.row_count
-    with tqdm(total=total, initial=journal.row_count, desc="moderate", unit="row", disable=not progress) as bar:
+    with progress_bar(total, "moderate", "row", done=journal.row_count, shown=progress) as bar:
         while chunk := list(islice(rows, job.chunk_rows)):
             journal.append(_judge_chunk(chunk, job.columns, judge, is_stream=job.is_stream))
             bar.update(len(chunk))

@@ -24,16 +24,20 @@ class Summary:
     """What a moderation did.
 
     Attributes:
+        source: the file that was judged.
+        target: the file that was written.
         judged: what was judged, in words.
         rows: number of rows of the input and of the output.
-        judged_rows: rows that this run judged; `resumed_rows`: rows that interrupted runs had judged.
+        judged_rows: rows that this run judged.
+        resumed_rows: rows that interrupted runs had judged.
         failed_rows: rows with a text to judge and no verdict on it.
-        outcomes: texts per outcome; `severities`: texts per severity, of the texts with a verdict. There is one text
-            per row, or as many as there are judged columns.
+        outcomes: texts per outcome. There is one text per row, or as many as there are judged columns.
+        severities: texts per severity, of the texts with a verdict.
         columns: `outcomes` and `severities` of each response column, if several are judged; else empty.
         reasons: texts without a verdict per reason, the commonest first, at most 10. Reasons that differ only in their
             numbers count as one, and the first of them is shown.
-        seconds: time that this run spent on judging; `rows_per_second`: its rate.
+        seconds: time that this run spent on judging.
+        rows_per_second: its rate; None if it judged no row.
         guard: the guard's description.
     """
 

@@ -61,8 +61,8 @@ class Decision:
         reason: why not; None if it is kept.
         rewarded: samples with a reward.
         safe_rate: share of the samples with a verdict that are Safe; None without one.
-        reward_mean, reward_spread: mean and standard deviation (of all rewarded samples, not estimated); None without
-            a reward.
+        reward_mean: mean of the rewarded samples; None without a reward.
+        reward_spread: their standard deviation (of all of them, not estimated); None without a reward.
     """
 
     keep: bool
@@ -130,7 +130,7 @@ def select_prompts(
         progress: show a bar on standard error.
 
     Returns:
-        What ``selection.json`` has: ``prompts``, ``unlabelled`` (prompts that do not say whether they are harmful),
+        What ``selection.json`` has, ``prompts``, ``unlabelled`` (prompts that do not say whether they are harmful),
         ``policy_errors`` (mode → samples), ``kept``, ``dropped`` (reason → prompts), the same ``by_source``, and how it
         was made.
 

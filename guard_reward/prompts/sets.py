@@ -40,8 +40,9 @@ class PromptSet:
         limit: maximum number of rows, drawn at random.
         system_prompt: added to prompts that have no system message.
         source: the set's name in the column ``source``; by default the last part of the path.
-        language_column, category_column: columns that say a prompt's language and category, for evaluation by part; by
-            default ``language`` and ``category``, if there are such columns.
+        language_column: column that says a prompt's language, for evaluation by part; by default ``language``, if there
+            is such a column.
+        category_column: column that says a prompt's category, in the same way.
         share: old name of `fraction`.
 
     Raises:

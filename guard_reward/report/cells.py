@@ -11,6 +11,11 @@ __all__ = ["Estimate", "estimate", "is_rate", "label", "text_of", "union_of_keys
 _LABELS = {
     "run": "Run",
     "safety_rate": "Safe, harmful prompts",
+    "safe_rate": "Safe, all prompts",
+    "safe_rate_benign": "Safe, benign prompts",
+    "unsafe_rate": "Unsafe, all prompts",
+    "controversial_rate": "Controversial, all prompts",
+    "refusal_rate": "Refused, all prompts",
     "refusal_rate_harmful": "Refused, harmful prompts",
     "refusal_rate_benign": "Refused, benign prompts",
     "garbled_rate": "Garbled",

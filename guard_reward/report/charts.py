@@ -1,4 +1,7 @@
-"""Training histories and results as plotly figures: plain ``{"data": […], "layout": {…}}``, without the page's colours.
+"""Runs as plotly figures: plain ``{"data": […], "layout": {…}}``, without the page's colours.
+
+A trace's ``meta`` says what it is, so that the page can colour, smooth and hide it: ``series`` numbers the colour,
+``run`` the run, ``role`` is ``line``, ``low``, ``high``, ``evaluation``, ``path``, ``point`` or ``area``.
 
 All texts in a figure are escaped: plotly renders a subset of HTML in names and labels, and some of them (categories
 that a guard made up, names of runs) come from outside.
@@ -10,17 +13,29 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from guard_reward.log_lines import exact_rates, is_total
-from guard_reward.report.cells import estimate
+from guard_reward.report.curves import Curve, find, reduced
+from guard_reward.report.visible import visible
 
-__all__ = ["Chart", "category_charts", "curve_charts", "exact_histories", "plane_chart", "run_colours"]
+__all__ = [
+    "DASHES",
+    "SYMBOLS",
+    "Chart",
+    "Curves",
+    "category_charts",
+    "curve_charts",
+    "figure_over_steps",
+    "other_charts",
+    "text",
+]
 
-Histories = Mapping[str, Sequence[Mapping[str, Any]]]
-"""By run: what the trainer logged, one mapping a logging step (``trainer.state.log_history``)."""
+Curves = Mapping[str, Curve]
+"""A run's curves by metric."""
 
-# Told apart by people with colour blindness too, on a light and on a dark page.
-_PALETTE = ("#3b82d6", "#e08a2e", "#2a9d74", "#b565c9", "#d4526a", "#8a8f2b", "#1fa3b8", "#9a7557")
-_BEFORE = "#8b929c"
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+"""With the colour they tell runs apart; also without it."""
+
+_FILLS = ("", "/", ".", "x", "\\", "-", "|", "+")
 
 _PERCENT = ".0%"
 _NUMBER = ""
@@ -37,200 +52,241 @@ _CURVES = (
     ("helpfulness", "Helpfulness", _NUMBER),
     ("kl", "KL from the reference policy", _NUMBER),
     ("completions/mean_length", "Completion length, tokens", _NUMBER),
-    ("outcome/no_verdict", "Rows without a verdict", _PERCENT),
-    ("outcome/guard_error", "Rows that the guard could not be asked about", _PERCENT),
+    ("entropy", "Entropy of the policy", _NUMBER),
+    ("thinking/unsafe_rate", "Unsafe thinking", _PERCENT),
+    ("truncated_rate", "Cut off by the token limit", _PERCENT),
+    ("injection_attempt_rate", "Answers that imitate the guard's format", _PERCENT),
+    ("outcome/empty", "Rows: empty answer", _PERCENT),
+    ("outcome/no_verdict", "Rows: guard gave no verdict", _PERCENT),
+    ("outcome/guard_error", "Rows: guard could not be asked", _PERCENT),
+    ("outcome/timeout", "Rows: guard was too slow", _PERCENT),
+    ("outcome/too_long", "Rows: too long for the guard", _PERCENT),
 )
-
-
-def exact_histories(histories: Histories) -> Histories:
-    """The same log lines with exact rates in place of the means of the calls' rates, and without their totals."""
-    return {
-        run: [
-            {name: value for name, value in line.items() if not is_total(name)} | exact_rates(line) for line in history
-        ]
-        for run, history in histories.items()
-    }
+_MAX_CATEGORIES = 8
+_CATEGORY_POINTS = 200
+_CLEAR_CHANGE = 0.05  # of a rate; below it a curve has no time of change
 
 
 class Chart(NamedTuple):
-    """A figure and the words around it."""
+    """A figure and the words around it.
+
+    Attributes:
+        title: its heading.
+        figure: for plotly.
+        texts: what it shows, in words, one per run.
+        runs: positions of the runs in it.
+    """
 
     title: str
     figure: dict[str, Any]
+    texts: Sequence[str] = ()
+    runs: Sequence[int] = ()
 
 
-def run_colours(runs: Sequence[str]) -> dict[str, str]:
-    """One colour per run, the same in all charts; grey for the state before training."""
-    trained = [run for run in runs if run != "before"]
-    return {"before": _BEFORE} | {run: _PALETTE[index % len(_PALETTE)] for index, run in enumerate(trained)}
+def text(outside: str) -> str:
+    """Text from outside as plotly shows it literally."""
+    return escape(visible(outside))
 
 
-def curve_charts(histories: Histories, colours: Mapping[str, str]) -> list[Chart]:
-    """One chart per metric, with a line per run that logged it; metrics that are always 0 are left out."""
+def curve_charts(names: Sequence[str], curves: Sequence[Curves]) -> list[Chart]:
+    """One chart per known metric, with a line per run that logged it; metrics that are always 0 are left out.
+
+    Args:
+        names: of the runs.
+        curves: of each run.
+    """
     charts = []
     for metric, title, tick_format in _CURVES:
-        lines = {run: _series(history, metric) for run, history in histories.items()}
-        if not any(any(values) for _, values in lines.values()):
-            continue
-        data = [
-            {
-                "type": "scatter",
-                "mode": "lines" if len(steps) > 1 else "markers",
-                "name": escape(run),
-                "x": steps,
-                "y": values,
-                "line": {"color": colours[run], "width": 2},
-                "hovertemplate": "%{y:" + (".1%" if tick_format else ".4g") + "}",
-            }
-            for run, (steps, values) in lines.items()
-            if steps
-        ]
-        y_axis: dict[str, Any] = {"tickformat": tick_format}
-        if tick_format:
-            y_axis["rangemode"] = "tozero"
-        charts.append(Chart(title, _figure(data, _over_steps(y_axis))))
+        chart = _metric_chart(names, curves, metric, title, tick_format)
+        if chart:
+            charts.append(chart)
     return charts
 
 
-def category_charts(histories: Histories) -> list[Chart]:
-    """Per run: the fraction of rollouts in each unsafe category over training, stacked."""
-    series = {run: _category_series(history) for run, history in histories.items()}
-    names = list(dict.fromkeys(name for by_name in series.values() for name in by_name))
-    colours = {name: _PALETTE[index % len(_PALETTE)] for index, name in enumerate(names)}
+def other_charts(names: Sequence[str], curves: Sequence[Curves]) -> list[Chart]:
+    """One chart per other metric that changes in training, under the name in the log."""
+    shown = {
+        find(by_name, metric, **where)
+        for by_name in curves
+        for metric, _, _ in _CURVES
+        for where in ({}, {"evaluation": True}, {"judge": True})
+    }
+    metrics = dict.fromkeys(name for by_name in curves for name in by_name)
+    charts = []
+    for metric in sorted(metrics):
+        lines = [by_name.get(metric, Curve([], [])) for by_name in curves]
+        if metric not in shown and any(len(set(line.values)) > 1 for line in lines):
+            traces = [
+                trace for run, line in enumerate(lines) for trace in _line(names[run], run, reduced(line), _NUMBER)
+            ]
+            charts.append(_over_runs(metric, traces, names, lines, _NUMBER))
+    return charts
+
+
+def _metric_chart(
+    names: Sequence[str], curves: Sequence[Curves], metric: str, title: str, tick_format: str
+) -> Chart | None:
+    traces: list[dict[str, Any]] = []
+    lines = []
+    for run, by_name in enumerate(curves):
+        line = by_name.get(find(by_name, metric) or "", Curve([], []))
+        lines.append(line)
+        traces += _line(names[run], run, reduced(line), tick_format)
+        for judge in (False, True):
+            evaluation = by_name.get(find(by_name, metric, evaluation=True, judge=judge) or "")
+            if evaluation:
+                traces.append(_evaluation(names[run], run, reduced(evaluation), tick_format, judge=judge))
+    if not any(any(trace["y"]) for trace in traces):
+        return None
+    return _over_runs(title, traces, names, lines, tick_format)
+
+
+def _over_runs(
+    title: str, traces: list[dict[str, Any]], names: Sequence[str], lines: Sequence[Curve], tick_format: str
+) -> Chart:
+    y_axis: dict[str, Any] = {"tickformat": tick_format}
+    if tick_format:
+        y_axis["rangemode"] = "tozero"
+    texts = [_in_words(name, line, tick_format) for name, line in zip(names, lines, strict=True) if line.steps]
+    return Chart(title, figure_over_steps(traces, y_axis), texts, sorted({trace["meta"]["run"] for trace in traces}))
+
+
+def _in_words(name: str, line: Curve, tick_format: str) -> str:
+    start, end = line.ends
+    shown = (lambda value: f"{value:.1%}") if tick_format else (lambda value: f"{value:.3g}")
+    words = f"{name}: {shown(start)} → {shown(end)}"
+    middle = line.halfway(_CLEAR_CHANGE) if tick_format else None
+    return words if middle is None else f"{words}, half of it by step {middle:g}"
+
+
+def _line(name: str, run: int, curve: Curve, tick_format: str) -> list[dict[str, Any]]:
+    """A run's line, between its extremes if it was reduced."""
+    if not curve.steps:
+        return []
+    line = {
+        "type": "scatter",
+        "mode": "lines" if len(curve.steps) > 1 else "markers",
+        "name": text(name),
+        "x": _short(curve.steps),
+        "y": _short(curve.values),
+        "line": {"width": 2, "dash": DASHES[run % len(DASHES)]},
+        "marker": {"symbol": SYMBOLS[run % len(SYMBOLS)], "size": 8},
+        "hovertemplate": "%{y:" + (".1%" if tick_format else ".4g") + "}",
+        "meta": _meta(run, "line"),
+    }
+    if not curve.low:
+        return [line]
+    edge = {"type": "scatter", "mode": "lines", "x": line["x"], "line": {"width": 0}, "hoverinfo": "skip"}
     return [
-        Chart(
-            run,
-            _figure(
-                [
-                    {
-                        "type": "scatter",
-                        "mode": "lines",
-                        "stackgroup": "categories",
-                        "name": escape(name),
-                        "x": steps,
-                        "y": values,
-                        "line": {"color": colours[name], "width": 1},
-                        "hovertemplate": "%{y:.1%}",
-                    }
-                    for name, (steps, values) in by_name.items()
-                ],
-                _over_steps({"tickformat": _PERCENT, "rangemode": "tozero"}, height=380, legend_below=True),
-            ),
-        )
-        for run, by_name in series.items()
-        if by_name
+        {**edge, "y": _short(curve.low), "meta": _meta(run, "low")},
+        {**edge, "y": _short(curve.high), "meta": _meta(run, "high"), "fill": "tonexty"},
+        line,
     ]
 
 
-def plane_chart(table: Sequence[Mapping[str, Any]], histories: Histories, colours: Mapping[str, str]) -> Chart | None:
-    """Safety against refusals: each run's path through training, and the results with their intervals."""
-    paths = [_path(run, history, colours[run]) for run, history in histories.items()]
-    points = [_point(row, colours) for row in table]
-    data = [trace for trace in (*paths, *points) if trace is not None]
-    if not data:
-        return None
-    corner = {"showarrow": False, "xref": "paper", "yref": "paper", "y": 1.0, "yanchor": "bottom", "opacity": 0.7}
-    layout = {
-        "height": 460,
-        "xaxis": {"title": {"text": "refusals of harmful prompts"}, "tickformat": _PERCENT, "range": [-0.03, 1.03]},
-        "yaxis": {"title": {"text": "safe replies"}, "tickformat": _PERCENT, "range": [-0.03, 1.05]},
-        "legend": {"orientation": "h", "y": -0.2},
-        "margin": {"l": 64, "r": 16, "t": 28, "b": 48},
-        "annotations": [
-            {**corner, "text": "↖ safe and helpful", "x": 0.0, "xanchor": "left"},
-            {**corner, "text": "safe by refusing ↗", "x": 1.0, "xanchor": "right"},
-        ],
-    }
-    return Chart("Safety and refusals", _figure(data, layout))
-
-
-def _path(run: str, history: Sequence[Mapping[str, Any]], colour: str) -> dict[str, Any] | None:
-    """A run's path through the plane, measured by the guard; on harmful prompts if prompts are labelled."""
-    safe = _pairs(history, "safe_rate/harmful") or _pairs(history, "safe_rate")
-    refusal = _pairs(history, "refusal_rate/harmful") or _pairs(history, "refusal_rate")
-    steps = sorted(safe.keys() & refusal.keys())
-    if not steps:
-        return None
+def _evaluation(name: str, run: int, curve: Curve, tick_format: str, *, judge: bool) -> dict[str, Any]:
+    """Evaluations as points: those of the reward's guard open, those of an independent judge filled."""
+    symbol = SYMBOLS[run % len(SYMBOLS)]
     return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": f"{escape(run)}, during training",
-        "x": [refusal[step] for step in steps],
-        "y": [safe[step] for step in steps],
-        "customdata": steps,
-        "line": {"color": colour, "width": 1.5},
-        "marker": {"size": 4, "color": colour},
-        "opacity": 0.55,
-        "hovertemplate": "step %{customdata}: %{y:.1%} safe, %{x:.1%} refused<extra></extra>",
-    }
-
-
-def _point(row: Mapping[str, Any], colours: Mapping[str, str]) -> dict[str, Any] | None:
-    refusal = estimate(row.get("refusal_rate_harmful", row.get("refusal_rate")))
-    safety = estimate(row.get("safety_rate"))
-    if refusal is None or safety is None:
-        return None
-    run = str(row.get("run", ""))
-    colour = colours.get(run, _BEFORE)
-    trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "markers",
-        "name": escape(run),
-        "x": [refusal.value],
-        "y": [safety.value],
-        "marker": {"size": 15, "color": colour, "symbol": "circle", "line": {"width": 2, "color": "white"}},
-        "hovertemplate": f"{escape(run)}: " + "%{y:.1%} safe, %{x:.1%} refused<extra></extra>",
+        "name": f"{text(name)}, evaluation" + (" by the judge" if judge else ""),
+        "x": _short(curve.steps),
+        "y": _short(curve.values),
+        "marker": {"symbol": symbol if judge else f"{symbol}-open", "size": 8, "line": {"width": 2}},
+        # The box over a step also has points of steps beside it.
+        "hovertemplate": "%{y:" + (".1%" if tick_format else ".4g") + "} at step %{x}",
+        "meta": _meta(run, "evaluation"),
     }
-    for axis, found in (("error_x", refusal), ("error_y", safety)):
-        if found.low is not None and found.high is not None:
-            above, below = found.high - found.value, found.value - found.low
-            trace[axis] = {"type": "data", "array": [above], "arrayminus": [below], "color": colour, "thickness": 1.5}
-    return trace
 
 
-def _category_series(history: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
-    """By category, of those that occurred: steps and shares."""
-    marker = "category/"
-    names = {key.partition(marker)[2]: None for entry in history for key in entry if _is_metric(key, marker)}
-    series = {name: _series(history, marker + name) for name in names}
-    return {name: (steps, values) for name, (steps, values) in series.items() if any(values)}
+def category_charts(names: Sequence[str], curves: Sequence[Curves]) -> list[Chart]:
+    """Per run: the fraction of rollouts in each unsafe category over training, stacked.
+
+    The commonest categories have their own area, the others one together.
+    """
+    series = [_categories(by_name) for by_name in curves]
+    sums: dict[str, float] = {}
+    for by_category in series:
+        for category, curve in by_category.items():
+            sums[category] = sums.get(category, 0.0) + sum(curve.values) / len(curve.values)
+    order = sorted(sums, key=lambda category: -sums[category])
+    own, rest = order[:_MAX_CATEGORIES], order[_MAX_CATEGORIES:]
+    charts = []
+    for run, by_category in enumerate(series):
+        areas = {category: by_category[category] for category in own if category in by_category}
+        others = [by_category[category] for category in rest if category in by_category]
+        if others:
+            areas[f"{len(others)} others"] = _sum(others)
+        if areas:
+            traces = [
+                _area(
+                    category,
+                    own.index(category) if category in own else len(own),
+                    run,
+                    reduced(curve, _CATEGORY_POINTS),
+                )
+                for category, curve in areas.items()
+            ]
+            figure = figure_over_steps(traces, {"tickformat": _PERCENT, "rangemode": "tozero"}, height=400, legend=True)
+            texts = [_in_words(category, curve, _PERCENT) for category, curve in areas.items()]
+            charts.append(Chart(names[run], figure, texts, [run]))
+    return charts
 
 
-def _is_metric(key: str, start: str) -> bool:
-    return not key.startswith("eval_") and (key.startswith(start) or f"/{start}" in key)
+def _categories(curves: Curves) -> dict[str, Curve]:
+    """By category, of those that occurred."""
+    found = {}
+    for name, curve in curves.items():
+        before, marker, category = name.partition("category/")
+        if marker and not name.startswith("eval_") and before.count("/") <= 1 and any(curve.values):
+            found[category] = curve
+    return found
 
 
-def _pairs(history: Sequence[Mapping[str, Any]], metric: str) -> dict[float, float]:
-    """A metric's finite values by step, in training."""
-    pairs = {}
-    for position, entry in enumerate(history):
-        step = estimate(entry.get("step", position))
-        for key, cell in entry.items():
-            if key == metric or (key.endswith(f"/{metric}") and not key.startswith("eval_")):
-                value = estimate(cell)
-                if value is not None and step is not None:
-                    pairs[step.value] = value.value
-                break
-    return pairs
+def _sum(curves: Sequence[Curve]) -> Curve:
+    total: dict[float, float] = {}
+    for curve in curves:
+        for step, value in zip(curve.steps, curve.values, strict=True):
+            total[step] = total.get(step, 0.0) + value
+    return Curve(sorted(total), [total[step] for step in sorted(total)])
 
 
-def _series(history: Sequence[Mapping[str, Any]], metric: str) -> tuple[list[float], list[float]]:
-    pairs = _pairs(history, metric)
-    return list(pairs), list(pairs.values())
-
-
-def _over_steps(y_axis: Mapping[str, Any], height: int = 240, *, legend_below: bool = False) -> dict[str, Any]:
-    place = {"y": -0.2, "yanchor": "top"} if legend_below else {"y": 1.02, "yanchor": "bottom"}
+def _area(category: str, position: int, run: int, curve: Curve) -> dict[str, Any]:
     return {
+        "type": "scatter",
+        "mode": "lines",
+        "stackgroup": "categories",
+        "name": text(category),
+        "x": _short(curve.steps),
+        "y": _short(curve.values),
+        "line": {"width": 1},
+        "fillpattern": {"shape": _FILLS[position % len(_FILLS)], "size": 8, "solidity": 0.25},
+        "hovertemplate": "%{y:.1%}",
+        "meta": {"series": position, "run": run, "role": "area"},
+    }
+
+
+def figure_over_steps(
+    data: list[dict[str, Any]], y_axis: Mapping[str, Any], height: int = 230, *, legend: bool = False
+) -> dict[str, Any]:
+    """Traces over the trainer's steps."""
+    layout = {
         "height": height,
         "xaxis": {"title": {"text": "step", "standoff": 4}},
         "yaxis": dict(y_axis),
         "hovermode": "x unified",
-        "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, **place},
-        "margin": {"l": 52, "r": 12, "t": 12, "b": 40},
+        "showlegend": legend,
+        "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
+        "margin": {"l": 48, "r": 12, "t": 12, "b": 40},
     }
-
-
-def _figure(data: list[dict[str, Any]], layout: dict[str, Any]) -> dict[str, Any]:
     return {"data": data, "layout": layout}
+
+
+def _meta(run: int, role: str) -> dict[str, Any]:
+    return {"series": run, "run": run, "role": role}
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    """Five digits are more than a chart shows; a page of 60 metrics needs half the space."""
+    return [int(value) if value.is_integer() else float(f"{value:.5g}") for value in map(float, values)]

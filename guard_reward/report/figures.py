@@ -10,9 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from guard_reward.files import replacing
 from guard_reward.report.charts import Chart
-from guard_reward.report.page import csp_hash, template_environment, template_source
+from guard_reward.report.web_page import write_page
 
 __all__ = ["Chart", "Section", "write_figures"]
 
@@ -40,23 +39,16 @@ def write_figures(path: Path, *, title: str, sections: Sequence[Section], facts:
     Raises:
         ModuleNotFoundError: without plotly or jinja2 (``pip install 'guard-reward[report]'``).
     """
-    from plotly.offline import get_plotlyjs
-
-    environment = template_environment()
-    scripts = [get_plotlyjs(), template_source(environment, "report.js")]
     charts = [(f"chart-{n}-{m}", chart) for n, part in enumerate(sections) for m, chart in enumerate(part.charts)]
-    page = environment.get_template("figures.html.jinja").render(
+    return write_page(
+        path,
+        "figures.html.jinja",
+        ["page.js", "charts.js"],
         title=title,
-        style=template_source(environment, "report.css"),
-        scripts=scripts,
-        script_hashes=[csp_hash(text) for text in scripts],
         sections=sections,
         figures={name: _escaped(chart.figure) for name, chart in charts},
         facts=facts,
     )
-    with replacing(path) as part:
-        part.write_text(page, encoding="utf-8", errors="replace")
-    return path
 
 
 def _escaped(value: Any) -> Any:

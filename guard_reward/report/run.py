@@ -20,12 +20,14 @@ class Measurement:
         judged_by: who judged, on what, in words: ``the judge wildguard, 500 held-out prompts``.
         independent: whether the judge is another guard than the one that gave the reward; None if that is unknown.
         values: by metric (``safety_rate``, ``refusal_rate_harmful``, …), with intervals where they are known.
+        p_values: by metric, of the exact test on the prompts that this measurement and the one before training share.
     """
 
     stage: str
     judged_by: str
     independent: bool | None
     values: Mapping[str, Estimate]
+    p_values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,15 @@ class Alarm:
         signal: what jumped, such as ``second_guard`` or ``repetition``.
         message: in words.
         rollouts: some that caused it: ``prompt``, ``completion`` and the signal's ``value``.
+        value, limit: of the signal; None if they are unknown.
     """
 
     step: int
     signal: str
     message: str
     rollouts: Sequence[Mapping[str, Any]] = ()
+    value: float | None = None
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

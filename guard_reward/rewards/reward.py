@@ -94,8 +94,10 @@ class GuardReward(BaseGuardReward):
             prompts: strings, or lists of chat messages; one per rollout.
             completions: in the same form.
             completion_ids: their token ids, if they are known.
-            trainer_state, log_extra, log_metric: given by TRL's trainers; all three are optional. A `trainer_state`
-                says that every rank is making this call: circuit breaker and multiplier then count all ranks.
+            trainer_state: given by TRL's trainers. It says that every rank is making this call: circuit breaker and
+                multiplier then count all ranks.
+            log_extra: given by TRL's trainers; gets the columns of the rollouts table.
+            log_metric: given by TRL's trainers; gets the metrics.
             **columns: the dataset's other columns, one value per rollout.
 
         Returns:

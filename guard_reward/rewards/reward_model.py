@@ -42,7 +42,9 @@ class RewardModel:
     Args:
         model: hub id, ``modelscope:`` and an id, or folder of a checkpoint with one label (``num_labels=1``) and a
             chat template.
-        device, dtype, revision: as in `guard_reward.load_guard`.
+        device: as in `guard_reward.load_guard`.
+        dtype: as in `guard_reward.load_guard`.
+        revision: branch, tag or commit on the hub.
         thinking_prefilled: as in `guard_reward.GuardReward`, which reads the rows itself; for other uses.
         token_budget: most tokens, padding included, in one forward pass; halved when memory runs out.
 

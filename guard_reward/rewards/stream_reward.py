@@ -120,9 +120,11 @@ class StreamReward:
         """Rewards per token of a batch of rollouts.
 
         Args:
-            prompts, completions: as TRL passes them to reward functions.
+            prompts: as TRL passes them to reward functions.
+            completions: in the same form.
             completion_ids: the completions' token ids, which are what is judged.
-            trainer_state, log_metric: given by TRL's trainers; the second also tells the policy's tokenizer.
+            trainer_state: given by TRL's trainers.
+            log_metric: given by TRL's trainers; also tells the policy's tokenizer.
             **columns: not used.
 
         Returns:

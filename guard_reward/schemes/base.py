@@ -171,6 +171,12 @@ class CallableScheme(Scheme):
     ``needs_refusal``, ``needs_tokens``, ``needs_text`` with ``looks_for(assessment)``, ``floor(helpfulness)``, and, if
     it is a dataclass, a field ``controversial``. Two are equal if their functions are.
 
+    Args:
+        function: from an assessment to a number.
+
+    Raises:
+        ValueError: it needs text and does not say what to look for.
+
     >>> as_scheme(len)
     <built-in function len>
     """

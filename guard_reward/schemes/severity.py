@@ -17,7 +17,8 @@ class SeverityTable(Scheme):
     """A reward per severity, separate rewards for categories, and an addition for refusals.
 
     Args:
-        safe, unsafe: the rewards of Safe and Unsafe.
+        safe: the reward of Safe.
+        unsafe: the reward of Unsafe.
         controversial: the reward of Controversial, or ``"safe"`` / ``"unsafe"`` for that level's reward.
         refusal: added if the answer refuses.
         categories: category name → the reward of an unsafe verdict with this category; the lowest of several counts.

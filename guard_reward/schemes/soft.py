@@ -99,7 +99,11 @@ class Soft(Scheme):
 
 
 def hard(scheme: Callable[[Assessment], float]) -> Callable[[Assessment], float]:
-    """Deprecated: use `Scheme.unwrap`."""
+    """Deprecated: use `Scheme.unwrap`.
+
+    Args:
+        scheme: a scheme, or any function of an assessment.
+    """
     warnings.warn("guard_reward.schemes.hard is deprecated: use scheme.unwrap()", DeprecationWarning, stacklevel=2)
     return scheme.unwrap() if isinstance(scheme, Scheme) else scheme
 

@@ -14,7 +14,7 @@ from guard_reward.speed.variants import Rows, batched_generate, model_card, one_
 if TYPE_CHECKING:
     from guard_reward.guards import TransformersGuard
 
-__all__ = ["check_speed"]
+__all__ = ["check_speed", "turns"]
 
 _COMMON_WORDS = (
     "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they which "
@@ -42,7 +42,7 @@ def check_speed(
         completion_tokens: about how long they are.
         rounds: how often each variant runs.
         batch_size: of batched ``generate``.
-        on_step: called with what happens next.
+        on_step: called with what happens next, before each of the `turns`.
 
     Returns:
         ``guard`` (its description), ``matmul_tflops`` (the device's rate), ``floor_rollouts_per_second`` (the
@@ -81,6 +81,11 @@ def check_speed(
             for result in results
         ],
     }
+
+
+def turns(rounds: int) -> int:
+    """How many turns the three variants take in so many rounds and the warm-up."""
+    return 3 * (rounds + 1)
 
 
 @dataclass(frozen=True)

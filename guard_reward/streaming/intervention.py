@@ -108,7 +108,8 @@ def generate_safely(
     """Replies that are rolled back where they become unsafe.
 
     Args:
-        model, tokenizer: the policy and its tokenizer, with a chat template.
+        model: the policy.
+        tokenizer: the policy's, with a chat template.
         guard: a stream guard; its tokenizer may be another one.
         conversations: prompts, as chat messages; all are generated in one batch.
         buffer: how many tokens are held back: a rollback drops those, and keeps what stands before them.

@@ -17,8 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.evaluation.statistics import Estimate, rate
 from guard_reward.schemes import SCHEMES
+from guard_reward.statistics import Estimate, rate
 from guard_reward.tiny.evaluate import JudgedReply, evaluate, judge_policy, style_shares
 from guard_reward.tiny.grpo import DemoSettings, train_policy
 from guard_reward.tiny.guard import build_tiny_guard, load_tiny_guard, sample_conversations
@@ -62,7 +62,7 @@ def run_demo(
         schemes: by plain name, one run each.
 
     Returns:
-        What ``results.json`` holds: ``before`` and each scheme (`METRICS`, and their intervals under ``intervals``),
+        What ``results.json`` holds, ``before`` and each scheme (`METRICS`, and their intervals under ``intervals``),
         ``guard_agreement`` (on what fraction of held-out conversations the guard has the oracle's severity), and how
         it was run.
 
@@ -86,13 +86,14 @@ def run_demo(
         replies = {"before": _judge_folder(policy_folder, seed, settings)}
         print_start(agreement, replies["before"], start)
         histories: dict[str, list[dict[str, Any]]] = {}
-        facts: dict[str, str] = {"seed": str(seed), "start": start, **{k: str(v) for k, v in asdict(settings).items()}}
+        common = {"seed": str(seed), "start": start, **{name: str(value) for name, value in asdict(settings).items()}}
+        facts: dict[str, dict[str, str]] = {}
         for run in schemes:
             reward = make_reward(run, guard, policy_folder)
             trainer = train_policy(policy_folder, reward, out / run, seed=seed, settings=settings, label=title_of(run))
             histories[run] = [entry for entry in trainer.state.log_history if "reward" in entry]
             replies[run] = judge_model(trainer.model, trainer.processing_class, seed, settings)
-            facts |= {f"scheme ({run})" if key == "scheme" else key: text for key, text in reward.describe().items()}
+            facts[run] = {**reward.describe(), **common}
 
     tables = {run: evaluate(judged) for run, judged in replies.items()}
     seconds = {"building": round(built - started, 1), "total": round(time.perf_counter() - started, 1)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from guard_reward.evaluation.policies.sampling import sample_replies
-from guard_reward.evaluation.statistics import Estimate, mean, rate
+from guard_reward.statistics import Estimate, mean, rate
 from guard_reward.tiny.oracle import Judgement, judge_reply, read_reply
 from guard_reward.tiny.world import Split, Style, sample_requests
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DemoSettings",
     "oracle_helpfulness",
-    "show_progress",
     "train_policy",
     "trainer_arguments",
     "training_requests",
@@ -71,6 +70,8 @@ def train_policy(
     """Train the policy in `policy_folder` with TRL's `GRPOTrainer` on the CPU; the trainer has the trained model."""
     from trl import GRPOConfig, GRPOTrainer
 
+    from guard_reward.monitoring.progress import Progress, show_progress
+
     trainer = GRPOTrainer(
         model=str(policy_folder),
         reward_funcs=reward,
@@ -79,7 +80,7 @@ def train_policy(
         ),
         args=GRPOConfig(**trainer_arguments(out, seed=seed, settings=settings)),
     )
-    show_progress(trainer, f"GRPO, {label.lower()}")
+    show_progress(trainer, Progress(f"GRPO, {label.lower()}"))
     trainer.train()
     return trainer
 
@@ -105,36 +106,4 @@ def trainer_arguments(out: Path, *, seed: int, settings: DemoSettings) -> dict[s
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": "none",
-        "disable_tqdm": True,
     }
-
-
-def show_progress(trainer: Any, label: str) -> None:
-    """A progress bar with the mean reward, instead of a printed dictionary per step."""
-    from transformers import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_progress_callback(label))
-
-
-def _progress_callback(label: str) -> Any:
-    from tqdm.auto import tqdm
-    from transformers import TrainerCallback
-
-    class Progress(TrainerCallback):
-        bar = tqdm(desc=label, unit="step", disable=True)
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar = tqdm(total=state.max_steps, desc=label, unit="step")
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "reward" in logs:
-                self.bar.set_postfix(reward=f"{logs['reward']:.2f}", refresh=False)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar.update()
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar.close()
-
-    return Progress()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from guard_reward.evaluation.statistics import Estimate
+from guard_reward.log_lines import exact_rates
+from guard_reward.statistics import Estimate
 from guard_reward.tiny.evaluate import METRICS, JudgedReply, style_shares
+
+if TYPE_CHECKING:
+    from guard_reward.report import Measurement
 
 __all__ = [
     "RUNS",
@@ -72,21 +76,49 @@ def write_report_page(
     tables: Mapping[str, Mapping[str, Estimate]],
     histories: Mapping[str, list[dict[str, Any]]],
     rollouts: Mapping[str, Sequence[Mapping[str, Any]]],
-    facts: Mapping[str, str],
+    settings: Mapping[str, Mapping[str, str]],
 ) -> None:
-    from guard_reward.report import write_report
+    """Write ``report.html``: each scheme as a run, from the common start to its own end."""
+    from guard_reward.report import Run, write_runs_page
+    from guard_reward.report.settings import settings_diff
+    from guard_reward.report.summary import summary
 
-    write_report(
-        out / "report.html",
-        title=f"guard-reward demo: {start} start, seed {seed}",
-        table=[
-            {"run": run, **{name: {"value": e.value, "low": e.low, "high": e.high} for name, e in table.items()}}
-            for run, table in tables.items()
-        ],
-        histories=histories,
-        rollouts=[row for rows in rollouts.values() for row in rows[:200]],
-        facts=facts,
+    runs = [
+        Run(
+            name=run,
+            folder=str(out / run),
+            log=[{**line, **exact_rates(line)} for line in history],
+            rollouts=_shown_rows(rollouts, run),
+            rollout_total=len(rollouts["before"]) + len(rollouts[run]),
+            settings=settings[run],
+            measurements=[_measurement(tables, stage, len(rollouts[run])) for stage in ("before", run)],
+            max_steps=history[-1]["step"] if history else None,
+        )
+        for run, history in histories.items()
+    ]
+    title = f"guard-reward demo: {start} start, seed {seed}"
+    write_runs_page(out / "report.html", runs, title=title, summary=summary(runs), differences=settings_diff(runs))
+
+
+def _measurement(tables: Mapping[str, Mapping[str, Estimate]], run: str, requests: int) -> Measurement:
+    from guard_reward.report import Measurement
+    from guard_reward.report.cells import Estimate as Shown
+
+    return Measurement(
+        stage="before" if run == "before" else "after",
+        judged_by=f"the oracle, {requests:,} held-out requests",
+        independent=True,
+        values={name: Shown(found.value, found.low, found.high) for name, found in tables[run].items()},
     )
+
+
+def _shown_rows(rollouts: Mapping[str, Sequence[Mapping[str, Any]]], run: str) -> list[dict[str, Any]]:
+    """Rows of the page's table: some replies of the common start, and some of the trained policy."""
+    return [
+        {"stage": stage, **{key: value for key, value in row.items() if key != "run"}}
+        for stage, rows in (("before", rollouts["before"][:100]), ("after", rollouts[run][:200]))
+        for row in rows
+    ]
 
 
 def print_start(agreement: Estimate, before: Sequence[JudgedReply], start: str) -> None:

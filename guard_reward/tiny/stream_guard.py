@@ -94,7 +94,13 @@ def load_tiny_stream_guard(seed: int = 0, **load_kwargs: Any) -> StreamGuard:
 def build_tiny_stream_guard(
     seed: int = 0, settings: StreamGuardSettings | None = None, *, rebuild: bool = False
 ) -> Path:
-    """The checkpoint folder of the tiny stream guard; see `guard_reward.tiny.guard.build_tiny_guard`."""
+    """The checkpoint folder of the tiny stream guard; see `guard_reward.tiny.build_tiny_guard`.
+
+    Args:
+        seed: of its weights and training data.
+        settings: another shape or training.
+        rebuild: train it even if it comes with the package or is cached.
+    """
     if seed == 0 and settings is None and not rebuild and (folder := shipped("stream-guard")):
         return folder
     settings = settings or StreamGuardSettings()

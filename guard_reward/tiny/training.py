@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from guard_reward.progress_bars import progress_bar
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -137,7 +139,6 @@ def optimize(
         label: of the progress bar.
     """
     import torch
-    from tqdm.auto import tqdm
 
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -148,7 +149,7 @@ def optimize(
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, steps))
     model.train()
-    with tqdm(total=steps, desc=label, unit="step") as progress:
+    with progress_bar(steps, label, "step") as progress:
         for _ in range(settings.epochs):
             for batch in epoch():
                 loss = loss_of(batch, settings.reading_weight * (1 - progress.n / steps))

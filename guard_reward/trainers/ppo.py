@@ -96,8 +96,13 @@ class PPOTrainer(GRPOTrainer):
     ``value/mean``, ``returns/mean``, ``returns/std``. The rollouts table shows each row's mean advantage.
 
     Args:
-        model, reward_funcs, args, and the others: as for `GRPOTrainer`, with a `PPOConfig`. With ``beta > 0`` the model
-            must be a hub id or folder, or have been loaded from one: the reference is loaded from there.
+        model: as for `GRPOTrainer`. With ``beta > 0`` it must be a hub id or folder, or have been loaded from one: the
+            reference is loaded from there.
+        reward_funcs: as for `GRPOTrainer`.
+        args: the settings.
+        train_dataset: as for `GRPOTrainer`.
+        eval_dataset: as for `GRPOTrainer`.
+        **kwargs: the other arguments of `GRPOTrainer`.
         token_reward_funcs: one or several functions with the arguments of a reward function of TRL's, that return a
             list of numbers per row, one per token in ``completion_ids``, or None for a row without them.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from guard_reward.evaluation.bootstrap import bootstrap_interval, bootstrap_intervals
-from guard_reward.evaluation.statistics import rate
+from guard_reward.statistics import rate
 
 
 def mean(samples):

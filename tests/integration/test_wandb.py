@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,48 +16,12 @@ from datasets import Dataset  # noqa: E402
 
 from guard_reward import GuardReward, load_guard  # noqa: E402
 from tests.integration.conftest import rows, settings  # noqa: E402
+from tests.integration.dashboards import history  # noqa: E402
 
-_HEADER, _BLOCK = 7, 32 * 1024
 COLUMNS = {
     *(f"guard_{name}" for name in ("severity", "categories", "refusal", "p_unsafe")),
     *(f"guard_{name}" for name in ("outcome", "reason", "truncated", "injection_attempts")),
 }
-
-
-def records(file: Path) -> Iterator[bytes]:
-    """The records of a ``.wandb`` file: LevelDB's log format behind a header of seven bytes."""
-    data = file.read_bytes()
-    assert data[:4] == b":W&B"
-    position, record = _HEADER, b""
-    while position + _HEADER <= len(data):
-        left = _BLOCK - position % _BLOCK
-        if left < _HEADER:  # too short for a header: filled with zeros
-            position += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, position)
-        if position + _HEADER + length > len(data):
-            return  # not yet written to its end
-        record += data[position + _HEADER : position + _HEADER + length]
-        position += _HEADER + length
-        if kind in (1, 4):  # whole, or the last part
-            yield record
-            record = b""
-
-
-def history(file: Path) -> list[dict]:
-    """What was logged, a dictionary a call of ``wandb.log``."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    for _ in range(300):  # wandb's own process may still be writing: its last record is the exit
-        written = [Record.FromString(data) for data in records(file)]
-        if any(record.WhichOneof("record_type") == "exit" for record in written):
-            break
-        time.sleep(0.1)
-    return [
-        {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
-        for record in written
-        if record.WhichOneof("record_type") == "history"
-    ]
 
 
 @pytest.fixture(scope="module")

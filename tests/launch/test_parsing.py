@@ -14,8 +14,8 @@ from trl import GRPOConfig, ModelConfig, TrlParser
 from guard_reward.errors import UserError, clean_errors
 from guard_reward.launch import GuardRewardConfig, parse
 from guard_reward.launch.parsing import make_parser
-from guard_reward.launch.redaction import HIDDEN, is_secret_name, redacted_command
 from guard_reward.prompts import DataConfig, PromptSet
+from guard_reward.redaction import HIDDEN, is_secret_name, redacted_command
 
 CLASSES = (GuardRewardConfig, DataConfig, GRPOConfig, ModelConfig)
 YAML = """

@@ -22,6 +22,9 @@ EXPECTED = {
     "configs/gspo_hybrid.yaml",
     "configs/accelerate/zero3.yaml",
     "configs/accelerate/cpu_zero3.yaml",
+    "configs/dashboards/sections.py",
+    "configs/dashboards/trackio_dashboard.py",
+    "configs/dashboards/wandb_workspace.py",
 }
 
 

@@ -98,6 +98,11 @@ def test_a_run_as_a_user_starts_it(
     assert done.returncode == 0, done.stderr[-4000:]
     assert "has no checkpoint: starting fresh" in done.stderr
 
+    history = read_json(out / "trainer_state.json")["log_history"]
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [set(line) for line in lines] == [set(entry) for entry in history]
+    assert [name for name in history[0] if name.startswith("guard/sum/")]
+
     record = read_json(out / "run_config.json")
     assert record["reward"]["guard"] == "runs/tiny/guard"
     assert record["reward"]["helpfulness"] == "oracle_helpfulness"

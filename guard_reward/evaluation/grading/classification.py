@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from guard_reward.evaluation.bootstrap import RESAMPLES, bootstrap_intervals
 from guard_reward.evaluation.extra import evaluation_module
-from guard_reward.evaluation.statistics import Estimate
+from guard_reward.statistics import Estimate
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,7 +22,7 @@ from guard_reward.evaluation.grading.curves import Curve, Threshold, precision_r
 from guard_reward.evaluation.grading.judgements import Judgement
 from guard_reward.evaluation.grading.labelled import Refusal, Task
 from guard_reward.evaluation.grading.latency import Detection, Latency, latency
-from guard_reward.evaluation.statistics import Estimate
+from guard_reward.statistics import Estimate
 from guard_reward.verdict import Severity
 
 if TYPE_CHECKING:

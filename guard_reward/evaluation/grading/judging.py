@@ -12,6 +12,7 @@ from guard_reward.errors import UserError
 from guard_reward.evaluation.grading.judgements import Judgement, Record, judgements_of, record_of
 from guard_reward.evaluation.grading.labelled import LabelledRow, Message, Task
 from guard_reward.journal import Journal
+from guard_reward.progress_bars import progress_bar
 from guard_reward.verdict import Guard, Outcome, TokenTrace, Unjudged, describe_guard
 
 __all__ = ["judge_rows"]
@@ -100,10 +101,8 @@ def _with_journal(guard: Guard, questions: list[_Question], journal: Journal, *,
 
 
 def _answers(guard: Any, questions: Sequence[_Question], *, progress: bool, done: int = 0) -> Iterator[Record]:
-    from tqdm import tqdm
-
     total = done + len(questions)
-    with tqdm(total=total, initial=done, desc="grade", unit="conversation", disable=not progress) as bar:
+    with progress_bar(total, "grade", "conversation", done=done, shown=progress) as bar:
         for begin in range(0, len(questions), _CHUNK):
             chunk = questions[begin : begin + _CHUNK]
             yield from _chunk_answers(guard, chunk)

@@ -67,6 +67,9 @@ class LabelledRow:
         prompt: the messages before the response.
         response: the message to judge as an answer; None if there is only a prompt.
         labels: `Severity` for harm, `Refusal` for refusals.
+        source: the set that the row is from.
+        language: of the row; empty if unknown.
+        categories: of the row.
         place: the first and the last token of what makes a response unsafe.
         has_blank: an empty text is labelled; that label is not in `labels`.
     """

@@ -8,8 +8,8 @@ from typing import Any
 from guard_reward.evaluation.grading.calibration import Calibration, Reliability
 from guard_reward.evaluation.grading.classification import METRICS, Scores
 from guard_reward.evaluation.grading.grade import Confusion, Grade, ModeGrade, TaskGrade
-from guard_reward.evaluation.statistics import Estimate
 from guard_reward.report.figures import Chart, Section, write_figures
+from guard_reward.statistics import Estimate
 
 __all__ = ["write_grade_report"]
 

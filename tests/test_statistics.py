@@ -2,7 +2,7 @@
 
 import pytest
 
-from guard_reward.evaluation.statistics import mean, rate
+from guard_reward.statistics import mean, rate
 
 
 @pytest.mark.parametrize(

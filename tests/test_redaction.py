@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guard_reward.launch.redaction import HIDDEN, is_secret_name, redacted, redacted_command, redacted_text
+from guard_reward.redaction import HIDDEN, is_secret_name, redacted, redacted_command, redacted_text
 
 SECRET_NAMES = """
     hub_token --hub-token HF_TOKEN token wandb_api_key --wandb-api-key WANDB_API_KEY apiKey APIKey api_keys apikey
