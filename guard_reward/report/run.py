@@ -39,7 +39,8 @@ class Alarm:
         signal: what jumped, such as ``second_guard`` or ``repetition``.
         message: in words.
         rollouts: some that caused it: ``prompt``, ``completion`` and the signal's ``value``.
-        value, limit: of the signal; None if they are unknown.
+        value: of the signal; None if it is unknown.
+        limit: that the value passed; None if it is unknown.
     """
 
     step: int
