@@ -56,6 +56,7 @@ def _environment() -> Environment:
         finalize=lambda value: visible(value) if type(value) is str else value,  # not Markup
     )
     environment.globals.update(label=label, is_rate=is_rate)
+    environment.filters["shown"] = visible
     # JSON has no NaN; a browser could not read it.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment
