@@ -84,13 +84,13 @@ def tiny_stream_guard() -> Any:
     return load_tiny_stream_guard()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while playwright is open, no other test of the process can run an event loop
 def browser() -> Iterator[Any]:
     """A real browser without a window; see `tests.browser`."""
     playwright = pytest.importorskip("playwright.sync_api")
     program = find_chromium()
     if program is None:
-        pytest.skip(f"needs a browser: one of {', '.join(NAMES)}")
+        pytest.skip(f"needs a browser (apt-get install chromium): one of {', '.join(NAMES)}")
     with playwright.sync_playwright() as tools:
         started = tools.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield started

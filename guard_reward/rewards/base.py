@@ -93,6 +93,7 @@ class BaseGuardReward(ReadOnlySettings):
             thinking_prefilled=thinking_prefilled,
             system_prompt=system_prompt,
             has_shadow=shadow is not None,
+            has_helpfulness=helpfulness is not None,
         )
         if helpfulness is None and made.needs_helpfulness:
             raise ValueError(

@@ -72,6 +72,7 @@ class Rules:
         thinking_prefilled: whether completions begin inside the thinking; None reads it from the trainer.
         system_prompt: whether the guard sees the policy's system prompt.
         has_shadow: whether another guard's verdicts are compared.
+        has_helpfulness: whether there is a helpfulness function.
     """
 
     scheme: Scheme
@@ -82,6 +83,7 @@ class Rules:
     thinking_prefilled: bool | None = None
     system_prompt: SystemPromptMode = "show"
     has_shadow: bool = False
+    has_helpfulness: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,12 @@ def finish(
 
     judged = tuple(rows())
     columns = table_columns(
-        judged, prompts=scheme.needs_prompt, shadow=rules.has_shadow, policies=bool(scheme.behaviours)
+        judged,
+        labels=rules.prompt_label_column is not None,
+        helpfulness=rules.has_helpfulness,
+        prompts=scheme.needs_prompt,
+        shadow=rules.has_shadow,
+        policies=bool(scheme.behaviours),
     )
     return FinishedBatch(judged, columns)
 

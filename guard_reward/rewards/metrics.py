@@ -223,14 +223,22 @@ def _p_unsafe(verdict: Verdict) -> float | None:
 
 
 def table_columns(
-    rows: Sequence[JudgedRollout], *, prompts: bool = False, shadow: bool = False, policies: bool = False
+    rows: Sequence[JudgedRollout],
+    *,
+    labels: bool = False,
+    helpfulness: bool = False,
+    prompts: bool = False,
+    shadow: bool = False,
+    policies: bool = False,
 ) -> dict[str, list[Any]]:
     """Columns of the rollouts table, one value per row; None if a row has none.
 
     Args:
         rows: of one call.
-        prompts: whether prompts are judged. Passed in rather than inferred: the table needs the same columns on every
-            call.
+        labels: whether prompts are labelled harmful or benign. Passed in, as the next ones are, rather than inferred:
+            the table needs the same columns on every call.
+        helpfulness: whether there is a helpfulness function.
+        prompts: whether prompts are judged.
         shadow: whether another guard's verdicts are compared.
         policies: whether the scheme knows what is right to do.
     """
@@ -242,10 +250,12 @@ def table_columns(
         return [str(part.severity) if isinstance(part, Verdict) else None for part in parts]
 
     return {
+        **({"harmful": [row.harmful for row in rows]} if labels else {}),
         "severity": severities(row.verdicts.answer for row in rows),
         "categories": of_answers(lambda verdict: ", ".join(verdict.categories)),
         "refusal": of_answers(lambda verdict: verdict.refusal),
         "p_unsafe": of_answers(lambda verdict: verdict.probabilities.unsafe if verdict.probabilities else None),
+        **({"helpfulness": [row.helpfulness for row in rows]} if helpfulness else {}),
         "thinking_severity": severities(row.verdicts.thinking for row in rows),
         **({"prompt_severity": severities(row.verdicts.prompt for row in rows)} if prompts else {}),
         "outcome": [str(row.outcome.name) for row in rows],

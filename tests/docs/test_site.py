@@ -7,10 +7,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -25,7 +23,6 @@ from mkdocs.__main__ import cli
 cli(["build", "--strict", "--site-dir", sys.argv[1]], standalone_mode=False)
 print(json.dumps([name for name in ("torch", "transformers", "trl", "numpy", "datasets") if name in sys.modules]))
 """
-CHROMIUM = next((path for path in map(Path, ("/usr/bin/chromium", "/usr/bin/chromium-browser")) if path.exists()), None)
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +49,6 @@ def site(built: tuple[Path, list[str]]) -> Path:
 def texts(site: Path) -> dict[Path, str]:
     """The pages of the site."""
     return {path: path.read_text() for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def test_building_imports_no_torch(built):

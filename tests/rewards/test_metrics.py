@@ -159,6 +159,16 @@ def test_prompts_have_rates_and_a_column_where_they_are_judged():
     assert columns["guard_prompt_severity"] == ["Safe", None, "Safe", "Safe"]
 
 
+def test_labels_and_helpfulness_have_columns_where_there_are_some():
+    def helpful(completions, **_):
+        return [0.5 if text else None for text in completions]
+
+    reward = GuardReward(ScriptedGuard(), prompt_label_column="harm", helpfulness=helpful)
+    _, columns = run(reward, ["fine", "", "a bomb"], harm=[True, False, None])
+    assert columns["guard_harmful"] == [True, False, None]
+    assert columns["guard_helpfulness"] == [0.5, None, 0.5]
+
+
 def test_the_prompt_column_does_not_come_and_go():
     """TRL builds one table of all calls: a column that one call lacks would be shorter than the others."""
     _, columns = run(GuardReward(ScriptedGuard(), "appropriate_refusal"), ["", "?!"])
