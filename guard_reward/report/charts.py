@@ -252,7 +252,7 @@ def category_charts(names: Sequence[str], curves: Sequence[Curves]) -> list[Char
                 )
                 for category, curve in areas.items()
             ]
-            figure = figure_over_steps(traces, {"tickformat": _PERCENT, "hoverformat": ".1%", "rangemode": "tozero"}, height=400, legend=True)
+            figure = figure_over_steps(traces, {"tickformat": _PERCENT, "rangemode": "tozero"}, height=400, legend=True)
             texts = [_in_words(category, curve, _PERCENT) for category, curve in areas.items()]
             known = [category if category in own else "" for category in areas]
             charts.append(Chart(names[run], figure, texts, [run], known))
@@ -287,8 +287,7 @@ def _area(category: str, position: int, run: int, curve: Curve) -> dict[str, Any
         "y": _short(curve.values),
         "line": {"width": 1},
         "fillpattern": {"shape": _FILLS[position % len(_FILLS)], "size": 8, "solidity": 0.25},
-        # A category that did not occur at a step is not in the box over it.
-        "hoverinfo": ["y+name" if value else "skip" for value in curve.values],
+        "hovertemplate": "%{y:.1%}",
         "meta": {"series": position, "run": run, "role": "area"},
     }
 

@@ -77,7 +77,7 @@ def test_halfway(values: list[float], expected: float | None) -> None:
 
 def test_charts_have_a_line_per_run_and_points_for_evaluations() -> None:
     charts = curve_charts(["hybrid", "silent"], [read_curves(LOG), {}])
-    titles = ["Reward", "Safe", "Refusals of harmful prompts", "KL from the reference policy"]
+    titles = ["Reward", "Safe, all prompts", "Refusals of harmful prompts", "KL from the reference policy"]
     assert [chart.title for chart in charts] == titles
     line, evaluation, judge = charts[1].figure["data"]
     assert line["y"] == [0.55, 0.6, 0.65]

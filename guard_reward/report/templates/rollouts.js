@@ -28,7 +28,7 @@ function cellContent(key, value) {
 
 if (byId("rollouts")) {
   const { columns, rows, cell } = rollouts;
-  const PAGE = 50;
+  const PAGE = matchMedia("(max-width: 700px)").matches ? 20 : 50;
   const PRINTED = 20;
   const LONG = ["prompt", "thinking", "completion"];
   // A filter's name, in the form and in the address, and its column.
