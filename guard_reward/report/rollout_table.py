@@ -24,8 +24,8 @@ _SAMPLE = ("step", "stage", "alarm")
 
 # Columns of the table in their order; a rollout's page shows the others too.
 _TABLE = (
-    *("run", "step", "stage", "prompt_label", "severity", "categories", "refusal", "outcome", "alarm", "reward", "p_unsafe"),
-    *("prompt", "thinking", "completion"),
+    *("run", "step", "stage", "prompt_label", "severity", "categories", "refusal", "outcome", "alarm", "reward"),
+    *("p_unsafe", "prompt", "thinking", "completion"),
 )
 _LONG = ("prompt", "thinking", "completion")
 # What a reward writes under its own name: "guard_severity".
@@ -139,7 +139,7 @@ def _common_names(row: Mapping[str, Any], reward: str | None) -> dict[str, Any]:
 def _harmful_name(rows: Sequence[Mapping[str, Any]], reward: str | None) -> str | None:
     """The column that says whether the prompt is harmful: the reward's, another reward's, or the data set's."""
     own = (f"{reward}_harmful", "harmful")
-    keys = [key for key in union_of_keys(rows) if isinstance(key, str) and (key == "harmful" or key.endswith("_harmful"))]
+    keys = [key for key in map(str, union_of_keys(rows)) if key == "harmful" or key.endswith("_harmful")]
     for key in sorted(keys, key=lambda key: own.index(key) if key in own else len(own)):
         texts = {text_of(row.get(key)).lower() for row in rows} - {""}
         if texts and texts <= _LABELS.keys():

@@ -14,7 +14,6 @@ from typing import Any
 
 from guard_reward.report.causes import MAX_ALARMS
 from guard_reward.report.cells import union_of_keys
-from guard_reward.report.chart_data import chart_data
 from guard_reward.report.charts import (
     DASHES,
     SYMBOLS,
@@ -84,7 +83,6 @@ def write_runs_page(
         comparison=rows,
         measurements=single_measurements(runs),
         charts=charts,
-        chart_data=chart_data,
         figures={f"{part}-{n}": chart.figure for part, members in charts.items() for n, chart in enumerate(members)},
         marks={str(position): _steps_marked(run) for position, run in enumerate(runs)},
         has_judge=any(name.startswith("eval_judge/") for by_name in curves for name in by_name),

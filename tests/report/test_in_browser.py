@@ -206,7 +206,9 @@ def test_a_charts_point_leads_to_its_rollouts(page: Any) -> None:
 
 def test_arrow_keys_and_other_answers(browser: Any, tmp_path: Path) -> None:
     rows = [{**row, "step": 1, "prompt": "The same"} for row in rollouts(3)]
-    path = write_runs_page(tmp_path / "report.html", [Run("run", "runs", rollouts=rows, rollout_total=3)], title="Three")
+    path = write_runs_page(
+        tmp_path / "report.html", [Run("run", "runs", rollouts=rows, rollout_total=3)], title="Three"
+    )
     with open_page(browser, path) as visit:
         page = visit.page
         page.locator("#rollouts a").first.click()

@@ -161,8 +161,8 @@ def test_nothing_is_wider_than_the_sheet_nor_a_chart_than_its_column(browser: An
         page.emulate_media(media="print")
         page.set_viewport_size({"width": 688, "height": 900})  # A4 without its margins
         assert page.evaluate("document.documentElement.scrollWidth") <= 688
-        too_wide = """() => [...document.querySelectorAll(".main-svg")].filter((svg) => svg.getBoundingClientRect().right
-          > svg.closest("figure").getBoundingClientRect().right + 1).length"""
+        too_wide = """() => [...document.querySelectorAll(".main-svg")].filter((svg) =>
+          svg.getBoundingClientRect().right > svg.closest("figure").getBoundingClientRect().right + 1).length"""
         assert page.evaluate(too_wide) == 0
         assert page.locator("#rollouts thead th:visible").count() >= 8
         page.evaluate("dispatchEvent(new Event('afterprint'))")
