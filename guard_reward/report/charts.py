@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from math import floor, log10
 from typing import Any, NamedTuple
 
 from guard_reward.report.curves import Curve, find, reduced
@@ -25,6 +26,7 @@ __all__ = [
     "curve_charts",
     "figure_over_steps",
     "other_charts",
+    "share_steps",
     "text",
 ]
 
@@ -43,12 +45,12 @@ _NUMBER = ""
 # (metric, title, axis format); a metric is found under its own name or behind a reward's prefix ("guard/safe_rate").
 _CURVES = (
     ("reward", "Reward", _NUMBER),
-    ("safe_rate", "Safe", _PERCENT),
-    ("unsafe_rate", "Unsafe", _PERCENT),
-    ("controversial_rate", "Controversial", _PERCENT),
+    ("safe_rate", "Safe, all prompts", _PERCENT),
+    ("unsafe_rate", "Unsafe, all prompts", _PERCENT),
+    ("controversial_rate", "Controversial, all prompts", _PERCENT),
     ("refusal_rate/harmful", "Refusals of harmful prompts", _PERCENT),
     ("refusal_rate/benign", "Refusals of benign prompts", _PERCENT),
-    ("refusal_rate", "Refusals", _PERCENT),
+    ("refusal_rate", "Refusals, all prompts", _PERCENT),
     ("helpfulness", "Helpfulness", _NUMBER),
     ("kl", "KL from the reference policy", _NUMBER),
     ("completions/mean_length", "Completion length, tokens", _NUMBER),
@@ -75,12 +77,14 @@ class Chart(NamedTuple):
         figure: for plotly.
         texts: what it shows, in words, one per run.
         runs: positions of the runs in it.
+        categories: what the texts begin with, if each is of an unsafe category; empty for what is no category.
     """
 
     title: str
     figure: dict[str, Any]
     texts: Sequence[str] = ()
     runs: Sequence[int] = ()
+    categories: Sequence[str] = ()
 
 
 def text(outside: str) -> str:
@@ -153,10 +157,30 @@ def _over_runs(
 
 def _in_words(name: str, line: Curve, tick_format: str) -> str:
     start, end = line.ends
-    shown = (lambda value: f"{value:.1%}") if tick_format else (lambda value: f"{value:.3g}")
-    words = f"{name}: {shown(start)} → {shown(end)}"
+    form = ".1%" if tick_format else _common_form(start, end)
+    words = f"{name}: {start:{form}} → {end:{form}}"
     middle = line.halfway(_CLEAR_CHANGE) if tick_format else None
     return words if middle is None else f"{words}, half of it by step {middle:g}"
+
+
+def _common_form(*numbers: float) -> str:
+    """As many decimals for all as show three digits of the largest."""
+    largest = max(map(abs, numbers))
+    if largest == 0:
+        return ".0f"
+    size = floor(log10(largest))
+    return f".{max(0, 2 - size)}f" if -4 <= size <= 6 else ".3g"
+
+
+def share_steps(charts: Sequence[Chart], curves: Sequence[Curves]) -> None:
+    """Give charts over steps the same axis: from the first to the last step of all runs."""
+    ends = [step for by_name in curves for curve in by_name.values() for step in (curve.steps[0], curve.steps[-1])]
+    if not ends:
+        return
+    first, last = min(ends), max(ends)
+    room = (last - first) / 40 or 1
+    for chart in charts:
+        chart.figure["layout"]["xaxis"]["range"] = [first - room, last + room]
 
 
 def _line(name: str, run: int, curve: Curve, tick_format: str) -> list[dict[str, Any]]:
@@ -230,7 +254,8 @@ def category_charts(names: Sequence[str], curves: Sequence[Curves]) -> list[Char
             ]
             figure = figure_over_steps(traces, {"tickformat": _PERCENT, "rangemode": "tozero"}, height=400, legend=True)
             texts = [_in_words(category, curve, _PERCENT) for category, curve in areas.items()]
-            charts.append(Chart(names[run], figure, texts, [run]))
+            known = [category if category in own else "" for category in areas]
+            charts.append(Chart(names[run], figure, texts, [run], known))
     return charts
 
 
@@ -273,7 +298,7 @@ def figure_over_steps(
     """Traces over the trainer's steps."""
     layout = {
         "height": height,
-        "xaxis": {"title": {"text": "step", "standoff": 4}},
+        "xaxis": {"title": {"text": "step", "standoff": 4}, "unifiedhovertitle": {"text": "step %{x}"}},
         "yaxis": dict(y_axis),
         "hovermode": "x unified",
         "showlegend": legend,

@@ -43,7 +43,7 @@ def write_figures(path: Path, *, title: str, sections: Sequence[Section], facts:
     return write_page(
         path,
         "figures.html.jinja",
-        ["page.js", "charts.js"],
+        ["page.js", "charts.js", "print.js"],
         title=title,
         sections=sections,
         figures={name: _escaped(chart.figure) for name, chart in charts},

@@ -9,7 +9,7 @@ from guard_reward.report.cells import Estimate, is_rate, union_of_keys
 from guard_reward.report.change import clearly_differ
 from guard_reward.report.run import Measurement, Run
 
-__all__ = ["Cell", "Row", "comparison", "single_measurements"]
+__all__ = ["Cell", "Row", "comparison", "main_metrics", "single_measurements"]
 
 # Which direction is better, by the beginning of a metric's name; a metric that is not here has none.
 _HIGHER = ("safety_rate", "safe_rate", "helpfulness")
@@ -25,6 +25,15 @@ _FIRST = (
     "refusal_rate_benign",
     "refusal_rate",
     "helpfulness",
+)
+# What the table shows at once; the first of each that was measured.
+_MAIN = (
+    ("safety_rate", "safe_rate_harmful"),
+    ("refusal_rate_harmful", "refusal_rate"),
+    ("refusal_rate_benign",),
+    ("safe_rate", "safe_rate_benign"),
+    ("helpfulness", "helpfulness_harmful", "helpfulness_benign"),
+    ("compliance", "compliance_rate"),
 )
 
 
@@ -81,6 +90,16 @@ def comparison(runs: Sequence[Run]) -> tuple[list[str], list[Row]]:
             stages = [first.stage, last.stage] if before else [last.stage]
             rows.append(Row(position, run.name, judged_by, independent, stages, cells))
     return metrics, rows
+
+
+def main_metrics(metrics: Sequence[str]) -> list[str]:
+    """The few that answer whether a run got safe, and at what cost; the first six if none of them is there.
+
+    >>> main_metrics(["refusal_rate", "empty_rate", "safety_rate"])
+    ['safety_rate', 'refusal_rate']
+    """
+    found = [next((metric for metric in same if metric in metrics), None) for same in _MAIN]
+    return [metric for metric in found if metric] or list(metrics[: len(_MAIN)])
 
 
 def single_measurements(runs: Sequence[Run]) -> list[tuple[str, Measurement]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from math import dist
 from statistics import fmean
 from typing import Any
 
@@ -43,6 +45,7 @@ def plane_chart(runs: Sequence[Run], curves: Sequence[Curves]) -> Chart | None:
         for found in run.measurements
         for point in _point(run.name, number, found)
     ]
+    _merge_labels(points, len(runs))
     data = [*(trace for path in paths for trace in path), *points]
     if not data:
         return None
@@ -54,7 +57,7 @@ def plane_chart(runs: Sequence[Run], curves: Sequence[Curves]) -> Chart | None:
     layout = {
         "height": 480,
         "xaxis": {"title": {"text": "refused"}, "tickformat": ".0%", "range": [-0.03, 1.03]},
-        "yaxis": {"title": {"text": "safe"}, "tickformat": ".0%", "range": [-0.03, 1.05]},
+        "yaxis": {"title": {"text": "safe"}, "tickformat": ".0%", "range": [-0.03, 1.08]},
         "showlegend": False,
         "hovermode": "closest",
         "margin": {"l": 56, "r": 16, "t": 32, "b": 48},
@@ -72,7 +75,7 @@ def _path(run: Run, number: int, curves: Curves) -> list[dict[str, Any]]:
         return []
     safe, refused = (_smooth(reduced(curve, _PATH_POINTS)) for curve in both)
     steps, last = list(reduced(both[0], _PATH_POINTS).steps), len(safe) - 1
-    arrows = {last * (arrow + 1) // (_ARROWS + 1) for arrow in range(_ARROWS)} - {0, last}
+    arrows = _arrows(refused, safe)
     symbol = SYMBOLS[number % len(SYMBOLS)]
     common = {
         "type": "scatter",
@@ -105,6 +108,14 @@ def _path(run: Run, number: int, curves: Curves) -> list[dict[str, Any]]:
         "marker": {"size": 10, "symbol": [f"{symbol}-open", symbol], "line": {"width": 2}},
     }
     return [common | line, common | ends]
+
+
+def _arrows(x: Sequence[float], y: Sequence[float]) -> set[int]:
+    """Positions at even distances along the path, none at its ends: a policy that stays somewhere adds no arrow."""
+    lengths = list(accumulate((dist(*ends) for ends in pairwise(zip(x, y, strict=True))), initial=0.0))
+    marks = [lengths[-1] * (arrow + 1) / (_ARROWS + 1) for arrow in range(_ARROWS)]
+    found = {next(at for at, length in enumerate(lengths) if length >= mark) for mark in marks}
+    return found - {0, len(lengths) - 1}
 
 
 def _smooth(curve: Curve) -> list[float]:
@@ -144,7 +155,7 @@ def _point(name: str, run: int, measured: Measurement) -> list[dict[str, Any]]:
         "mode": "markers+text",
         "name": f"{text(name)}, {text(measured.stage)}",
         "text": [text(measured.stage)],
-        "textposition": f"{('bottom', 'top')[run % 2]} {'right' if refusal.value < 0.5 else 'left'}",
+        "textposition": f"{_label_side(run, safety.value)} {'right' if refusal.value < 0.5 else 'left'}",
         "x": [refusal.value],
         "y": [safety.value],
         "marker": {
@@ -161,6 +172,27 @@ def _point(name: str, run: int, measured: Measurement) -> list[dict[str, Any]]:
             above, below = max(found.high - found.value, 0.0), max(found.value - found.low, 0.0)
             trace[axis] = {"type": "data", "array": [above], "arrayminus": [below], "thickness": 1.5}
     return [trace]
+
+
+def _label_side(run: int, safe: float) -> str:
+    """Under the point near the plane's top, where the label above would be cut."""
+    return "bottom" if safe > 0.93 else ("bottom", "top")[run % 2]
+
+
+def _merge_labels(points: Sequence[dict[str, Any]], runs: int) -> None:
+    """One label for points of a stage that lie on each other, with how many runs have it."""
+    together: dict[Any, list[dict[str, Any]]] = {}
+    for point in points:
+        place = (point["text"][0], round(point["x"][0], 2), round(point["y"][0], 2))
+        together.setdefault(place, []).append(point)
+    for same in together.values():
+        count = len({point["meta"]["run"] for point in same})
+        if 1 < count == runs:
+            same[0]["text"] = [f"{same[0]['text'][0]} ({'both' if runs == 2 else f'all {runs}'})"]
+        elif count > 1:
+            same[0]["text"] = [f"{same[0]['text'][0]} ({count} runs)"]
+        for point in same[1:]:
+            point["text"] = [""]
 
 
 def _first(measured: Measurement, *metrics: str) -> Estimate | None:

@@ -24,13 +24,14 @@ _SAMPLE = ("step", "stage", "alarm")
 
 # Columns of the table in their order; a rollout's page shows the others too.
 _TABLE = (
-    *("run", "step", "stage", "severity", "categories", "refusal", "outcome", "alarm", "reward", "p_unsafe"),
-    *("prompt", "thinking", "completion"),
+    *("run", "step", "stage", "prompt_label", "severity", "categories", "refusal", "outcome", "alarm", "reward"),
+    *("p_unsafe", "prompt", "thinking", "completion"),
 )
 _LONG = ("prompt", "thinking", "completion")
 # What a reward writes under its own name: "guard_severity".
 _OF_REWARD = ("severity", "categories", "refusal", "outcome", "p_unsafe")
-_HEADINGS = {"completion": "Answer", "p_unsafe": "P(unsafe)", "refusal": "Refusal"}
+_HEADINGS = {"completion": "Answer", "p_unsafe": "P(unsafe)", "refusal": "Refusal", "prompt_label": "Prompt is"}
+_LABELS = {"yes": "harmful", "true": "harmful", "no": "benign", "false": "benign"}
 _BADNESS = {"unsafe": 3, "controversial": 2, "safe": 0}
 
 
@@ -55,7 +56,8 @@ def rollout_table(runs: Sequence[Run]) -> RolloutTable:
     rows: list[tuple[str, dict[str, Any]]] = []
     causes: dict[str, list[list[str]]] = {}
     for run in runs:
-        named = [_common_names(row, rewards[run.name]) for row in run.rollouts]
+        harmful = _harmful_name(run.rollouts, rewards[run.name])
+        named = [_with_label(_common_names(row, rewards[run.name]), harmful) for row in run.rollouts]
         chosen, places = with_causes(run, _chosen(named, share))
         ids = _ids(chosen)
         rows += zip(ids, ({"run": run.name, **row} for row in chosen), strict=True)
@@ -132,6 +134,25 @@ def _common_names(row: Mapping[str, Any], reward: str | None) -> dict[str, Any]:
         return {str(key): value for key, value in row.items()}
     names = {f"{reward}_{name}": name for name in _OF_REWARD} | ({} if "reward" in row else {reward: "reward"})
     return {names.get(str(key), str(key)): value for key, value in row.items()}
+
+
+def _harmful_name(rows: Sequence[Mapping[str, Any]], reward: str | None) -> str | None:
+    """The column that says whether the prompt is harmful: the reward's, another reward's, or the data set's."""
+    own = (f"{reward}_harmful", "harmful")
+    keys = [key for key in map(str, union_of_keys(rows)) if key == "harmful" or key.endswith("_harmful")]
+    for key in sorted(keys, key=lambda key: own.index(key) if key in own else len(own)):
+        texts = {text_of(row.get(key)).lower() for row in rows} - {""}
+        if texts and texts <= _LABELS.keys():
+            return key
+    return None
+
+
+def _with_label(row: dict[str, Any], harmful: str | None) -> dict[str, Any]:
+    """The prompt's label in words."""
+    if harmful not in row:
+        return row
+    label = _LABELS.get(text_of(row[harmful]).lower())
+    return {**{key: value for key, value in row.items() if key != harmful}, "prompt_label": label}
 
 
 def _chosen(rows: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:

@@ -14,9 +14,18 @@ from typing import Any
 
 from guard_reward.report.causes import MAX_ALARMS
 from guard_reward.report.cells import union_of_keys
-from guard_reward.report.charts import DASHES, SYMBOLS, Chart, Curves, category_charts, curve_charts, other_charts
+from guard_reward.report.charts import (
+    DASHES,
+    SYMBOLS,
+    Chart,
+    Curves,
+    category_charts,
+    curve_charts,
+    other_charts,
+    share_steps,
+)
 from guard_reward.report.curves import MAX_POINTS, read_curves
-from guard_reward.report.measurements import comparison, single_measurements
+from guard_reward.report.measurements import comparison, main_metrics, single_measurements
 from guard_reward.report.plane import plane_chart
 from guard_reward.report.rollout_table import RolloutTable, rollout_table
 from guard_reward.report.run import Run
@@ -61,7 +70,7 @@ def write_runs_page(
     return write_page(
         Path(path),
         "runs.html.jinja",
-        ["page.js", "charts.js", "fragment.js", "rollouts.js", "detail.js", "refresh.js"],
+        ["page.js", "charts.js", "fragment.js", "rollouts.js", "detail.js", "chart_links.js", "print.js", "refresh.js"],
         title=title,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         refresh_seconds=refresh_seconds,
@@ -70,6 +79,7 @@ def write_runs_page(
         alarm_count=sum(len(run.alarms) for run in runs),
         summary=summary,
         metrics=metrics,
+        main_metrics=main_metrics(metrics),
         comparison=rows,
         measurements=single_measurements(runs),
         charts=charts,
@@ -98,12 +108,14 @@ def _charts(runs: Sequence[Run], curves: Sequence[Curves]) -> dict[str, list[Cha
     """By part of the page."""
     names = [run.name for run in runs]
     plane = plane_chart(runs, curves)
-    return {
-        "plane": [plane] if plane else [],
+    over_steps = {
         "curves": curve_charts(names, curves),
         "others": other_charts(names, curves),
         "categories": category_charts(names, curves),
     }
+    for charts in over_steps.values():
+        share_steps(charts, curves)
+    return {"plane": [plane] if plane else [], **over_steps}
 
 
 def _settings(runs: Sequence[Run]) -> list[tuple[str, list[str | None]]]:

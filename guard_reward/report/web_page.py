@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from guard_reward.files import replacing
 from guard_reward.report.cells import is_rate, label
+from guard_reward.report.chart_data import chart_data
 from guard_reward.report.visible import visible
 
 __all__ = ["write_page"]
@@ -55,7 +56,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,  # not Markup
     )
-    environment.globals.update(label=label, is_rate=is_rate)
+    environment.globals.update(label=label, is_rate=is_rate, chart_data=chart_data)
+    environment.filters["shown"] = visible
     # JSON has no NaN; a browser could not read it.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment

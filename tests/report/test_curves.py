@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from guard_reward.report.charts import category_charts, curve_charts, other_charts
+from guard_reward.report.charts import category_charts, curve_charts, other_charts, share_steps
 from guard_reward.report.curves import Curve, find, read_curves, reduced
 
 LOG = [
@@ -77,7 +77,7 @@ def test_halfway(values: list[float], expected: float | None) -> None:
 
 def test_charts_have_a_line_per_run_and_points_for_evaluations() -> None:
     charts = curve_charts(["hybrid", "silent"], [read_curves(LOG), {}])
-    titles = ["Reward", "Safe", "Refusals of harmful prompts", "KL from the reference policy"]
+    titles = ["Reward", "Safe, all prompts", "Refusals of harmful prompts", "KL from the reference policy"]
     assert [chart.title for chart in charts] == titles
     line, evaluation, judge = charts[1].figure["data"]
     assert line["y"] == [0.55, 0.6, 0.65]
@@ -110,3 +110,11 @@ def test_rare_categories_are_one_area() -> None:
     names = [trace["name"] for trace in chart.figure["data"]]
     assert names == ["C11", "C10", "C9", "C8", "C7", "C6", "C5", "C4", "4 others"]
     assert chart.figure["data"][-1]["y"] == [pytest.approx(0.4 + 0 + 1 + 2 + 3), pytest.approx(0.4)]
+
+
+def test_words_have_one_precision_and_charts_one_axis() -> None:
+    curves = [{"reward": Curve([1, 2, 3, 4], [0.906, 0.906, 1.0, 1.0])}, {"kl": Curve([5, 81], [1.0, 2.0])}]
+    charts = curve_charts(["a", "b"], curves)
+    assert list(charts[0].texts) == ["a: 0.91 → 1.00"]
+    share_steps(charts, curves)
+    assert [chart.figure["layout"]["xaxis"]["range"] for chart in charts] == [[-1, 83]] * 2

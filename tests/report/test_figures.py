@@ -27,12 +27,12 @@ def test_names_are_text_everywhere(tmp_path: Path) -> None:
     figure = {"data": [{"type": "scatter", "name": ATTACK, "x": [0], "y": [ATTACK]}], "layout": {"height": 100}}
     section = Section(ATTACK, ATTACK, ["", ATTACK], [[ATTACK, ATTACK]], [Chart(ATTACK, figure)])
     page = Page(write_figures(tmp_path / "page.html", title=ATTACK, sections=[section], facts={ATTACK: ATTACK}))
-    assert len(page.scripts) == 4  # the figures, plotly, and the page's own two
+    assert len(page.scripts) == 5  # the figures, plotly, and the page's own three
     assert [tag for tag, _ in page.elements if tag == "img"] == []
     assert page.figures["chart-0-0"]["data"][0]["name"].startswith("&lt;/script&gt;")
     assert "".join(page.text).count("alert('x')") >= 6
     policy = next(attributes["content"] for tag, attributes in page.elements if attributes.get("http-equiv"))
-    assert len(re.findall("'sha256-", policy or "")) == 3
+    assert len(re.findall("'sha256-", policy or "")) == 4
 
 
 def test_a_grades_figures_are_valid(tmp_path: Path) -> None:

@@ -78,9 +78,13 @@ def test_the_worst_rollouts_are_one_click_away(page: Any) -> None:
     assert set(severities) == {"Unsafe"}
     unsafe = [float(value) for value in shown(page, "P(unsafe)")]
     assert unsafe == sorted(unsafe, reverse=True)
-    page.click("#next-page")
-    assert page.locator("#page").inner_text() == "page 2 of 5"
+    page.click("#upper-next")
+    assert page.input_value("#lower-page") == "2"
     assert "page=2" in page.url
+    page.fill("#upper-page", "5")
+    page.keyboard.press("Enter")
+    assert "page=5" in page.url
+    assert page.locator("#lower-next").is_disabled()
     assert "sort=worst" in page.url
 
 
@@ -138,6 +142,88 @@ def test_an_alarm_leads_to_its_rollout(page: Any) -> None:
     assert page.evaluate("document.activeElement.closest('#alarms') !== null")
 
 
+@pytest.mark.parametrize("fragment", ["#run=hybrid&from=21&severity=Unsafe", "#sort=worst", "#category=Violent"])
+def test_a_link_with_filters_leads_to_the_table(browser: Any, page_path: Path, fragment: str) -> None:
+    with open_page(browser, page_path, fragment) as visit:
+        top = "() => document.getElementById('rollouts-section').getBoundingClientRect().top"
+        visit.page.wait_for_function(f"() => Math.abs(({top})()) < 200")
+        visit.page.reload()  # a page that is read again stays where it was
+        assert visit.errors == []
+
+
+def test_a_closed_rollout_of_a_link_is_in_sight(browser: Any, page: Any, page_path: Path) -> None:
+    page.click("#upper-next")
+    page.locator("#rollouts a").nth(7).click()
+    address = page.url.partition("rollout=")[2]
+    page.keyboard.press("Escape")
+    page.click("#reset")
+    with open_page(browser, page_path, f"#rollout={address}") as visit:
+        visit.page.keyboard.press("Escape")
+        visit.page.locator("#detail").wait_for(state="hidden")
+        assert visit.page.input_value("#upper-page") == "2"
+        top = visit.page.evaluate("document.activeElement.getBoundingClientRect().top")
+        assert 0 < top < 900
+        assert visit.page.evaluate("document.activeElement.closest('#rollouts') !== null")
+
+
+def test_a_category_and_a_label_filter(browser: Any, tmp_path: Path) -> None:
+    rows = [{**row, "guard_harmful": number % 2 == 0} for number, row in enumerate(rollouts(8))]
+    rows[2]["guard_categories"] = "PII, Violent"
+    path = write_runs_page(tmp_path / "report.html", [Run("run", "runs", rollouts=rows, rollout_total=8)], title="Two")
+    with open_page(browser, path, "#prompt=harmful") as visit:
+        page = visit.page
+        assert set(shown(page, "Prompt is")) == {"harmful"}
+        assert count(page).startswith("Showing 4 of 8")
+        page.select_option("select[name=category]", "Violent")
+        assert shown(page, "Categories") == ["PII, Violent"]
+        page.select_option("select[name=prompt]", "benign")
+        assert count(page).startswith("Showing 2 of 8")
+        page.fill("input[name=from]", "9")
+        page.fill("input[name=to]", "3")
+        assert page.locator("#range-hint").is_visible()
+        assert visit.errors == []
+
+
+def test_a_categorys_name_leads_to_its_rollouts(page: Any) -> None:
+    page.locator("#categories figcaption a").first.click()
+    assert page.input_value("select[name=category]") == "Violent"
+    assert page.input_value("select[name=run]") == "hybrid"
+    assert count(page).startswith("Showing 30 of 241")
+
+
+def test_a_charts_point_leads_to_its_rollouts(page: Any) -> None:
+    page.locator("#curves-0").scroll_into_view_if_needed()
+    page.wait_for_selector("#curves-0 .main-svg")
+    box = page.locator("#curves-0").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
+    page.wait_for_selector("#curves-0 .hoverlayer .legend")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 100)
+    page.wait_for_function("() => location.hash.includes('from=')")
+    step = page.input_value("input[name=from]")
+    assert step == page.input_value("input[name=to]")
+    assert set(shown(page, "Step")) == {step}
+
+
+def test_arrow_keys_and_other_answers(browser: Any, tmp_path: Path) -> None:
+    rows = [{**row, "step": 1, "prompt": "The same"} for row in rollouts(3)]
+    path = write_runs_page(
+        tmp_path / "report.html", [Run("run", "runs", rollouts=rows, rollout_total=3)], title="Three"
+    )
+    with open_page(browser, path) as visit:
+        page = visit.page
+        page.locator("#rollouts a").first.click()
+        first = page.locator("#detail-title").inner_text()
+        page.keyboard.press("ArrowRight")
+        second = page.locator("#detail-title").inner_text()
+        assert second != first
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")  # there is none before the first
+        assert page.locator("#detail-title").inner_text() == first
+        page.locator("#detail-body a").first.click()
+        page.wait_for_function("title => document.getElementById('detail-title').textContent === title", arg=second)
+        assert visit.errors == []
+
+
 def test_a_link_to_a_rollout_that_is_not_here_says_so(page: Any) -> None:
     page.evaluate("location.hash = '#rollout=hybrid/00000000'")
     page.locator("#not-here").wait_for(state="visible")
@@ -170,7 +256,7 @@ def test_keyboard_alone(browser: Any, page_path: Path) -> None:
         while reached[-1] != "A" and len(reached) < 40:
             reached.append(tab(page))
         order = [name for name, _ in itertools.groupby(reached)]
-        assert order[:7] == ["run", "severity", "outcome", "refusal", "from", "to", "worst"]
+        assert order[:8] == ["run", "severity", "category", "outcome", "refusal", "from", "to", "worst"]
         assert order[-1] == "A"  # the first rollout's link
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         name = page.evaluate("document.activeElement.textContent")

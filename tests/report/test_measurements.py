@@ -69,3 +69,14 @@ def test_plane() -> None:
     assert (second["x"], second["y"], second["marker"]["symbol"]) == ([0.05], [0.97], "circle")
     assert first["error_y"]["array"] == [pytest.approx(0.02)]
     assert plane_chart([Run("silent", "runs")], [{}]) is None
+
+
+def test_points_on_each_other_have_one_label() -> None:
+    runs = [
+        Run(name, name, measurements=[measured("before", 0.5, 0.4), measured("after", 0.97, at)])
+        for name, at in (("a", 0.05), ("b", 0.9))
+    ]
+    chart = plane_chart(runs, [{}, {}])
+    assert chart is not None
+    assert [trace["text"] for trace in chart.figure["data"]] == [["before (both)"], ["after"], [""], ["after"]]
+    assert chart.figure["data"][1]["textposition"].startswith("bottom")  # above it the label would be cut

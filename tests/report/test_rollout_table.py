@@ -86,3 +86,20 @@ def test_empty_columns_and_the_run_of_a_single_run_are_in_a_rollouts_details_onl
     rows = [{"step": 1, "guard_severity": "Safe", "guard_categories": "", "guard_thinking_severity": "Safe"}]
     columns = rollout_table([Run("run", "runs", rollouts=rows)]).page["columns"]
     assert [column["key"] for column in columns if column["shown"]] == ["step", "severity"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"guard": 1.0, "guard_outcome": "scored", "guard_harmful": True}, ["harmful"]),
+        ({"guard": 1.0, "guard_outcome": "scored", "guard_harmful": "no"}, ["benign"]),
+        ({"severity": "Safe", "harmful": False}, ["benign"]),
+    ],
+)
+def test_the_prompts_label_is_in_words(row: dict, expected: list[str]) -> None:
+    assert cells(Run("run", "runs", rollouts=[row]), "prompt_label") == expected
+
+
+def test_what_only_ends_like_a_label_is_none() -> None:
+    page = rollout_table([Run("run", "runs", rollouts=[{"guard_outcome": "scored", "helpfulness_harmful": 0.4}])]).page
+    assert "prompt_label" not in [column["key"] for column in page["columns"]]

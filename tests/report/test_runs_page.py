@@ -81,7 +81,7 @@ def test_nothing_comes_from_the_network(page: Page) -> None:
     assert policy is not None
     assert policy.startswith("default-src 'none'; base-uri 'none'; form-action 'none';")
     scripts = next(part for part in policy.split(";") if "script-src" in part)
-    assert len(re.findall(r"'sha256-[\w+/=]+'", scripts)) == 7
+    assert len(re.findall(r"'sha256-[\w+/=]+'", scripts)) == 9
     assert "unsafe" not in scripts
 
 
@@ -119,7 +119,7 @@ def test_text_from_outside_cannot_become_markup(tmp_path: Path, text: str) -> No
     shapes = [[(tag, sorted(attributes)) for tag, attributes in each.elements] for each in (page, harmless)]
     assert shapes[0] == shapes[1]
     assert page.scripts[3:] == harmless.scripts[3:]
-    assert len(page.scripts) == 3 + 7
+    assert len(page.scripts) == 3 + 9
     # Plotly reads some markup in names and labels.
     traces = [trace for figure in page.figures.values() for trace in figure["data"]]
     assert not [

@@ -2,11 +2,13 @@
 
 // Charts. The figures come without colours; a trace's `meta` says which colour it has, which run it is of, and what it shows.
 // A chart is drawn when it is scrolled to.
+const charts = {};
 {
   const figures = JSON.parse(byId("figures").textContent);
   const marks = byId("marks") ? JSON.parse(byId("marks").textContent) : {};
   const chosen = { smoothing: memory.read().smoothing ?? 0.6, hidden: new Set(memory.read().hidden ?? []) };
   const drawn = new Set();
+  const listeners = new Map();
   const COLOURS = 8;
 
   // A custom property is only text; as the colour of an element it is a colour.
@@ -24,7 +26,7 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: palette.text, size: 12, family: getComputedStyle(document.body).fontFamily },
-      hoverlabel: { bgcolor: palette.card, bordercolor: palette.line, font: { color: palette.text } },
+      hoverlabel: { bgcolor: faded(palette.card, 0.85), bordercolor: palette.line, font: { color: palette.text, size: 11 } },
       xaxis: { ...layout.xaxis, ...axis },
       yaxis: { ...layout.yaxis, ...axis },
       annotations: layout.annotations?.map((note) => ({ ...note, font: { color: palette.muted, size: 12 } })),
@@ -86,7 +88,9 @@
     const { data, layout } = figures[id];
     const traces = data.flatMap(smoothed).map((trace) => coloured(trace, palette));
     drawn.add(id);
-    return Plotly.react(id, traces, layoutOf(layout, palette), { responsive: true, displayModeBar: false });
+    Plotly.react(id, traces, layoutOf(layout, palette), { responsive: true, displayModeBar: false });
+    listeners.get(id)?.(byId(id));
+    listeners.delete(id);
   }
 
   const observer = new IntersectionObserver(
@@ -104,6 +108,17 @@
     for (const id of drawn) observer.observe(byId(id));
     drawn.clear();
   }
+  /** Every chart that has a place, in its width. */
+  function drawAll() {
+    const palette = paletteNow();
+    for (const id of Object.keys(figures).filter((id) => byId(id).offsetParent)) {
+      draw(id, palette);
+      Plotly.relayout(id, { width: byId(id).clientWidth });
+    }
+  }
+  /** Call once, when the chart is first drawn. */
+  const whenDrawn = (id, listener) => listeners.set(id, listener);
+  Object.assign(charts, { ids: Object.keys(figures), redraw, drawAll, whenDrawn });
   for (const id of Object.keys(figures)) observer.observe(byId(id));
   document.addEventListener("recolour", redraw);
 
@@ -140,20 +155,4 @@
       redraw();
     });
   }
-
-  // On paper: light, as wide as the sheet, everything drawn and open.
-  let opened = [];
-  addEventListener("beforeprint", () => {
-    document.documentElement.classList.add("printing");
-    opened = [...document.querySelectorAll("details:not([open], .unprinted)")];
-    for (const details of opened) details.open = true;
-    const onPaper = Object.keys(figures).filter((id) => byId(id).offsetParent);
-    for (const id of onPaper) draw(id);
-    for (const id of onPaper) Plotly.relayout(id, { width: byId(id).clientWidth });
-  });
-  addEventListener("afterprint", () => {
-    document.documentElement.classList.remove("printing");
-    for (const details of opened) details.open = false;
-    redraw();
-  });
 }

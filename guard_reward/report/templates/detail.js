@@ -5,6 +5,7 @@ if (byId("detail")) {
   const dialog = byId("detail");
   const { columns, rows, cell } = rollouts;
   const CLIP = 3000;
+  const MOST_OTHERS = 16;
   const TEXTS = { prompt: "Prompt", thinking: "Thinking", completion: "Answer" };
   const byAddress = new Map(rows.map((row) => [rollouts.address(row), row]));
   let opener = null;
@@ -34,11 +35,24 @@ if (byId("detail")) {
     return list;
   }
 
+  /** Links to what the policy answered to the same prompt at the same step. */
+  function otherAnswers(row) {
+    const same = (key) => (other) => cell(other, key) === cell(row, key);
+    const others = cell(row, "prompt") === null ? [] : rows.filter((other) => other !== row && ["run", "step", "stage", "prompt"].every((key) => same(key)(other)));
+    if (!others.length) return [];
+    const items = others.slice(0, MOST_OTHERS).map((other) => {
+      const link = make("a", { href: fragment.of({ ...rollouts.state, rollout: rollouts.address(other) }) }, other[0]);
+      const answer = String(cell(other, "completion") ?? "").slice(0, 100);
+      return make("li", { dir: "auto" }, link, " ", cellContent("severity", cell(other, "severity")), " ", make("bdi", {}, answer));
+    });
+    return [make("section", {}, make("h3", {}, "Other answers to this prompt"), make("ul", {}, ...items))];
+  }
+
   function fill(row) {
     const step = cell(row, "step");
     byId("detail-title").textContent = [cell(row, "run"), step === null ? null : `step ${step}`, row[0]].filter(Boolean).join(" · ");
     const texts = Object.entries(TEXTS).filter(([key]) => cell(row, key) !== null).map(([key, title]) => textBlock(title, String(cell(row, key))));
-    byId("detail-body").replaceChildren(facts(row), ...texts);
+    byId("detail-body").replaceChildren(facts(row), ...texts, ...otherAnswers(row));
     byId("detail-body").scrollTop = 0;
     byId("detail-link").hidden = true;
     byId("copied").textContent = "";
@@ -64,7 +78,8 @@ if (byId("detail")) {
   }
 
   function go(by) {
-    const next = rollouts.found[rollouts.found.indexOf(byAddress.get(dialog.dataset.rollout)) + by];
+    const position = rollouts.found.indexOf(byAddress.get(dialog.dataset.rollout));
+    const next = position < 0 ? undefined : rollouts.found[position + by];
     if (!next) return;
     fragment.replace({ ...rollouts.state, rollout: rollouts.address(next) });
     follow();
@@ -74,10 +89,15 @@ if (byId("detail")) {
   dialog.addEventListener("close", () => {
     const address = dialog.dataset.rollout;
     if (fragment.read().rollout) fragment.replace(rollouts.state);
-    const link = [...document.querySelectorAll("#rollouts a")].find((each) => each.textContent === address?.split("/").pop());
-    // Back to what opened it: an alarm's link, or the row's.
-    const back = opener?.matches("a") && opener.isConnected ? opener : link;
-    back?.focus({ preventScroll: true });
+    // Back to what opened it, such as an alarm's link; else to the rollout's row.
+    if (opener?.matches("a") && opener.isConnected && !opener.closest("#rollouts")) opener.focus({ preventScroll: true });
+    else rollouts.reveal(byAddress.get(address));
+  });
+  dialog.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.target.matches("input, textarea, select")) return;
+    event.preventDefault();
+    go(by);
   });
   byId("close-detail").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

@@ -8,6 +8,11 @@ const fragment = {
     const text = location.hash.slice(1);
     return text.includes("=") ? Object.fromEntries(new URLSearchParams(text)) : {};
   },
+  /** Whether the address asks for some rollouts, and not for one. */
+  isFilter() {
+    const { rollout, ...state } = this.read();
+    return !rollout && Object.keys(state).length > 0;
+  },
   /** "" is a state too; a section's name is none. */
   isState: () => location.hash.length < 2 || location.hash.includes("="),
   /** The state as a fragment; what is empty is left out. */

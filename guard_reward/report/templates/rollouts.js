@@ -28,9 +28,11 @@ function cellContent(key, value) {
 
 if (byId("rollouts")) {
   const { columns, rows, cell } = rollouts;
-  const PAGE = 50;
+  const PAGE = matchMedia("(max-width: 700px)").matches ? 20 : 50;
+  const PRINTED = 20;
   const LONG = ["prompt", "thinking", "completion"];
-  const CHOICES = ["run", "severity", "outcome", "refusal"];
+  // A filter's name, in the form and in the address, and its column.
+  const CHOICES = { run: "run", prompt: "prompt_label", severity: "severity", category: "categories", outcome: "outcome", refusal: "refusal" };
   const form = byId("filters");
   const body = byId("rollouts").tBodies[0];
   const shown = columns.filter((column) => column.shown);
@@ -42,14 +44,20 @@ if (byId("rollouts")) {
     return searchable[index];
   }
 
+  /** What a row has for a filter: several values for categories. */
+  function valuesOf(row, name) {
+    const value = cell(row, CHOICES[name]) ?? "none";
+    return name === "category" ? String(value).split(", ") : [String(value)];
+  }
+
   function lets(state) {
     const text = (state.q ?? "").trim().toLowerCase();
     const [from, to] = [state.from, state.to].map((bound) => (bound ? Number(bound) : null));
-    const chosen = CHOICES.filter((key) => state[key] && key in rollouts.place);
+    const chosen = Object.keys(CHOICES).filter((name) => state[name] && CHOICES[name] in rollouts.place);
     return (row, index) => {
       const step = cell(row, "step");
       return (
-        chosen.every((key) => (cell(row, key) ?? "none") === state[key]) &&
+        chosen.every((name) => valuesOf(row, name).includes(state[name])) &&
         (from === null || (step !== null && step >= from)) &&
         (to === null || (step !== null && step <= to)) &&
         (!text || textOf(index).includes(text))
@@ -87,7 +95,7 @@ if (byId("rollouts")) {
       const content = cellContent(key, isLong ? value.slice(0, 600) : value);
       const inner = isLong ? make("div", { class: "text", dir: "auto" }, content) : make("bdi", {}, content);
       const kind = numeric ? "number" : LONG.includes(key) ? "long" : null;
-      return make("td", { "data-label": heading, class: kind }, ...(value === null ? [] : [inner]));
+      return make("td", { "data-label": heading, "data-key": key, class: kind }, ...(value === null ? [] : [inner]));
     });
     const element = make("tr", {}, make("td", { "data-label": "Rollout" }, link), ...cells);
     element.addEventListener("click", (event) => {
@@ -98,24 +106,31 @@ if (byId("rollouts")) {
   }
 
   function count(found, page, pages) {
-    const { total } = rollouts;
+    const { total, state } = rollouts;
     const number = (value) => value.toLocaleString("en");
     const sample = total > rows.length ? `${number(rows.length)} sampled of ${number(total)} rollouts` : `${number(rows.length)} rollouts`;
     byId("count").textContent = `Showing ${number(found.length)} of ${sample}`;
-    byId("page").textContent = `page ${page + 1} of ${pages}`;
-    byId("previous-page").disabled = page === 0;
-    byId("next-page").disabled = page + 1 >= pages;
-    byId("pages").hidden = pages < 2;
     byId("nothing-found").hidden = found.length > 0;
+    byId("range-hint").hidden = !(state.from && state.to && Number(state.from) > Number(state.to));
+    for (const pager of document.querySelectorAll(".pages")) {
+      pager.hidden = pages < 2;
+      pager.querySelector("[data-turns='-1']").disabled = page === 0;
+      pager.querySelector("[data-turns='1']").disabled = page + 1 >= pages;
+      pager.querySelector("[data-pages]").textContent = pages;
+      Object.assign(pager.querySelector("input"), { value: page + 1, max: pages });
+    }
   }
+
+  const pageCount = () => Math.max(1, Math.ceil(rollouts.found.length / PAGE));
+  /** From 0; the address may have any text. */
+  const pageNow = () => Math.min(Math.max(Math.floor(Number(rollouts.state.page || 1)) - 1 || 0, 0), pageCount() - 1);
 
   function render() {
     const { state } = rollouts;
     rollouts.found = sorted(rows.filter(lets(state)), state.sort);
-    const pages = Math.max(1, Math.ceil(rollouts.found.length / PAGE));
-    const page = Math.min(Math.max(Number(state.page ?? 1) - 1 || 0, 0), pages - 1);
+    const page = pageNow();
     body.replaceChildren(...rollouts.found.slice(page * PAGE, (page + 1) * PAGE).map(rowElement));
-    count(rollouts.found, page, pages);
+    count(rollouts.found, page, pageCount());
     for (const heading of byId("rollouts").tHead.querySelectorAll("th[data-key]")) {
       const { key } = heading.dataset;
       const order = state.sort === key ? "ascending" : state.sort === `-${key}` ? "descending" : null;
@@ -135,18 +150,18 @@ if (byId("rollouts")) {
     const headings = shown.map(({ key, heading, numeric }) => {
       const button = make("button", { type: "button" }, make("bdi", {}, heading), make("span", { class: "order", "aria-hidden": "true" }));
       button.addEventListener("click", () => change({ sort: rollouts.state.sort === key ? `-${key}` : key }));
-      return make("th", { scope: "col", "data-key": key, class: numeric ? "number" : null }, button);
+      return make("th", { scope: "col", "data-key": key, "data-heading": heading, class: numeric ? "number" : null }, button);
     });
     byId("rollouts").tHead.rows[0].append(make("th", { scope: "col" }, "Rollout"), ...headings);
   }
 
   function makeChoices() {
-    for (const key of CHOICES) {
-      const select = form.elements[key];
-      const values = new Set(key in rollouts.place ? rows.map((row) => cell(row, key) ?? "none") : []);
-      select.closest("label").hidden = values.size < 2 && !(key in rollouts.state);
-      const order = key === "severity" ? [...values].sort((a, b) => severityRank(b) - severityRank(a)) : [...values].sort();
-      for (const value of order) select.append(make("option", { value }, String(value)));
+    for (const [name, key] of Object.entries(CHOICES)) {
+      const select = form.elements[name];
+      const values = new Set(key in rollouts.place ? rows.flatMap((row) => valuesOf(row, name)) : []);
+      select.closest("label").hidden = values.size < 2 && !(name in rollouts.state);
+      const order = name === "severity" ? [...values].sort((a, b) => severityRank(b) - severityRank(a)) : [...values].sort();
+      for (const value of order) select.append(make("option", { value }, value));
     }
     for (const bound of ["from", "to"]) form.elements[bound].closest("label").hidden = !("step" in rollouts.place);
   }
@@ -154,7 +169,7 @@ if (byId("rollouts")) {
   function showState() {
     const { rollout: ignored, ...state } = fragment.read();
     rollouts.state = state;
-    for (const name of ["q", "from", "to", ...CHOICES]) form.elements[name].value = state[name] ?? "";
+    for (const name of ["q", "from", "to", ...Object.keys(CHOICES)]) form.elements[name].value = state[name] ?? "";
     render();
   }
 
@@ -169,12 +184,43 @@ if (byId("rollouts")) {
     fragment.replace({});
     showState();
   });
-  for (const [id, by] of [["previous-page", -1], ["next-page", 1]]) {
-    byId(id).addEventListener("click", () => {
-      change({ page: Number(rollouts.state.page || 1) + by });
-      byId("rollouts").scrollIntoView();
-    });
+  function turnTo(page) {
+    change({ page });
+    byId("rollouts").scrollIntoView();
   }
-  byId("to-worst").addEventListener("click", () => byId("rollouts-section").scrollIntoView());
-  addEventListener("hashchange", () => fragment.isState() && showState());
+  for (const button of document.querySelectorAll("[data-turns]")) {
+    button.addEventListener("click", () => turnTo(pageNow() + 1 + Number(button.dataset.turns)));
+  }
+  for (const field of document.querySelectorAll(".pages input")) {
+    field.addEventListener("change", () => turnTo(Number(field.value) || 1));
+  }
+
+  /** Show a row in the table, on whichever page it is. */
+  rollouts.reveal = (row) => {
+    const position = rollouts.found.indexOf(row);
+    if (position < 0) return;
+    const page = Math.floor(position / PAGE);
+    if (page !== pageNow()) change({ page: page + 1 });
+    const link = body.rows[position % PAGE].querySelector("a");
+    link.closest("tr").scrollIntoView({ block: "nearest" });
+    link.focus({ preventScroll: true });
+  };
+
+  // A link to some rollouts leads to the table; a page that is read again, or left to by "back", stays where it was.
+  const scrollToTable = () => fragment.isFilter() && byId("rollouts-section").scrollIntoView();
+  if (performance.getEntriesByType("navigation")[0]?.type === "navigate") scrollToTable();
+  byId("to-worst").addEventListener("click", scrollToTable);
+  addEventListener("hashchange", ({ oldURL }) => {
+    if (!fragment.isState()) return;
+    showState();
+    if (!oldURL.includes("rollout=")) scrollToTable();
+  });
+
+  // On paper: the worst of the rollouts that the filters let through.
+  addEventListener("beforeprint", () => {
+    const worst = [...rollouts.found].sort(byBadness).slice(0, PRINTED);
+    body.replaceChildren(...worst.map(rowElement));
+    byId("count").textContent += `; printed are the worst ${worst.length}`;
+  });
+  addEventListener("afterprint", render);
 }
