@@ -240,7 +240,7 @@ def _categories(curves: Curves) -> dict[str, Curve]:
     for name, curve in curves.items():
         before, marker, category = name.partition("category/")
         if marker and not name.startswith("eval_") and before.count("/") <= 1 and any(curve.values):
-            found[category] = curve
+            found.setdefault(category, curve)  # of the run's guard, which comes first
     return found
 
 
