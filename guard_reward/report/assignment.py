@@ -56,8 +56,8 @@ def assigned(
             policy = redacted_text(one_line(evaluation.policy)) or "(recorded replies)"
             these = "these runs" if len(bases) > 1 else "this run"
             notes.append(
-                f"The evaluation {one_line(evaluation.folder.name)} is of the policy {policy}, which is not known to be "
-                f"of {these}: it is left out."
+                f"The evaluation {one_line(evaluation.folder.name)} is of the policy {policy}, which is not known to "
+                f"be of {these}: it is left out."
             )
     return found, notes
 

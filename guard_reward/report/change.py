@@ -91,7 +91,7 @@ def before_and_after(run: Run, metrics: Collection[str] = SAFETY) -> Pair | None
 def pairs_of(measurements: Sequence[Measurement], metrics: Collection[str] = SAFETY) -> list[Pair]:
     """The first and the last measurement by each judge that has one of the metrics.
 
-    Measurements without a place in time, which have other stages than ``before``, ``step N`` and ``after``, are in none.
+    Measurements without a place in time, which have other stages than ``before``, ``step N``, ``after``, are in none.
     """
     known = [one for one in measurements if time_of(one) and any(metric in one.values for metric in metrics)]
     pairs = []

@@ -73,7 +73,11 @@ def cost_in_short(run: Run) -> str:
     elif ends := _logged_helpfulness(run):
         parts.append(f"has helpfulness {ends[0]:.2f} → {ends[1]:.2f} in training")
     text = " and ".join(parts)
-    return f"became safe by refusing: it {text}" if pair and _became_safe_by_refusing(pair, before_and_after(run)) else text
+    return (
+        f"became safe by refusing: it {text}"
+        if pair and _became_safe_by_refusing(pair, before_and_after(run))
+        else text
+    )
 
 
 def _lead(pair: Pair | None, moved: list[_Moved], safety: Pair | None) -> str:

@@ -68,11 +68,9 @@ def _of_numbers(pair: Pair | None) -> Iterator[Doubt]:
     if most is not None and most.value >= 0.01:
         text = f"{shown('unjudged_rate', most)} of the replies have no verdict and are in no rate"
         yield Doubt(text, "some replies have no verdict")
-    for one in pair.ends:
-        safety = next((one.values[key] for key in SAFETY if key in one.values), None)
-        if safety and safety.low is not None and safety.high is not None and safety.high - safety.low > 2 * _FEW_ROWS:
-            yield Doubt("there are few replies, so the intervals are wide", "there are few replies")
-            return
+    safety = next((pair.judged.values[key] for key in SAFETY if key in pair.judged.values), None)
+    if safety and safety.low is not None and safety.high is not None and (safety.high - safety.low) / 2 > _FEW_ROWS:
+        yield Doubt("there are few replies, so the intervals are wide", "there are few replies")
 
 
 def _of_course(run: Run) -> Iterator[Doubt]:

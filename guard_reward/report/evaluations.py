@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -183,8 +184,8 @@ def _apart(staged: Sequence[tuple[Evaluation, _Stage]], notes: list[str]) -> Ite
         name = one_line(evaluation.folder.name)
         others = ", ".join(one_line(other.folder.name) for other, *_ in rivals)
         notes.append(
-            f"The evaluations {name} and {others} are both of the policy {stage.name} training, as far as their folders "
-            f"tell; {name} is shown under its own name and compared with nothing."
+            f"The evaluations {name} and {others} are both of the policy {stage.name} training, as far as their "
+            f"folders tell; {name} is shown under its own name and compared with nothing."
             if stage.name in ("before", "after")
             else f"The evaluations {name} and {others} are both of {stage.name}; {name} is shown under its own name."
         )
@@ -267,17 +268,22 @@ def _of_judge(
     recorded = judged.get("warning")
     warning = recorded if isinstance(recorded, str) else judge_warning(facts, record) if record else None
     independent = "gave the reward" not in warning if warning else True if record and facts else None
-    guard = guard_id(facts)
     judged_by = f"the judge {one_line(name)}{_shown_guard(facts)}{_prompts(evaluation)}"
-    is_relative = bool(warning and independent)
+    measured = partial(
+        Measurement,
+        judged_by=judged_by,
+        independent=independent,
+        guard=guard_id(facts),
+        prompts=prompts,
+        is_relative=bool(warning and independent),
+    )
     changes = judged.get("changes")
     changes = changes if isinstance(changes, Mapping) else {}
-    common = {"guard": guard, "prompts": prompts, "is_relative": is_relative}
     if changes and stage != "before":
         earlier = {_key(key): found for key, change in changes.items() if (found := _at(change, "before"))}
-        yield Measurement("before", judged_by, independent, earlier, **common)
+        yield measured("before", values=earlier)
     p_values = {_key(key): found.value for key, change in changes.items() if (found := _at(change, "p_value"))}
-    yield Measurement(stage, judged_by, independent, values, p_values, **common)
+    yield measured(stage, values=values, p_values=p_values)
 
 
 def _shown_guard(facts: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +25,8 @@ from guard_reward.errors import UserError, one_line
 from guard_reward.log_lines import exact_rates, is_total
 from guard_reward.report.alarms import FILE as ALARMS
 from guard_reward.report.alarms import read_alarms
-from guard_reward.report.cells import estimate
 from guard_reward.report.assignment import assigned, check_evaluations
+from guard_reward.report.cells import estimate
 from guard_reward.report.change import SAFETY, pairs_of
 from guard_reward.report.evaluations import (
     RECORDS,
@@ -90,7 +91,7 @@ def read_runs(
     ['hybrid', 'guard_only']
     """
     failures: list[UserError] = []
-    found = list(dict.fromkeys(run for folder in folders for run in _tried(lambda: find_runs(Path(folder)), failures)))
+    found = list(dict.fromkeys(run for folder in folders for run in _tried(partial(find_runs, Path(folder)), failures)))
     bases = {run: base_of(read_settings(run, {}, [])) for run in found} if evaluations else {}
     outside, stray = assigned(check_evaluations(evaluations), bases)
     # One sample for the page, which shows all runs together.
@@ -98,7 +99,7 @@ def read_runs(
     runs = [
         run
         for folder, name in zip(found, _names(found), strict=True)
-        for run in _tried(lambda: [_read(folder, name, outside.get(folder, []), reading)], failures)
+        for run in _tried(partial(_read, folder, name, outside.get(folder, []), reading), failures)
     ]
     if not runs:
         raise failures[0]
@@ -193,7 +194,7 @@ def _is_run(folder: Path) -> bool:
     return any(table.path.suffix == ".parquet" for table in tables_of(folder, 0))
 
 
-def _read(folder: Path, name: str, evaluations: Sequence[Evaluation], reading: Reading) -> Run:
+def _read(folder: Path, name: str, evaluations: Sequence[Evaluation], reading: Reading) -> list[Run]:
     notes: list[str] = []
     log = read_log(folder, notes)
     alarms = read_alarms(folder, notes)
@@ -219,7 +220,7 @@ def _read(folder: Path, name: str, evaluations: Sequence[Evaluation], reading: R
     is_running = not log.is_finished and newest_write(folder) > time.time() - quiet
     notes.extend(_missing(log, tables, measurements, max_steps, guard, is_running=is_running))
     is_monitored = is_regular(folder / ALARMS) or any(key.startswith("monitor/") for line in log.lines for key in line)
-    return Run(
+    run = Run(
         name=name,
         folder=str(folder),
         log=[_exact(line, guard) for line in log.lines],
@@ -233,6 +234,7 @@ def _read(folder: Path, name: str, evaluations: Sequence[Evaluation], reading: R
         is_monitored=is_monitored,
         notes=notes,
     )
+    return [run]
 
 
 def _without_leftovers(tables: list[Table], folder: Path, last_step: int, notes: list[str]) -> list[Table]:
@@ -254,7 +256,9 @@ def _guard(log: Log, columns: Sequence[str], notes: list[str]) -> str | None:
     # transformers sorts the names in trainer_state.json; a table has the trainer's order.
     guards = sorted(guards, key=lambda name: columns.index(name) if name in columns else len(columns))
     if len(guards) > 1:
-        notes.append(f"Several guards gave rewards ({one_line(', '.join(guards))}): the rates are {one_line(guards[0])}'s.")
+        notes.append(
+            f"Several guards gave rewards ({one_line(', '.join(guards))}): the rates are {one_line(guards[0])}'s."
+        )
     return guards[0] if guards else None
 
 
@@ -262,7 +266,7 @@ def _rollouts_per_prompt(settings: Mapping[str, str]) -> int | None:
     """Of an evaluation during the training; None if that is unknown."""
     for ending in (".num_generations_eval", ".num_generations"):
         text = next((text for name, text in settings.items() if name.endswith(ending)), "")
-        if text.isascii() and text.isdigit() and 0 < int(text[:9]):
+        if text.isascii() and text.isdigit() and int(text[:9]) > 0:
             return int(text[:9])
     return None
 
@@ -289,7 +293,9 @@ def _missing(
         yield f"The log ends at {at} without the trainer's final line: the run seems to have been stopped."
     if not tables:
         is_async = any(_is_reward(name) and not name.endswith("/mean") for line in log.lines for name in line)
-        how = "this trainer writes no tables of them" if is_async else "set log_completions: true in the trainer's config"
+        how = (
+            "this trainer writes no tables of them" if is_async else "set log_completions: true in the trainer's config"
+        )
         yield f"There are no rollouts: {how}."
     judged = last_judged(log.lines, guard)
     if judged and judged[0] < judged[1]:

@@ -123,7 +123,11 @@ def dataset_of(line: Mapping[str, Any]) -> str:
     ('xstest', '')
     """
     kind = kind_of(line)
-    return kind.removeprefix("eval_").removesuffix("_runtime") if kind.startswith("eval_") and kind != "eval_runtime" else ""
+    return (
+        kind.removeprefix("eval_").removesuffix("_runtime")
+        if kind.startswith("eval_") and kind != "eval_runtime"
+        else ""
+    )
 
 
 def has_ended(lines: Sequence[Mapping[str, Any]]) -> bool:

@@ -118,7 +118,7 @@ def _judge(measurement: Measurement) -> str:
 
 
 def _have_other_prompts(runs: Sequence[Run], judged: Sequence[Measurement]) -> bool:
-    """Whether runs were judged on different prompts: by what they are, by their number, or by the runs' own settings."""
+    """Whether runs were judged on different prompts: by a hash, their number, or the runs' settings."""
     if len({one.prompts for one in judged if one.prompts}) > 1:
         return True
     counts = {one.judged_by.partition(", ")[2] for one in judged if not one.prompts}

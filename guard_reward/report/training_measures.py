@@ -80,7 +80,9 @@ def training_measurements(
     judged_by = f"the guard of the reward, on training rollouts of steps {parts[0]} and {parts[1]}"
     stages = (("before", parts[0], first), ("after", parts[1], last))
     return [
-        Measurement(stage, judged_by, False, _values(part.lines), guard=guard, prompts="training", when=f"in steps {steps}")
+        Measurement(
+            stage, judged_by, False, _values(part.lines), guard=guard, prompts="training", when=f"in steps {steps}"
+        )
         for stage, steps, part in stages
     ]
 
