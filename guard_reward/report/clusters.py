@@ -23,24 +23,22 @@ Line = tuple[float, float]
 """A line's sum and the number of rows that it is over."""
 
 
-def rate_over_lines(lines: Sequence[Line], per_prompt: int | None = None) -> Estimate:
+def rate_over_lines(lines: Sequence[Line], per_prompt: int | None = None, others: Sequence[Line] = ()) -> Estimate:
     """The rate of all rows of some lines.
 
     Args:
         lines: with one row at least, together.
         per_prompt: rollouts of each prompt; used for a single line, which has no variance: they count as one row. None
             if that is unknown: then a single line has no interval.
+        others: lines that this rate is compared with. A rate near 0 or 1 shows too little of its variance between
+            lines, so it takes theirs if that is relatively larger.
     """
     total, count = _sums(lines)
     share = min(max(total / count, 0.0), 1.0)
     error = _error(lines)
     if error is None and per_prompt is None:
         return Estimate(share)
-    if error is None:
-        inflation = float(per_prompt or 1)
-    else:
-        binomial = share * (1 - share) / count
-        inflation = (error / _Z) ** 2 / binomial if binomial > 0 else 1.0
+    inflation = float(per_prompt or 1) if error is None else max(_inflation(lines), _inflation(others))
     effective = max(1.0, count / max(1.0, inflation))
     found = rate(share * effective, effective)
     return Estimate(share, found.low, found.high)
@@ -52,6 +50,14 @@ def mean_over_lines(lines: Sequence[Line]) -> Estimate:
     error = _error(lines)
     mean = total / count
     return Estimate(mean) if error is None else Estimate(mean, mean - error, mean + error)
+
+
+def _inflation(lines: Sequence[Line]) -> float:
+    """How many times larger the variance is than that of independent rows."""
+    total, count = _sums(lines)
+    share = min(max(total / count, 0.0), 1.0) if count else 0.0
+    error = _error(lines)
+    return (error / _Z) ** 2 / (share * (1 - share) / count) if error is not None and 0 < share < 1 else 1.0
 
 
 def _sums(lines: Sequence[Line]) -> Line:

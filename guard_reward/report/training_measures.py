@@ -78,12 +78,18 @@ def training_measurements(
     parts = (f"{first.first}–{first.last}", f"{last.last}–{last.first}")
     guard = guard_id((record or {}).get("reward"))
     judged_by = f"the guard of the reward, on training rollouts of steps {parts[0]} and {parts[1]}"
-    stages = (("before", parts[0], first), ("after", parts[1], last))
+    stages = (("before", parts[0], first, last), ("after", parts[1], last, first))
     return [
         Measurement(
-            stage, judged_by, False, _values(part.lines), guard=guard, prompts="training", when=f"in steps {steps}"
+            stage,
+            judged_by,
+            False,
+            _values(part.lines, others=other.lines),
+            guard=guard,
+            prompts="training",
+            when=f"in steps {steps}",
         )
-        for stage, steps, part in stages
+        for stage, steps, part, other in stages
     ]
 
 
@@ -207,14 +213,14 @@ def _first_part(points: Sequence[Point]) -> _Part:
     return _Part(points[0][0], points[count - 1][0], [sums for _, sums in points[:count]])
 
 
-def _values(lines: Sequence[Sums], per_prompt: int | None = None) -> dict[str, Estimate]:
+def _values(lines: Sequence[Sums], per_prompt: int | None = None, others: Sequence[Sums] = ()) -> dict[str, Estimate]:
     """The measures of some lines. ``safety_rate`` is over harmful prompts, ``safe_rate`` over all."""
     found = {}
     for measure in (*_RATES, *_MEANS, "unjudged_rate"):
-        pairs = [(sums[measure], sums[f"{measure} of"]) for sums in lines]
+        pairs, rest = ([(sums[measure], sums[f"{measure} of"]) for sums in part] for part in (lines, others))
         if sum(count for _, count in pairs) < 1:
             continue
-        found[measure] = mean_over_lines(pairs) if measure in _MEANS else rate_over_lines(pairs, per_prompt)
+        found[measure] = mean_over_lines(pairs) if measure in _MEANS else rate_over_lines(pairs, per_prompt, rest)
     return found
 
 
