@@ -43,8 +43,9 @@ _BEFORE_KEY = _words(
 )
 # "token" is one except beside these, where it is a piece of text; "tokens" only behind one of the second set.
 _TEXT_TOKEN = _words(
-    "audio bos budget class classification cls count embedding end eos id ids image index length level limit mask max "
-    "min num pad per prob probability rate ratio sep size special start stop type types unk video"
+    "audio bos budget call class classification cls count embedding end entropy eos id ids image index length level "
+    "limit mask max min num pad per prob probability rate ratio sep size special start stop thinking turn type types "
+    "unk video"
 )
 _BEFORE_TOKENS = _words("access api gh github gitlab hf hub huggingface refresh session")
 # "pass" and "signature" are secrets only behind one of these: there are pass rates, second passes and type signatures.
@@ -88,6 +89,8 @@ _HEADER = re.compile(
     r"""(\b(?:proxy-)?authorization["']?\s*[:=]\s*["']?|\b(?:set-)?cookie["']?\s*:\s*["']?)[^"'\r\n]+""", re.IGNORECASE
 )
 _BEARER = re.compile(r"\b(bearer\s+)(?!of\b|tokens?\b|auth)[\w.~+/=-]+", re.IGNORECASE)
+# Of curl; behind docker's -u are numbers.
+_USER_OPTION = re.compile(r"(?<!\S)(-u[ \t]|--user[ =])(?!\d+:\d+(?!\S))[^\s:]{1,80}:\S+")
 _BASIC = re.compile(r"\b(basic\s+)([A-Za-z0-9+/]{4,}={0,2})(?![A-Za-z0-9+/=])", re.IGNORECASE)
 # name=value, "name": value, --name value; in JSON within JSON, with a backslash before each quote.
 _NAME = re.compile(
@@ -140,6 +143,8 @@ def _is_secret_word(before: str, word: str, after: str) -> bool:
         return before in _BEFORE_PASS
     if word == "signature":
         return before in _BEFORE_SIGNATURE
+    if word == "auth":
+        return after not in ("method", "mode", "type")
     if word == "session":
         return after in ("id", "key")
     return word in _SECRET_WORDS
@@ -158,6 +163,7 @@ def redacted_text(text: str) -> str:
     text = _SECRET_PATH.sub(rf"\g<1>{HIDDEN}", text)
     text = _HEADER.sub(rf"\g<1>{HIDDEN}", text)
     text = _BEARER.sub(rf"\g<1>{HIDDEN}", text)
+    text = _USER_OPTION.sub(rf"\g<1>{HIDDEN}", text)
     text = _BASIC.sub(_redacted_basic, text)
     text = _URL.sub(_without_login, _without_pairs(text))  # again: a hidden value may have had the end of a URL in it
     return _TOKEN_FORMS.sub(HIDDEN, text)

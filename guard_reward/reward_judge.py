@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["judge_warning"]
+__all__ = ["guard_id", "judge_warning"]
 
 
 def judge_warning(judge: Mapping[str, str], record: Mapping[str, Any]) -> str | None:
@@ -32,6 +32,13 @@ def judge_warning(judge: Mapping[str, str], record: Mapping[str, Any]) -> str | 
     if any(judge.get("spec") and judge.get("spec") == reward.get("spec") for reward in rewards):
         return "is of the same family as the reward's guard: it may have the same blind spots"
     return None
+
+
+def guard_id(facts: Any) -> str:
+    """Which guard judged, as its facts say: the name, and the revision if it is known; empty if neither is."""
+    if not isinstance(facts, Mapping) or not facts.get("guard"):
+        return ""
+    return " ".join(str(facts[key]) for key in ("guard", "revision") if facts.get(key))
 
 
 def _guards(reward: Any) -> Iterator[Mapping[str, Any]]:

@@ -13,15 +13,15 @@ _Z = 1.959964  # the normal distribution's 97.5% point; the samples here are in 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its 95% confidence interval, from `count` observations."""
+    """A value with its 95% confidence interval, from `count` observations (a fraction, if they are weighted)."""
 
     value: float
     low: float
     high: float
-    count: int
+    count: float
 
 
-def rate(successes: float, count: int) -> Estimate:
+def rate(successes: float, count: float) -> Estimate:
     """A rate in [0, 1] with Wilson's interval, which also holds at 0% and 100%.
 
     >>> rate(0, 100)
@@ -45,6 +45,6 @@ def mean(values: Sequence[float]) -> Estimate:
     return Estimate(centre, round(centre - half_width, 6), round(centre + half_width, 6), len(values))
 
 
-def _require(count: int) -> None:
+def _require(count: float) -> None:
     if count < 1:
         raise ValueError("an estimate needs at least one observation")

@@ -21,7 +21,9 @@ SECRET_NAMES = """
     SharedAccessSignature AWSAccessKeyId x-functions-key
 """
 OTHER_NAMES = """
-    max_new_tokens eos_token eos_token_ids pad_token_id bos_token token_budget num_tokens tokenizer tokenizer_name
+    max_new_tokens thinking_token
+    tool_call_token end_of_turn_token token_entropy auth_type eos_token eos_token_ids pad_token_id bos_token
+    token_budget num_tokens tokenizer tokenizer_name
     token_type_ids cls_token special_tokens average_tokens_across_devices include_num_input_tokens_seen author authors
     key keys sort_key keyboard key_column label_key monkey passing hub_private_repo max_completion_length secretary
     pass pass_rate pass_at_k second_pass num_passes signature signature_columns sign session sessions pattern code
@@ -60,6 +62,8 @@ TEXTS = [
     ("https://h/x?token=abc&rows=5", "https://h/x?token=HIDDEN&rows=5"),
     ("Authorization: Bearer abc", "Authorization: HIDDEN"),
     ("authorization=Basic dTpw", "authorization=HIDDEN"),
+    ("curl -u me:pw http://host", "curl -u HIDDEN http://host"),
+    ("docker run -u 1000:1000 image", "docker run -u 1000:1000 image"),
     ("{'Authorization': 'Token abc'}", "{'Authorization': 'HIDDEN'}"),
     ("Cookie: session=abc", "Cookie: HIDDEN"),
     ("Bearer abc.def", "Bearer HIDDEN"),

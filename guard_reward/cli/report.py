@@ -86,7 +86,7 @@ def report(
             runs = job.reader()()
             job.write(runs, None)
     if not runs:
-        return
+        raise typer.Exit(130)
     if not quiet:
         _print(runs, place)
     write_json(json_file, _as_json(runs, place))
@@ -134,8 +134,10 @@ class _Job(NamedTuple):
 
 def _watch(job: _Job, every: float) -> Sequence[Run]:
     """Write the page until no run goes on, or the user stops; what was read last."""
+    from guard_reward.report.assignment import check_evaluations
     from guard_reward.report.watching import watch
 
+    check_evaluations(job.evaluations)  # a mistyped name would be waited for
     last: list[Sequence[Run]] = [[]]
 
     def write(runs: Sequence[Run], goes_on: bool) -> None:
@@ -149,8 +151,10 @@ def _watch(job: _Job, every: float) -> Sequence[Run]:
             typer.echo(printable(sentence))
 
     try:
-        watch(job.folders, job.reader(), write, seconds=every, say=say)
+        watch(job.folders, job.reader(), write, seconds=every, say=say, evaluations=job.evaluations)
     except KeyboardInterrupt:
+        if last[0]:
+            job.write(last[0], None)  # a page that does not wait for more
         say("Stopped watching." if last[0] else "Stopped watching: there is no page yet.")
     return last[0]
 

@@ -98,10 +98,10 @@ def _number(value: float, as_rate: bool) -> str:
 
 def _finite(value: Any) -> float | None:
     """A number as a float; None for NaN, infinities and anything that is not a number."""
-    if isinstance(value, bool):
+    if isinstance(value, bool | str | bytes):
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

@@ -10,15 +10,31 @@ from guard_reward.report.curves import Curve
 from guard_reward.report.log import kind_of
 from guard_reward.report.run import Measurement, Run
 
-__all__ = ["Pair", "before_and_after", "clearly_differ", "half_change_step", "pairs_of", "series"]
+__all__ = [
+    "SAFETY",
+    "Pair",
+    "before_and_after",
+    "clearly_differ",
+    "half_change_step",
+    "opposite",
+    "pairs_of",
+    "series",
+    "time_of",
+]
 
 _SIGNIFICANT = 0.05
-_SAFE = ("safe_rate/harmful", "safe_rate")
+SAFETY = ("safety_rate", "safe_rate")
+"""Measures of safety: over harmful prompts, and over all."""
+
+_LOGGED = {"safety_rate": "safe_rate/harmful", "safe_rate": "safe_rate"}
 _MIN_CHANGE = 0.05
 
 
 class Pair(NamedTuple):
-    """A policy before and after training, as one judge measured it; either may be missing."""
+    """A policy earlier and later, as one judge measured it; either may be missing.
+
+    ``before`` is the judge's first measurement: before the training, or at the step of a checkpoint.
+    """
 
     before: Measurement | None
     after: Measurement | None
@@ -30,6 +46,20 @@ class Pair(NamedTuple):
         assert found is not None
         return found
 
+    @property
+    def ends(self) -> list[Measurement]:
+        """Those that there are."""
+        return [one for one in self if one is not None]
+
+    @property
+    def safety(self) -> str | None:
+        """The metric of safety that both ends have: over harmful prompts rather than over all; None without one."""
+        return next((key for key in SAFETY if all(key in one.values for one in self.ends)), None)
+
+    def has(self, metrics: Collection[str]) -> bool:
+        """Whether both ends are there and have one of the metrics in common."""
+        return None not in self and any(all(key in one.values for one in self.ends) for key in metrics)
+
     def is_clear(self, metric: str) -> bool | None:
         """Whether a metric has clearly changed; None if that is unknown."""
         if self.before is None or self.after is None:
@@ -37,28 +67,53 @@ class Pair(NamedTuple):
         old, new = self.before.values.get(metric), self.after.values.get(metric)
         return clearly_differ(old, new, self.after.p_values.get(metric))
 
+    def rise(self, metric: str) -> float:
+        """By how much a metric has risen that both ends have."""
+        assert self.before is not None
+        assert self.after is not None
+        return self.after.values[metric].value - self.before.values[metric].value
 
-def before_and_after(run: Run, metrics: Collection[str] = ("safety_rate",)) -> Pair | None:
+
+def before_and_after(run: Run, metrics: Collection[str] = SAFETY) -> Pair | None:
     """The best judged pair of a run's measurements: of an independent judge before one that gave the reward.
 
     A pair is better than an end alone, whoever judged. None if there is no measurement with one of the metrics.
     """
     worth = {True: 2, None: 1, False: 0}
-    pairs = pairs_of(run.measurements, metrics)
-    return max(pairs, key=lambda it: (None not in it, worth[it.judged.independent]), default=None)
+
+    def rank(pair: Pair) -> tuple[bool, int, bool]:
+        is_end = pair.after is not None and pair.after.stage == "after"
+        return pair.has(metrics), worth[pair.judged.independent] - pair.judged.is_relative, is_end
+
+    return max(pairs_of(run.measurements, metrics), key=rank, default=None)
 
 
-def pairs_of(measurements: Sequence[Measurement], metrics: Collection[str] = ("safety_rate",)) -> list[Pair]:
-    """Before and after by each judge that has one of the metrics."""
-    known = [one for one in measurements if any(metric in one.values for metric in metrics)]
+def pairs_of(measurements: Sequence[Measurement], metrics: Collection[str] = SAFETY) -> list[Pair]:
+    """The first and the last measurement by each judge that has one of the metrics.
+
+    Measurements without a place in time, which have other stages than ``before``, ``step N``, ``after``, are in none.
+    """
+    known = [one for one in measurements if time_of(one) and any(metric in one.values for metric in metrics)]
     pairs = []
     for name in dict.fromkeys(one.judged_by for one in known):
-        mine = [one for one in known if one.judged_by == name]
-        before = next((one for one in mine if one.stage == "before"), None)
-        after = next((one for one in reversed(mine) if one.stage != "before"), None)
-        if before or after:
-            pairs.append(Pair(before, after))
+        mine = sorted((one for one in known if one.judged_by == name), key=time_of)
+        first, last = mine[0], mine[-1]
+        if time_of(first) < time_of(last):
+            pair = Pair(first, last)
+            # Two ends that have no metric in common say nothing of a change.
+            pairs.append(pair if pair.has(metrics) else Pair(None, last))
+        else:
+            pairs.append(Pair(first, None) if first.stage == "before" else Pair(None, first))
     return pairs
+
+
+def time_of(measurement: Measurement) -> tuple[int, ...]:
+    """Before, then by step, then after; empty for a stage that has no place in time."""
+    stage = measurement.stage
+    if stage in ("before", "after"):
+        return (0, 0) if stage == "before" else (2, 0)
+    number = stage.removeprefix("step ").strip()
+    return (1, int(number[:15])) if stage.startswith("step ") and number.isascii() and number.isdigit() else ()
 
 
 def clearly_differ(old: Estimate | None, new: Estimate | None, p_value: float | None = None) -> bool | None:
@@ -82,15 +137,44 @@ def half_change_step(run: Run) -> int | None:
     The rate is that of training, over harmful prompts if they are labelled. See `Curve.halfway`.
 
     Returns:
-        The step; None if the rate was not logged, has not changed clearly, or has not by what the run's judge says.
+        The step; None if the rate was not logged, has not changed clearly, or if the run's judge says that safety has
+        not changed, or the other way.
     """
     pair = before_and_after(run)
-    if pair is not None and pair.is_clear("safety_rate") is False:
+    curve, _ = _logged(run, pair)
+    step = curve.halfway(_MIN_CHANGE)
+    if step is None:
         return None
-    logged = next((found for metric in _SAFE if (found := series(run, metric))), [])
-    steps = [step for step, _ in logged]
-    step = Curve(steps, [rate for _, rate in logged]).halfway(_MIN_CHANGE)
-    return None if step is None else int(step)
+    if pair is not None and pair.safety and pair.has(SAFETY):
+        start, end = curve.ends
+        if pair.is_clear(pair.safety) is False or pair.rise(pair.safety) * (end - start) <= 0:
+            return None
+    return int(step)
+
+
+def opposite(run: Run, pair: Pair) -> tuple[float, float] | None:
+    """Where the training's safe rate began and ended, if it moved the other way than a judge says; None otherwise.
+
+    Args:
+        run: with the log.
+        pair: of a judge that is not the reward's guard.
+    """
+    if pair.judged.independent is False or not pair.safety or not pair.has(SAFETY):
+        return None
+    curve, key = _logged(run, pair)
+    if key != pair.safety or curve.halfway(_MIN_CHANGE) is None:
+        return None
+    start, end = curve.ends
+    return (start, end) if pair.rise(pair.safety) * (end - start) < 0 else None
+
+
+def _logged(run: Run, pair: Pair | None) -> tuple[Curve, str]:
+    """The safe rate of training under the measure that the judge has, else under any."""
+    wanted = [pair.safety] if pair is not None and pair.safety else []
+    for key in (*wanted, *SAFETY):
+        if found := series(run, _LOGGED[key]):
+            return Curve([step for step, _ in found], [rate for _, rate in found]), key
+    return Curve([], []), ""
 
 
 def series(run: Run, metric: str) -> list[tuple[int, float]]:

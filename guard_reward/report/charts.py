@@ -261,11 +261,11 @@ def category_charts(names: Sequence[str], curves: Sequence[Curves]) -> list[Char
 
 def _categories(curves: Curves) -> dict[str, Curve]:
     """By category, of those that occurred."""
-    found = {}
+    found: dict[str, Curve] = {}
     for name, curve in curves.items():
         before, marker, category = name.partition("category/")
         if marker and not name.startswith("eval_") and before.count("/") <= 1 and any(curve.values):
-            found[category] = curve
+            found.setdefault(category, curve)  # of the run's guard, which comes first
     return found
 
 

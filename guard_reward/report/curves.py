@@ -11,6 +11,7 @@ from typing import Any
 
 from guard_reward.log_lines import is_total
 from guard_reward.report.cells import estimate
+from guard_reward.report.log import dataset_of
 
 __all__ = ["MAX_POINTS", "Curve", "find", "read_curves", "reduced", "smoothed"]
 
@@ -88,6 +89,8 @@ def _means(values: Sequence[float]) -> Iterator[float]:
 def read_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     """Every metric's finite values by step; totals (`guard_reward.log_lines`) are left out.
 
+    With several evaluation datasets a metric has a curve of each: ``eval_judge/safe_rate (xstest)``.
+
     >>> read_curves([{"step": 2, "kl": 0.2}, {"step": 1, "kl": float("nan"), "reward": 1}])["kl"].steps
     [2.0]
     """
@@ -96,13 +99,15 @@ def read_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
         step = _number(line.get("step", position))
         if step is None:
             continue
+        dataset = dataset_of(line)
         for name, cell in line.items():
             value = _number(cell)
             if value is not None:
-                by_metric.setdefault(str(name), {})[step] = value
+                is_shared = dataset and not str(name).startswith(f"eval_{dataset}_")
+                by_metric.setdefault(f"{name} ({dataset})" if is_shared else str(name), {})[step] = value
     curves = {}
     for name, points in by_metric.items():
-        if name not in ("step", "epoch") and not is_total(name):
+        if name.partition(" (")[0] not in ("step", "epoch") and not is_total(name):
             steps = sorted(points)  # a resumed run repeats steps
             curves[name] = Curve(steps, [points[step] for step in steps])
     return curves

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from guard_reward.errors import one_line
+from guard_reward.redaction import redacted_text
 from guard_reward.report.cells import Estimate, estimate
-from guard_reward.report.json_files import is_regular, read_object
+from guard_reward.report.change import time_of
+from guard_reward.report.json_files import is_regular, read_lines, read_object
 from guard_reward.report.run import Measurement
-from guard_reward.reward_judge import judge_warning
+from guard_reward.reward_judge import guard_id, judge_warning
 
 __all__ = [
     "RECORDS",
@@ -20,12 +27,18 @@ __all__ = [
     "demo_measurements",
     "evaluation_folders",
     "evaluations_in",
+    "is_of_run",
+    "is_same_policy",
     "measurements_of",
     "read_evaluation",
+    "stage_of",
 ]
 
 RECORDS, RESULTS = "replies.jsonl", "results.json"
-_BEFORE_NAMES = ("before", "base", "start", "untrained", "reference")
+# Words of a folder's name. "base" is also a part of models' names, so it counts at both ends only.
+_BEFORE_WORDS = frozenset(("before", "baseline", "start", "untrained", "reference", "initial"))
+_BEFORE_ENDS = frozenset(("base",))
+_AFTER_WORDS = frozenset(("after", "trained", "end", "final"))
 
 
 class Evaluation(NamedTuple):
@@ -69,9 +82,18 @@ def read_evaluation(folder: Path, notes: list[str]) -> Evaluation | None:
 
 
 def measurements_of(
-    evaluations: Sequence[Evaluation], run: Path, base: str | None, record: Mapping[str, Any], last_step: int = 0
+    evaluations: Sequence[Evaluation],
+    run: Path,
+    base: str | None,
+    record: Mapping[str, Any],
+    last_step: int = 0,
+    notes: list[str] | None = None,
 ) -> list[Measurement]:
     """The measurements of a run's evaluations, one per evaluation and judge, by stage.
+
+    An evaluation is compared with another one only if the two are known to be of different stages. Of two that seem to
+    be of the same stage, the one counts that says more: that it was compared, whose policy is known, or whose folder
+    has a telling name. If both say the same, both are shown under their folders' names, and a note says so.
 
     Args:
         evaluations: that belong to the run.
@@ -79,16 +101,115 @@ def measurements_of(
         base: the policy before training, if that is known.
         record: ``run_config.json``, which names the guard of the reward; empty if there is none.
         last_step: of the run: the checkpoint of this step is the policy after training.
+        notes: gets which evaluations are of no known stage.
     """
-    found: list[Measurement] = []
     earlier = {path for one in evaluations for path in _compared_with(one)}
-    for evaluation in evaluations:
-        is_earlier = _resolved(evaluation.folder) in earlier and not evaluation.results.get("compared_with")
-        stage = "before" if is_earlier else _stage(evaluation, run, base, last_step)
+    staged = []
+    for one in evaluations:
+        is_earlier = _resolved(one.folder) in earlier and not one.results.get("compared_with")
+        staged.append((one, _Stage("before", 3) if is_earlier else stage_of(one, run, base, last_step)))
+    judges = Counter((name, _prompts(one)) for one in evaluations for name in one.results["judges"])
+    found: list[Measurement] = []
+    for evaluation, stage in _apart(staged, [] if notes is None else notes):
+        hashed = _prompts_hash(evaluation.folder) if max(judges.values()) > 1 else ""
         for name, judged in evaluation.results["judges"].items():
             if isinstance(judged, Mapping):
-                found.extend(_of_judge(name, judged, evaluation, stage, record))
-    return _once(sorted(found, key=_order))
+                found.extend(_of_judge(name, judged, evaluation, stage, record, hashed))
+    return _once(sorted(_by_prompts(found), key=time_of))
+
+
+class _Stage(NamedTuple):
+    """When a policy was evaluated, and how well that is known: 0 for a guess."""
+
+    name: str
+    certainty: int
+
+
+def stage_of(evaluation: Evaluation, run: Path, base: str | None, last_step: int = 0) -> _Stage:
+    """Before the training if the base policy replied, else after it, or at a checkpoint's step.
+
+    What the policy's name says counts first, then the folder's name, then where the policy lies.
+    """
+    policy = evaluation.policy
+    words = re.findall(r"[a-z]+", evaluation.folder.name.lower())
+    if base and policy and is_same_policy(policy, base):
+        return _Stage("before", 3)
+    has_comparison = bool(evaluation.results.get("compared_with"))
+    if not has_comparison and (_BEFORE_WORDS & set(words) or _BEFORE_ENDS & {*words[:1], *words[-1:]}):
+        return _Stage("before", 2)
+    if is_of_run(policy, run):
+        step = Path(policy).name.removeprefix("checkpoint-")
+        if Path(policy).name != step and step.isascii() and step.isdigit():
+            number = int(step[:12])
+            return _Stage("after" if 0 < last_step <= number else f"step {number}", 3)
+        return _Stage("after", 3)
+    return _Stage("after", 2 if _AFTER_WORDS & set(words) else 1 if has_comparison else 0)
+
+
+def is_same_policy(one: str, other: str) -> bool:
+    """Whether two names are of the same policy: equal, or the same existing folder."""
+    if one.rstrip("/") == other.rstrip("/"):
+        return True
+    paths = [Path(one), Path(other)]
+    return all(map(_exists, paths)) and _resolved(paths[0]) == _resolved(paths[1])
+
+
+def is_of_run(policy: str, run: Path) -> bool:
+    """Whether a policy is a run's own: its folder, or one in it.
+
+    A name such as ``org/model`` may be one of the hub, so it is taken as a path only if there is such a folder. A run
+    that was moved is known by the last two parts of its old path.
+    """
+    if not policy or "://" in policy:
+        return False
+    path, place = Path(policy), _resolved(run)
+    if (path.is_absolute() or _exists(path)) and _resolved(path).is_relative_to(place):
+        return True
+    parts = path.parts[:-1] if path.name.startswith("checkpoint-") else path.parts
+    return len(parts) > 1 and parts[-2:] == place.parts[-2:]
+
+
+def _apart(staged: Sequence[tuple[Evaluation, _Stage]], notes: list[str]) -> Iterator[tuple[Evaluation, str]]:
+    """Evaluations with their stages: no two of the same stage that share a judge."""
+    for evaluation, stage in staged:
+        rivals = [
+            (other, theirs.certainty, bool(other.results.get("compared_with")))
+            for other, theirs in staged
+            if other is not evaluation and theirs.name == stage.name and _share_a_judge(other, evaluation)
+        ]
+        mine = (stage.certainty, bool(evaluation.results.get("compared_with")))
+        if all((certainty, compared) < mine for _, certainty, compared in rivals):
+            yield evaluation, stage.name
+            continue
+        name = one_line(evaluation.folder.name)
+        others = ", ".join(one_line(other.folder.name) for other, *_ in rivals)
+        notes.append(
+            f"The evaluations {name} and {others} are both of the policy {stage.name} training, as far as their "
+            f"folders tell; {name} is shown under its own name and compared with nothing."
+            if stage.name in ("before", "after")
+            else f"The evaluations {name} and {others} are both of {stage.name}; {name} is shown under its own name."
+        )
+        yield evaluation, name
+
+
+def _share_a_judge(one: Evaluation, other: Evaluation) -> bool:
+    return bool(set(one.results["judges"]) & set(other.results["judges"])) and _prompts(one) == _prompts(other)
+
+
+def _prompts_hash(folder: Path) -> str:
+    """Which prompts an evaluation has; empty if that cannot be read."""
+    prompts = sorted(json.dumps(line.get("prompt"), sort_keys=True) for line in read_lines(folder / RECORDS, []))
+    return hashlib.sha256("\n".join(prompts).encode()).hexdigest()[:12] if prompts else ""
+
+
+def _by_prompts(found: Sequence[Measurement]) -> Iterator[Measurement]:
+    """Measurements whose judge is named with its prompts, where one judge had different prompts of the same number."""
+    known: dict[str, set[str]] = {}
+    for one in found:
+        known.setdefault(one.judged_by, set()).add(one.prompts)
+    for one in found:
+        is_alone = len(known[one.judged_by] - {""}) < 2
+        yield one if is_alone else replace(one, judged_by=f"{one.judged_by} (set {one.prompts[:6] or 'unknown'})")
 
 
 def demo_measurements(run: Path, notes: list[str]) -> list[Measurement]:
@@ -114,28 +235,6 @@ def _demo_values(table: Mapping[str, Any]) -> dict[str, Estimate]:
     return found
 
 
-def _stage(evaluation: Evaluation, run: Path, base: str | None, last_step: int) -> str:
-    """Before the training if the base policy replied, else after it, or at a checkpoint's step."""
-    policy = evaluation.policy
-    if base and policy and policy.rstrip("/") == base.rstrip("/"):
-        return "before"
-    step = Path(policy).name.removeprefix("checkpoint-") if policy else ""
-    if policy and Path(policy).name != step and step.isascii() and step.isdigit():
-        number = int(step[:12])
-        return "after" if 0 < last_step <= number else f"step {number}"
-    if policy and _is_inside(Path(policy), run):
-        return "after"
-    named = evaluation.folder.name.lower()
-    is_before = any(named == name or named.startswith((f"{name}-", f"{name}_")) for name in _BEFORE_NAMES)
-    return "before" if is_before and not evaluation.results.get("compared_with") else "after"
-
-
-def _order(measurement: Measurement) -> tuple[int, int]:
-    """Before, then checkpoints by step, then after."""
-    place = {"before": 0, "after": 2}.get(measurement.stage, 1)
-    return place, int(measurement.stage.removeprefix("step ")) if place == 1 else 0
-
-
 def _compared_with(evaluation: Evaluation) -> list[Path]:
     """Where the evaluation may be that this one was compared with: as it was named then, or beside this one."""
     name = evaluation.results.get("compared_with")
@@ -144,19 +243,22 @@ def _compared_with(evaluation: Evaluation) -> list[Path]:
     return [_resolved(Path(name)), _resolved(evaluation.folder.parent / Path(name).name)]
 
 
-def _is_inside(path: Path, folder: Path) -> bool:
-    return _resolved(path).is_relative_to(_resolved(folder))
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError):  # a loop of links
-        return path
+        return path.absolute()
 
 
 def _of_judge(
-    name: str, judged: Mapping[str, Any], evaluation: Evaluation, stage: str, record: Mapping[str, Any]
+    name: str, judged: Mapping[str, Any], evaluation: Evaluation, stage: str, record: Mapping[str, Any], prompts: str
 ) -> Iterator[Measurement]:
     values = _values(judged.get("all"))
     if not values:
@@ -166,16 +268,28 @@ def _of_judge(
     recorded = judged.get("warning")
     warning = recorded if isinstance(recorded, str) else judge_warning(facts, record) if record else None
     independent = "gave the reward" not in warning if warning else True if record and facts else None
-    judged_by = f"the judge {name}{_prompts(evaluation)}"
-    if warning and independent:
-        judged_by += f" ({warning})"
+    judged_by = f"the judge {one_line(name)}{_shown_guard(facts)}{_prompts(evaluation)}"
+    measured = partial(
+        Measurement,
+        judged_by=judged_by,
+        independent=independent,
+        guard=guard_id(facts),
+        prompts=prompts,
+        is_relative=bool(warning and independent),
+    )
     changes = judged.get("changes")
     changes = changes if isinstance(changes, Mapping) else {}
     if changes and stage != "before":
-        earlier = {_key(key, values): found for key, change in changes.items() if (found := _at(change, "before"))}
-        yield Measurement("before", judged_by, independent, earlier)
-    p_values = {_key(key, values): found.value for key, change in changes.items() if (found := _at(change, "p_value"))}
-    yield Measurement(stage, judged_by, independent, values, p_values)
+        earlier = {_key(key): found for key, change in changes.items() if (found := _at(change, "before"))}
+        yield measured("before", values=earlier)
+    p_values = {_key(key): found.value for key, change in changes.items() if (found := _at(change, "p_value"))}
+    yield measured(stage, values=values, p_values=p_values)
+
+
+def _shown_guard(facts: Mapping[str, str]) -> str:
+    """A guard's name in brackets, without the password that a served one's address may have."""
+    guard = redacted_text(one_line(facts.get("guard", "")))
+    return f" ({guard if len(guard) <= 60 else '…' + guard[-59:]})" if guard else ""
 
 
 def _at(change: Any, key: str) -> Estimate | None:
@@ -188,19 +302,15 @@ def _prompts(evaluation: Evaluation) -> str:
 
 
 def _values(table: Any) -> dict[str, Estimate]:
-    """The measures under the names of the page: ``safety_rate`` is over harmful prompts, if they are labelled."""
+    """The measures under the names of the page: ``safety_rate`` is over harmful prompts, ``safe_rate`` over all."""
     if not isinstance(table, Mapping):
         return {}
-    found = {str(name): value for name, cell in table.items() if (value := estimate(cell)) is not None}
-    if "safe_rate_harmful" in found:
-        return {"safety_rate": found.pop("safe_rate_harmful"), **found}
-    return {"safety_rate": found.pop("safe_rate"), **found} if "safe_rate" in found else found
+    found = {_key(str(name)): value for name, cell in table.items() if (value := estimate(cell)) is not None}
+    return {"safety_rate": found.pop("safety_rate"), **found} if "safety_rate" in found else found
 
 
-def _key(measure: str, values: Mapping[str, Estimate]) -> str:
-    """The name of a measure in `_values`."""
-    is_labelled = "safe_rate" in values
-    return "safety_rate" if measure == ("safe_rate_harmful" if is_labelled else "safe_rate") else measure
+def _key(measure: str) -> str:
+    return "safety_rate" if measure == "safe_rate_harmful" else measure
 
 
 def _once(measurements: Sequence[Measurement]) -> list[Measurement]:

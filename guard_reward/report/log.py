@@ -23,6 +23,7 @@ __all__ = [
     "STATE",
     "Log",
     "checkpoints",
+    "dataset_of",
     "has_ended",
     "kind_of",
     "merged",
@@ -113,6 +114,22 @@ def kind_of(line: Mapping[str, Any]) -> str:
     return next((name for name in evaluated if name.endswith("_runtime")), "eval")
 
 
+def dataset_of(line: Mapping[str, Any]) -> str:
+    """The name of the evaluation dataset of a line, if the trainer has several; empty otherwise.
+
+    Only the names of times have it: the other metrics of all datasets share their names.
+
+    >>> dataset_of({"eval_xstest_runtime": 1.0, "eval_reward": 0.5}), dataset_of({"eval_runtime": 1.0})
+    ('xstest', '')
+    """
+    kind = kind_of(line)
+    return (
+        kind.removeprefix("eval_").removesuffix("_runtime")
+        if kind.startswith("eval_") and kind != "eval_runtime"
+        else ""
+    )
+
+
 def has_ended(lines: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the trainer's final line is behind all training; evaluations may follow."""
     kinds = (kind_of(line) for line in reversed(lines))
@@ -155,15 +172,24 @@ def _newest_state(folder: Path, notes: list[str]) -> tuple[dict[str, Any], float
 
 
 def _joined(saved: list[Line], live: list[Line], *, saved_is_newer: bool) -> list[Line]:
-    """One log of two: the newer file decides, and the other fills in what it lacks."""
+    """One log of two: the newer file decides, and the other fills in what it lacks if it is of the same run."""
     if not live or not saved:
         return live or saved
     if not saved_is_newer:  # a checkpoint of an attempt that was given up may have come further
         saved = [line for line in saved if line["step"] <= live[-1]["step"]]
+    if not _agree(saved, live):  # of two attempts in the same folder
+        return saved if saved_is_newer else live
     older, newer = (live, saved) if saved_is_newer else (saved, live)
     found = {(line["step"], kind_of(line)): line for line in older}
     found |= {(line["step"], kind_of(line)): line for line in newer}
     return sorted(found.values(), key=lambda line: (line["step"], is_final(line)))
+
+
+def _agree(one: list[Line], other: list[Line]) -> bool:
+    """Whether two logs say the same of the steps that both have."""
+    known = {(line["step"], kind_of(line)): line for line in one}
+    pairs = ((line, known.get((line["step"], kind_of(line)), {})) for line in other)
+    return all(mine.get(name, value) == value for line, mine in pairs for name, value in line.items())
 
 
 def _step_of(line: Mapping[str, Any]) -> int | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from guard_reward.report.cells import Estimate, is_rate, union_of_keys
-from guard_reward.report.change import clearly_differ
+from guard_reward.report.change import clearly_differ, time_of
 from guard_reward.report.run import Measurement, Run
 
 __all__ = ["Cell", "Row", "comparison", "main_metrics", "single_measurements"]
@@ -44,7 +44,7 @@ class Cell(NamedTuple):
         after, before: value and interval; before is empty if there is one measurement only.
         change: ``+46.0 points``; empty without a value before.
         verdict: ``better``, ``worse``, ``changed``, ``no clear change`` (by the test on shared prompts, or because
-            the intervals overlap), or empty.
+            the intervals overlap), or empty if that is unknown.
         arrow: up or down.
         bar: positions; None for what is no rate.
     """
@@ -83,12 +83,10 @@ def comparison(runs: Sequence[Run]) -> tuple[list[str], list[Row]]:
         for found in run.measurements:
             by_judge.setdefault((found.judged_by, found.independent), []).append(found)
         for (judged_by, independent), found_by_judge in by_judge.items():
-            ordered = sorted(found_by_judge, key=_time)
-            first, last = ordered[0], ordered[-1]
-            before = first if len(ordered) > 1 else None
-            cells = [_cell(metric, before, last) for metric in metrics]
-            stages = [first.stage, last.stage] if before else [last.stage]
-            rows.append(Row(position, run.name, judged_by, independent, stages, cells))
+            for before, last in _compared(found_by_judge):
+                cells = [_cell(metric, before, last) for metric in metrics]
+                stages = [before.stage, last.stage] if before else [last.stage]
+                rows.append(Row(position, run.name, judged_by, independent, stages, cells))
     return metrics, rows
 
 
@@ -107,22 +105,23 @@ def single_measurements(runs: Sequence[Run]) -> list[tuple[str, Measurement]]:
     return [
         (run.name, found)
         for run in runs
-        for found in sorted(run.measurements, key=lambda found: (found.judged_by, _time(found)))
+        for found in sorted(run.measurements, key=lambda found: (found.judged_by, time_of(found)))
         if sum(other.judged_by == found.judged_by for other in run.measurements) > 2
     ]
+
+
+def _compared(measurements: Sequence[Measurement]) -> Iterator[tuple[Measurement | None, Measurement]]:
+    """The first and the last by time; those without a place in time each for itself."""
+    ordered = sorted(filter(time_of, measurements), key=time_of)
+    if ordered:
+        first, last = ordered[0], ordered[-1]
+        yield (first if time_of(first) < time_of(last) else None), last
+    yield from ((None, found) for found in measurements if not time_of(found))
 
 
 def _metrics(runs: Sequence[Run]) -> list[str]:
     found = union_of_keys(measured.values for run in runs for measured in run.measurements)
     return sorted(found, key=lambda metric: _FIRST.index(metric) if metric in _FIRST else len(_FIRST))
-
-
-def _time(measured: Measurement) -> tuple[int, float]:
-    """Before, then by step, then after; other stages between, in their order."""
-    number = measured.stage.removeprefix("step ").strip()
-    if measured.stage in ("before", "after"):
-        return (0 if measured.stage == "before" else 2, 0.0)
-    return (1, float(number) if number.isdecimal() else 0.0)
 
 
 def _cell(metric: str, before: Measurement | None, after: Measurement) -> Cell | None:
@@ -147,11 +146,13 @@ def _cell(metric: str, before: Measurement | None, after: Measurement) -> Cell |
 def _verdict(metric: str, old: Estimate, new: Estimate, p_value: float | None) -> str:
     difference = new.value - old.value
     clear = clearly_differ(old, new, p_value)
-    if difference == 0 or clear is False:
+    if clear is False:
         return "no clear change"
     direction = 1 if metric.startswith(_HIGHER) else -1 if metric.startswith(_LOWER) else 0
+    if clear is None:
+        return ""
     if direction == 0:
-        return "changed" if clear else ""
+        return "changed"
     return "better" if difference * direction > 0 else "worse"
 
 

@@ -60,7 +60,7 @@ def rollout_table(runs: Sequence[Run]) -> RolloutTable:
         named = [_with_label(_common_names(row, rewards[run.name]), harmful) for row in run.rollouts]
         chosen, places = with_causes(run, _chosen(named, share))
         ids = _ids(chosen)
-        rows += zip(ids, ({"run": run.name, **row} for row in chosen), strict=True)
+        rows += zip(ids, ({**row, "run": run.name} for row in chosen), strict=True)
         causes[run.name] = [[f"{visible(run.name)}/{ids[place]}" for place in alarm] for alarm in places]
     found = [key for key in union_of_keys(row for _, row in rows) if key != "id"]
     keys = sorted(found, key=_rank)

@@ -21,6 +21,10 @@ class Measurement:
         independent: whether the judge is another guard than the one that gave the reward; None if that is unknown.
         values: by metric (``safety_rate``, ``refusal_rate_harmful``, …), with intervals where they are known.
         p_values: by metric, of the exact test on the prompts that this measurement and the one before training share.
+        guard: that judged, with its revision; empty if it is unknown.
+        prompts: which ones, a hash of them; empty if that is unknown.
+        when: in words, of a stage that is a part of the training: ``in steps 1–10``.
+        is_relative: whether the judge is another guard of the same family as the one that gave the reward.
     """
 
     stage: str
@@ -28,6 +32,10 @@ class Measurement:
     independent: bool | None
     values: Mapping[str, Estimate]
     p_values: Mapping[str, float] = field(default_factory=dict)
+    guard: str = ""
+    prompts: str = ""
+    when: str = ""
+    is_relative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,7 @@ class Run:
         alarms: of the monitor, by step.
         max_steps: planned; None if that is unknown.
         is_running: whether the run seems to go on.
+        is_monitored: whether a monitor watched it.
         notes: what is missing or could not be read, one sentence each.
     """
 
@@ -80,4 +89,5 @@ class Run:
     alarms: Sequence[Alarm] = ()
     max_steps: int | None = None
     is_running: bool = False
+    is_monitored: bool = False
     notes: Sequence[str] = ()

@@ -22,7 +22,11 @@ __all__ = ["Facts", "Table", "reward_of", "tables_of"]
 UNSAFE, NOT_SCORED, CONTROVERSIAL = 3, 2, 1
 """How much a row deserves a look (`Facts.concerns`); 0 for other rows."""
 
-_BATCH = 8192  # rows in memory at a time
+_BATCH = 1024  # rows in memory at a time
+_MAX_VALUES = 20_000_000
+_MAX_GROUP_BYTES = 2**30
+_MAX_ITEMS = 1000  # of a list, such as the messages of a dialogue
+_MOST_CHARACTERS, _CHARACTERS = 300_000_000, (20_000, 200_000)  # of a table's rows together; of a text
 _LINES = "rollouts.jsonl"
 _OTHER_SEVERITIES = ("thinking_severity", "prompt_severity", "shadow_severity")
 _SMALL = ("severity", "outcome", "refusal", "injection_attempts")
@@ -36,7 +40,8 @@ class Facts:
         steps: of the trainer.
         concerns: `UNSAFE`, `NOT_SCORED` (or an injection attempt), `CONTROVERSIAL` or 0.
         rewards: NaN where there is none.
-        counts: by step, how many rows there are, are judged, safe, of known refusal, and refused.
+        counts: by step, how many rows there are, are judged, unjudged, safe, of known refusal, and
+            refused.
     """
 
     steps: array[int] = field(default_factory=lambda: array("q"))
@@ -83,7 +88,7 @@ class Table:
         return facts
 
     def rows(self, wanted: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Read some rows whole.
+        """Read some rows, their texts up to 20,000 characters at least and 200,000 at most.
 
         Args:
             wanted: their positions, ascending.
@@ -92,10 +97,11 @@ class Table:
             Position and row.
         """
         begin = place = 0
+        limit = max(_CHARACTERS[0], min(_CHARACTERS[1], _MOST_CHARACTERS // max(1, len(wanted))))
         for columns, count in self._batches(None):
             while place < len(wanted) and wanted[place] < begin + count:
                 at = wanted[place] - begin
-                yield wanted[place], {name: values[at] for name, values in columns.items()}
+                yield wanted[place], {name: _shortened(values[at], limit) for name, values in columns.items()}
                 place += 1
             begin += count
             if place == len(wanted):
@@ -184,9 +190,11 @@ def _count(counts: dict[int, Counter[str]], columns: Mapping[str, _Column], step
     severities = columns[severity] if severity is not None else [None] * len(steps)
     refusal = None if severity is None else f"{severity.removesuffix('severity')}refusal"
     refusals = columns.get(refusal or "", [None] * len(steps))
-    for step, severity_of_row, refuses in zip(steps, severities, refusals, strict=True):
+    outcomes = columns.get(f"{(severity or '').removesuffix('severity')}outcome", [None] * len(steps))
+    for step, severity_of_row, refuses, outcome in zip(steps, severities, refusals, outcomes, strict=True):
         of_step = counts.setdefault(step, Counter())
         of_step["rows"] += 1
+        of_step["unjudged"] += severity_of_row is None and outcome not in (None, "", "empty")
         if _is_text(severity_of_row) and severity_of_row in ("Safe", "Controversial", "Unsafe"):
             of_step["judged"] += 1
             of_step["safe"] += severity_of_row == "Safe"
@@ -196,21 +204,62 @@ def _count(counts: dict[int, Counter[str]], columns: Mapping[str, _Column], step
 
 
 def _parquet(path: Path, choose: _Choose | None) -> Iterator[tuple[Mapping[str, _Column], int]]:
+    """Batches of a table; texts stay in their dictionaries, so a value that a million rows share is there once."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
+        _refuse_what_is_huge(file.metadata)
+        leaves = (file.schema.column(number) for number in range(len(file.schema)))
+        texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
         names = list(dict.fromkeys(file.schema_arrow.names))
-        chosen = names if choose is None else list(choose(names))
+    chosen = names if choose is None else list(choose(names))
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
         for batch in file.iter_batches(_BATCH, columns=chosen, use_threads=False):
             # A column's name with a dot also reads what lies below another one: what was asked for is taken by name.
-            present = [name for name in chosen if batch.schema.get_field_index(name) >= 0]
-            yield {name: _values(batch.column(name)) for name in present}, batch.num_rows
+            present = {name: batch.column(name) for name in chosen if batch.schema.get_field_index(name) >= 0}
+            is_nested = {name: pa.types.is_nested(column.type) for name, column in present.items()}
+            yield (
+                {
+                    # No small column is nested; of a large one only the rows that are wanted become Python objects.
+                    name: ([None] * len(column) if choose else _Lazy(column)) if is_nested[name] else _values(column)
+                    for name, column in present.items()
+                },
+                batch.num_rows,
+            )
+
+
+def _refuse_what_is_huge(metadata: Any) -> None:
+    """A small file may stand for a lot: a page that compresses well, or a million empty values."""
+    if metadata.num_rows > _MAX_VALUES:
+        raise ValueError(f"it has {metadata.num_rows:,} rows; at most {_MAX_VALUES:,} are read")
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        if group.total_byte_size > _MAX_GROUP_BYTES:
+            raise ValueError(f"it has a row group of more than {_MAX_GROUP_BYTES // 2**20} MB")
+        if any(group.column(number).num_values > _MAX_VALUES for number in range(group.num_columns)):
+            raise ValueError(f"it has a column of more than {_MAX_VALUES:,} values")
+
+
+class _Lazy(Sequence[Any]):
+    """A nested column whose rows become Python objects one by one."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, at: Any) -> Any:
+        return _values(self._column.slice(at, 1))[0]
 
 
 def _values(column: Any) -> _Column:
     """A column's values; texts that are not UTF-8 with U+FFFD."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(column.type):
+        texts = _values(column.dictionary)
+        return [None if index is None else texts[index] for index in column.indices.to_pylist()]
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:
@@ -218,6 +267,17 @@ def _values(column: Any) -> _Column:
             return [None] * len(column)
         raw = column.cast(pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()).to_pylist()
         return [value if value is None else value.decode("utf-8", "replace") for value in raw]
+
+
+def _shortened(value: Any, limit: int) -> Any:
+    """A row's value with its texts cut, so that thousands of rows fit into memory."""
+    if isinstance(value, str | bytes) and len(value) > limit:
+        return value[:limit]
+    if isinstance(value, dict):
+        return {key: _shortened(found, limit) for key, found in value.items()}
+    if isinstance(value, list):
+        return [_shortened(found, limit) for found in value[:_MAX_ITEMS]]
+    return value
 
 
 def _json_lines(path: Path, choose: _Choose | None) -> Iterator[tuple[Mapping[str, _Column], int]]:

@@ -14,16 +14,17 @@ from typing import Any, NamedTuple
 from guard_reward.errors import one_line
 from guard_reward.log_lines import rows_name, sum_name
 from guard_reward.report.cells import Estimate, estimate
-from guard_reward.report.log import kind_of
+from guard_reward.report.clusters import mean_over_lines, rate_over_lines
+from guard_reward.report.log import dataset_of, kind_of
 from guard_reward.report.run import Measurement
 from guard_reward.report.tables import Facts
-from guard_reward.reward_judge import judge_warning
-from guard_reward.statistics import rate
+from guard_reward.reward_judge import guard_id, judge_warning
 
-__all__ = ["judge_measurements", "reward_guard", "training_measurements"]
+__all__ = ["judge_measurements", "last_judged", "reward_guards", "training_measurements"]
 
 _JUDGE = "eval_judge"
 _PART = 0.1  # of the steps
+_MIN_LINES = 5  # of a part: fewer say little about the variance between lines
 _MIN_ROWS = 200
 _MOST_ROWS = 1e12
 
@@ -32,9 +33,9 @@ _RATES = {
     "safety_rate": ("safe_rate/harmful", "judged/harmful"),
     "safe_rate": ("safe_rate", "judged"),
     "safe_rate_benign": ("safe_rate/benign", "judged/benign"),
-    "refusal_rate": ("refusal_rate", "refusal_known"),
     "refusal_rate_harmful": ("refusal_rate/harmful", "refusal_known/harmful"),
     "refusal_rate_benign": ("refusal_rate/benign", "refusal_known/benign"),
+    "refusal_rate": ("refusal_rate", "refusal_known"),
     "truncated_rate": ("truncated_rate", "truncation_known"),
 }
 _MEANS = {"helpfulness": ("helpfulness", "helpfulness_known")}
@@ -49,68 +50,115 @@ Point = tuple[int, Sums]
 class _Part(NamedTuple):
     first: int
     last: int
-    sums: Sums
+    lines: Sequence[Sums]
 
 
-def training_measurements(lines: Sequence[Mapping[str, Any]], tables: Sequence[Facts]) -> list[Measurement]:
+def training_measurements(
+    lines: Sequence[Mapping[str, Any]],
+    tables: Sequence[Facts],
+    reward: str | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> list[Measurement]:
     """Measurements before and after, of the first and the last tenth of the steps; none if there are no verdicts.
 
-    Each part has 200 judged rows at least, if half of the run has so many. A log line has the means of its calls' sums
-    and row counts, so a line of several calls counts as one of them: the intervals are rather too wide than too narrow.
+    Each part has 200 judged rows and 5 lines at least, if half of the run has so many. Steps at which nothing was
+    judged count too: an outage of the guard makes the last part longer, and its rows are unjudged. For the intervals
+    see `guard_reward.report.clusters`: each log line, or each step of a table, is a cluster.
 
     Args:
         lines: the log, with its sums and row counts.
         tables: what is known of all rollouts; used if the log has no verdicts.
+        reward: which guard reward of the log; None for the first.
+        record: ``run_config.json``, which names the reward's guard.
     """
-    points = list(_of_log(lines)) or list(_of_tables(tables))
+    points = list(_of_log(lines, reward)) or list(_of_tables(tables))
     if len(points) < 2:
         return []
     first, last = _first_part(points), _first_part(points[::-1])
-    where = f"steps {first.first}–{first.last} and {last.last}–{last.first}"
-    judged_by = f"the guard of the reward, on training rollouts of {where}"
+    parts = (f"{first.first}–{first.last}", f"{last.last}–{last.first}")
+    guard = guard_id((record or {}).get("reward"))
+    judged_by = f"the guard of the reward, on training rollouts of steps {parts[0]} and {parts[1]}"
+    stages = (("before", parts[0], first, last), ("after", parts[1], last, first))
     return [
-        Measurement("before", judged_by, False, _values(first.sums)),
-        Measurement("after", judged_by, False, _values(last.sums)),
+        Measurement(
+            stage,
+            judged_by,
+            False,
+            _values(part.lines, others=other.lines),
+            guard=guard,
+            prompts="training",
+            when=f"in steps {steps}",
+        )
+        for stage, steps, part, other in stages
     ]
 
 
-def judge_measurements(lines: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> list[Measurement]:
+def judge_measurements(
+    lines: Sequence[Mapping[str, Any]], record: Mapping[str, Any], per_prompt: int | None = None
+) -> list[Measurement]:
     """What a run's ``eval_judge`` said in the first and in the last evaluation of the trainer; none if there is none.
+
+    A trainer with several evaluation datasets logs a line of each, and each is measured for itself.
 
     Args:
         lines: the log, with its sums and row counts.
         record: ``run_config.json``, which names the judge and the guard of the reward; empty if there is none.
+        per_prompt: rollouts of each prompt in an evaluation, which count as one in the intervals; None if unknown.
     """
-    found = [line for line in lines if _number(line, sum_name(_JUDGE, "safe_rate")) is not None]
+    by_dataset: dict[str, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        if _number(line, rows_name(_JUDGE, "judged")) is not None:
+            by_dataset.setdefault(dataset_of(line), []).append(line)
     reward = record.get("reward")
     facts = reward if isinstance(reward, Mapping) else {}
     name = facts.get("eval_judge")
     judge = {"guard": str(name or ""), "spec": str(facts.get("eval_judge/spec") or "")}
     warning = judge_warning(judge, record) or ""
     independent = "gave the reward" not in warning if name else None
-    judged_by = f"the evaluation judge{f' {one_line(name)}' if name else ''}, in the trainer's evaluations"
+    is_relative = bool(warning and independent)
     last_step = lines[-1]["step"] if lines else 0
     measured = []
-    for line in dict.fromkeys((0, len(found) - 1)) if found else ():
-        step = found[line]["step"]
-        stage = "before" if step == 0 else "after" if step == last_step else f"step {step}"
-        if values := _values(_sums_of(found[line], _JUDGE)):
-            measured.append(Measurement(stage, judged_by, independent, values))
+    for dataset, found in by_dataset.items():
+        judged_by = f"the evaluation judge{f' {one_line(name)}' if name else ''}, in the trainer's evaluations"
+        judged_by += f" on {one_line(dataset)}" if dataset else ""
+        for at in dict.fromkeys((0, len(found) - 1)):
+            step = found[at]["step"]
+            stage = "before" if step == 0 else "after" if step == last_step else f"step {step}"
+            if values := _values([_sums_of(found[at], _JUDGE)], per_prompt or 1):
+                guard = guard_id({"guard": name or "", "revision": facts.get("eval_judge/revision")})
+                measured.append(
+                    Measurement(
+                        stage,
+                        judged_by,
+                        independent,
+                        values,
+                        guard=guard,
+                        prompts=f"evaluation {dataset}",
+                        is_relative=is_relative,
+                    )
+                )
     return measured
 
 
-def reward_guard(lines: Sequence[Mapping[str, Any]]) -> str | None:
-    """The name of the first guard reward in a log's lines of training; None if there is none."""
-    end = sum_name("", "safe_rate")
+def reward_guards(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the guard rewards in a log's lines of training, in the order of the log."""
+    end = rows_name("", "all")
     training = (line for line in lines if kind_of(line) == "training")
-    return next((name.removesuffix(end) for line in training for name in line if name.endswith(end)), None)
+    return list(dict.fromkeys(name.removesuffix(end) for line in training for name in line if name.endswith(end)))
 
 
-def _of_log(lines: Sequence[Mapping[str, Any]]) -> Iterator[Point]:
-    reward = reward_guard(lines)
-    for line in lines if reward is not None else ():
-        if kind_of(line) == "training" and (sums := _sums_of(line, str(reward)))["safe_rate of"]:
-            yield line["step"], sums
+def last_judged(lines: Sequence[Mapping[str, Any]], reward: str | None) -> tuple[int, int] | None:
+    """The last step at which the guard gave a verdict, and the last one with rollouts; None without either."""
+    points = list(_of_log(lines, reward))
+    judged = [step for step, sums in points if sums["safe_rate of"]]
+    return (judged[-1], points[-1][0]) if judged else None
+
+
+def _of_log(lines: Sequence[Mapping[str, Any]], reward: str | None) -> Iterator[Point]:
+    name = reward or next(iter(reward_guards(lines)), None)
+    points = [(line["step"], _sums_of(line, name)) for line in lines if name and kind_of(line) == "training"]
+    if any(sums["safe_rate of"] for _, sums in points):
+        yield from ((step, sums) for step, sums in points if sums["safe_rate of"] or sums["unjudged_rate of"])
 
 
 def _sums_of(line: Mapping[str, Any], reward: str) -> Sums:
@@ -138,42 +186,41 @@ def _of_tables(tables: Sequence[Facts]) -> Iterator[Point]:
     for facts in tables:
         for step, counts in facts.counts.items():
             by_step.setdefault(step, Counter()).update(counts)
+    if not any(counts["judged"] for counts in by_step.values()):
+        return
+    names = {
+        "safe_rate": ("safe", "judged"),
+        "refusal_rate": ("refused", "refusal_known"),
+        "unjudged_rate": ("unjudged", "rows"),
+    }
     for step, counts in sorted(by_step.items()):
-        if counts["judged"]:
-            names = {"safe_rate": ("safe", "judged"), "refusal_rate": ("refused", "refusal_known")}
-            sums: Sums = defaultdict(float)
-            for measure, (total, rows) in names.items():
-                sums |= {measure: counts[total], f"{measure} of": counts[rows]}
-            yield step, sums
+        sums: Sums = defaultdict(float)
+        for measure, (total, rows) in names.items():
+            sums |= {measure: counts[total], f"{measure} of": counts[rows]}
+        yield step, sums
 
 
 def _first_part(points: Sequence[Point]) -> _Part:
-    """The first tenth; more, up to a half, until there are enough rows."""
-    sums: Sums = defaultdict(float)
+    """The first tenth; more, up to a half, until there are enough lines and rows."""
+    least = max(_MIN_LINES, round(len(points) * _PART))
     count = 0
+    judged = 0.0
     for _, added in points[: len(points) // 2]:
-        if count >= max(1, round(len(points) * _PART)) and sums["safe_rate of"] >= _MIN_ROWS:
+        if count >= least and judged >= _MIN_ROWS:
             break
-        for name, value in added.items():
-            sums[name] += value
+        judged += added["safe_rate of"]
         count += 1
-    return _Part(points[0][0], points[count - 1][0], sums)
+    return _Part(points[0][0], points[count - 1][0], [sums for _, sums in points[:count]])
 
 
-def _values(sums: Mapping[str, float]) -> dict[str, Estimate]:
+def _values(lines: Sequence[Sums], per_prompt: int | None = None, others: Sequence[Sums] = ()) -> dict[str, Estimate]:
+    """The measures of some lines. ``safety_rate`` is over harmful prompts, ``safe_rate`` over all."""
     found = {}
     for measure in (*_RATES, *_MEANS, "unjudged_rate"):
-        count = sums.get(f"{measure} of", 0)
-        if count < 1:
+        pairs, rest = ([(sums[measure], sums[f"{measure} of"]) for sums in part] for part in (lines, others))
+        if sum(count for _, count in pairs) < 1:
             continue
-        share = sums[measure] / count
-        if measure in _MEANS:
-            found[measure] = Estimate(share)
-        else:
-            interval = rate(min(max(share, 0.0), 1.0) * int(count), int(count))
-            found[measure] = Estimate(interval.value, interval.low, interval.high)
-    if "safety_rate" not in found and "safe_rate" in found:
-        found = {"safety_rate": found.pop("safe_rate"), **found}
+        found[measure] = mean_over_lines(pairs) if measure in _MEANS else rate_over_lines(pairs, per_prompt, rest)
     return found
 
 

@@ -33,9 +33,8 @@ def test_one_run(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     first, cost, doubts, note, written = result.stdout.splitlines()
     assert first == (
-        "The run got safer: 20.0% (13.3–28.9%) of the replies to harmful prompts are safe before, 90.0% "
-        "(82.6–94.5%) after, "
-        "half of the way by step 11."
+        "The run got safer: of the replies to harmful prompts, 20.0% (15.5–25.4%) were safe in steps 1–5 and 90.0% "
+        "(85.7–93.1%) in steps 16–20, by the reward's own guard; half of the change came by step 11."
     )
     assert "refusals of benign prompts" in cost
     assert "the guard that gave the reward" in doubts
@@ -57,7 +56,7 @@ def test_several_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "run_config.json").write_text(json.dumps({"configs": {"GRPOConfig": {"beta": beta}}}))
     result = run("one", "two", "--title", "Two runs", "--json", "all.json")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("Neither run is clearly the safest")
+    assert result.stdout.startswith("Both runs got safer")
     assert result.stdout.endswith("Written to report.html.\n")
     assert "Two runs" in " ".join(Page(tmp_path / "report.html").text)
     assert json.loads(Path("all.json").read_text())["differences"] == [
@@ -123,7 +122,7 @@ def test_watching_ends_with_the_run_and_with_ctrl_c(tmp_path: Path) -> None:
     assert "ends at step 3." in outputs[0][0]
     assert "ends at step 5." in outputs[0][0]
     assert "Stopped watching." in outputs[1][0]
-    assert "the run goes on, at step 3" in outputs[1][0]
+    assert "the run goes on, at step 3" in " ".join(outputs[1][0].split())
     assert [
         os.path.exists(folder / name) for folder in folders for name in os.listdir(folder) if name.endswith(".part")
     ] == []

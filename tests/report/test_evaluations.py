@@ -58,7 +58,7 @@ def measured(folder: Path, record: dict[str, Any], base: str | None = "org/base"
 def test_before_and_after_of_a_run(evaluated: Path) -> None:
     before, after = measured(evaluated, OTHER)
     assert (before.stage, after.stage) == ("before", "after")
-    assert before.judged_by == after.judged_by == "the judge wild, 40 prompts"
+    assert before.judged_by == after.judged_by == "the judge wild (scripted), 40 prompts"
     assert (before.independent, after.independent) == (True, True)
     assert (before.values["safety_rate"].value, after.values["safety_rate"].value) == (0.0, 1.0)
     assert before.values["safety_rate"].high is not None
@@ -118,17 +118,18 @@ def test_evaluations_elsewhere_find_their_run(evaluated: Path, tmp_path: Path) -
         record = {"configs": {"ModelConfig": {"model_name_or_path": base}}, **OTHER}
         (run / "run_config.json").write_text(json.dumps(record))
     found = read_runs([first, second], evaluations=[evaluated / "eval-start"])
-    assert found[0].measurements[0].judged_by == "the judge wild, 40 prompts"
+    assert found[0].measurements[0].judged_by == "the judge wild (scripted), 40 prompts"
     assert [one.independent for one in found[0].measurements] == [
         True,
         False,
         False,
     ]  # its end is known by training only
     assert found[1].measurements[0].independent is False  # by the training's own guard
-    [only] = read_runs([second], evaluations=[evaluated / "eval-end"])
-    assert [one.stage for one in only.measurements] == ["before", "after"]
+    [only] = read_runs([second], evaluations=[evaluated / "eval-end"])  # of another policy than this run's
+    assert any("not known to be of this run" in note for note in only.notes)
+    assert not any(one.judged_by.startswith("the judge wild") for one in only.measurements)
     stray = read_runs([first, second], evaluations=[evaluated / "eval-end"])
-    assert any("which is of none of these runs" in note for note in stray[0].notes)
+    assert any("not known to be of these runs" in note for note in stray[0].notes)
 
 
 def test_the_demos_folder(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def test_a_run_with_everything(tmp_path: Path) -> None:
 def test_before_and_after_from_the_training_alone(tmp_path: Path) -> None:
     before, after = read(write_run(tmp_path / "run")).measurements
     assert (before.stage, after.stage, before.independent, after.independent) == ("before", "after", False, False)
-    assert before.judged_by == "the guard of the reward, on training rollouts of steps 1–2 and 19–20"
-    expected = rate(20, 100)  # two lines of 50 harmful prompts, of which 10 have safe replies
+    assert before.judged_by == "the guard of the reward, on training rollouts of steps 1–5 and 16–20"
+    expected = rate(50, 250)  # five equal lines of 50 harmful prompts, of which 10 have safe replies
     assert before.values["safety_rate"] == pytest.approx((expected.value, expected.low, expected.high))
     assert after.values["safety_rate"].value == pytest.approx(0.9)
     assert after.values["refusal_rate_benign"].value == pytest.approx(0.1)
@@ -65,7 +65,7 @@ def test_before_and_after_from_the_training_alone(tmp_path: Path) -> None:
     assert "refusal_rate" not in after.values  # which was not logged
 
 
-@pytest.mark.parametrize(("rows", "steps"), [(100, "1–2 and 19–20"), (40, "1–5 and 16–20"), (2, "1–10 and 11–20")])
+@pytest.mark.parametrize(("rows", "steps"), [(100, "1–5 and 16–20"), (25, "1–8 and 13–20"), (2, "1–10 and 11–20")])
 def test_the_parts_of_a_training_have_enough_rows(tmp_path: Path, rows: int, steps: str) -> None:
     run = read(write_run(tmp_path / "run", rows=rows))
     assert run.measurements[0].judged_by.endswith(f"of steps {steps}")
@@ -77,8 +77,9 @@ def test_before_and_after_from_the_tables_of_a_run_without_metrics(tmp_path: Pat
         row = rollout_row(severity="Unsafe" if step < 6 else "Safe", guard_refusal=step > 9)
         write_completions(tmp_path, step, [row] * 200)
     before, after = read(tmp_path, max_rollouts=10).measurements
-    assert before.values["safety_rate"] == (0.0, 0.0, rate(0, 200).high)
-    assert (after.values["safety_rate"].value, after.values["refusal_rate"].value) == (1.0, 1.0)
+    assert before.values["safe_rate"] == (0.0, 0.0, rate(0, 1000).high)
+    assert (after.values["safe_rate"].value, after.values["refusal_rate"].value) == (1.0, 0.2)
+    assert "safety_rate" not in before.values  # nobody knows which prompts are harmful
 
 
 def judge_line(step: int, safe: float) -> dict[str, Any]:
@@ -118,11 +119,11 @@ def test_the_judge_of_a_trainers_evaluations(
     by_judge = [one for one in measured if one.judged_by.startswith("the evaluation judge")]
     assert [one.stage for one in by_judge] == stages
     assert all(one.independent is independent for one in by_judge)
-    assert [one.values["safety_rate"].value for one in by_judge] == [
+    assert [one.values["safe_rate"].value for one in by_judge] == [
         pytest.approx(step / 4) for step in dict.fromkeys(steps[:1] + steps[-1:])
     ]
     by_own = [one.stage for one in measured if one not in by_judge]
-    assert by_own == ([] if stages == ["before", "after"] else ["before", "after"])
+    assert by_own == ([] if len(stages) == 2 else ["before", "after"])
 
 
 def test_plain_trl_without_a_guard(tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_whether_a_run_goes_on(tmp_path: Path, lines: Any, age: float, is_runnin
     os.utime(path, (time.time() - age,) * 2)
     run = read(tmp_path)
     assert run.is_running is is_running
-    assert any("the run was stopped" in note for note in run.notes) is (age > 0)
+    assert any("seems to have been stopped" in note for note in run.notes) is (age > 0)
 
 
 def test_runs_of_one_name_get_different_names(tmp_path: Path) -> None:

@@ -74,9 +74,9 @@ def at(path: Path, seconds: float) -> None:
 
 def test_a_live_log_begins_where_the_state_ends(tmp_path: Path) -> None:
     at(write_state(tmp_path / "checkpoint-4", [train(step) for step in (1, 2, 3, 4)]), 100)
-    at(write_lines(tmp_path / "log.jsonl", [train(step, 9.0) for step in (4, 5, 6)]), 200)
+    at(write_lines(tmp_path / "log.jsonl", [train(4), train(5, 9.0), train(6, 9.0)]), 200)
     log = read_log(tmp_path, [])
-    assert [(line["step"], line["loss"]) for line in log.lines] == [(1, 1), (2, 1), (3, 1), (4, 9), (5, 9), (6, 9)]
+    assert [(line["step"], line["loss"]) for line in log.lines] == [(1, 1), (2, 1), (3, 1), (4, 1), (5, 9), (6, 9)]
     assert not log.is_finished
 
 

@@ -33,7 +33,7 @@ def changed(metric: str, before: Estimate, after: Estimate, **p_values: float) -
         ("refusal_rate_harmful", (0.1, 0.05, 0.15), (0.3, 0.25, 0.35), ("+20.0 points", "changed")),
         ("safe_rate_benign", (0.5, 0.45, 0.55), (0.9, 0.88, 0.92), ("+40.0 points", "better")),
         ("helpfulness", (0.5, 0.4, 0.6), (0.55, 0.45, 0.65), ("+0.05", "no clear change")),
-        ("safety_rate", (0.5, None, None), (0.6, None, None), ("+10.0 points", "better")),  # intervals are unknown
+        ("safety_rate", (0.5, None, None), (0.6, None, None), ("+10.0 points", "")),  # intervals are unknown
         ("safety_rate", (0.5, 0.4, 0.6), (0.5, 0.4, 0.6), ("+0.0 points", "no clear change")),
     ],
 )

@@ -94,7 +94,7 @@ def test_rollouts_are_those_of_the_log(run: Run) -> None:
 
 def test_three_sentences(run: Run) -> None:
     safety, cost, doubts = summary([run])
-    assert "of the replies to harmful prompts are safe before" in safety
+    assert "of the replies to harmful prompts, " in safety
     assert "refusals of benign prompts" in cost
     assert "KL from the reference policy" in cost
     assert doubts.startswith("Trust it with care: the judge is the guard that gave the reward")

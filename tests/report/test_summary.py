@@ -45,45 +45,42 @@ HELPFUL = {"helpfulness": Estimate(0.8)}
 SENTENCES = [
     pytest.param(
         run(BEFORE, GOOD),
-        "The run got safer: 50.0% (48.0–52.0%) of the replies to harmful prompts are safe before, 98.0% "
-        "(96.0–100.0%) after.",
-        "No cost is clear: refusals of benign prompts without a clear change (2.0% → 2.0%); refusals of harmful "
-        "prompts "
-        "without a clear change (10.0% → 10.0%).",
-        NO_DOUBT,
+        "The run got safer: of the replies to harmful prompts, 50.0% (48.0–52.0%) were safe before "
+        "training and 98.0% (96.0–100.0%) after it.",
+        "No cost is clear: refusals of benign prompts unchanged at 2.0%; refusals of harmful prompts "
+        "unchanged at 10.0%.",
+        "Nothing here speaks against these numbers: another judge than the reward's guard, a finished "
+        "run; but no monitor was on.",
         id="safer at no cost",
     ),
     pytest.param(
         run(BEFORE, judged("after", policy(0.52))),
-        "No clear change in safety: 50.0% (48.0–52.0%) of the replies to harmful prompts are safe before, 52.0% "
-        "(50.0–54.0%) "
-        "after.",
+        "No clear change in safety: of the replies to harmful prompts, 50.0% (48.0–52.0%) were safe "
+        "before training and 52.0% (50.0–54.0%) after it.",
         None,
         None,
         id="intervals overlap",
     ),
     pytest.param(
         run(BEFORE, judged("after", policy(0.52), p_values={"safety_rate": 0.0001})),
-        "The run got safer: 50.0% (48.0–52.0%) of the replies to harmful prompts are safe before, 52.0% "
-        "(50.0–54.0%) after "
-        "(exact test on the same prompts: p < 0.001).",
+        "The run got safer: of the replies to harmful prompts, 50.0% (48.0–52.0%) were safe before "
+        "training and 52.0% (50.0–54.0%) after it (exact test on the same prompts: p < 0.001).",
         None,
         None,
         id="the paired test separates what the intervals do not",
     ),
     pytest.param(
         run(BEFORE, judged("after", policy(0.6), p_values={"safety_rate": 0.2})),
-        "No clear change in safety: 50.0% (48.0–52.0%) of the replies to harmful prompts are safe before, 60.0% "
-        "(58.0–62.0%) "
-        "after (exact test on the same prompts: p = 0.200).",
+        "No clear change in safety: of the replies to harmful prompts, 50.0% (48.0–52.0%) were safe "
+        "before training and 60.0% (58.0–62.0%) after it (exact test on the same prompts: p = 0.200).",
         None,
         None,
         id="the paired test decides",
     ),
     pytest.param(
         run(BEFORE, judged("after", policy(0.2))),
-        "The run got less safe: 50.0% (48.0–52.0%) of the replies to harmful prompts are safe before, 20.0% "
-        "(18.0–22.0%) after.",
+        "The run got less safe: of the replies to harmful prompts, 50.0% (48.0–52.0%) were safe before "
+        "training and 20.0% (18.0–22.0%) after it.",
         None,
         None,
         id="less safe",
@@ -100,18 +97,16 @@ SENTENCES = [
     pytest.param(
         run(BEFORE, judged("after", policy(0.98, harmful=0.8))),
         None,
-        "It refuses more, at no other clear cost: refusals of harmful prompts up from 10.0% (8.0–12.0%) to 80.0% "
-        "(78.0–82.0%); "
-        "refusals of benign prompts without a clear change (2.0% → 2.0%).",
+        "It refuses more harmful prompts, at no other clear cost: refusals of harmful prompts up from "
+        "10.0% (8.0–12.0%) to 80.0% (78.0–82.0%); refusals of benign prompts unchanged at 2.0%.",
         None,
         id="safer by refusing harmful prompts",
     ),
     pytest.param(
         run(BEFORE, judged("after", policy(0.98, benign=0.2))),
         None,
-        "At this cost: refusals of benign prompts up from 2.0% (0.0–4.0%) to 20.0% (18.0–22.0%); refusals of "
-        "harmful prompts "
-        "without a clear change (10.0% → 10.0%).",
+        "At this cost: refusals of benign prompts up from 2.0% (0.0–4.0%) to 20.0% (18.0–22.0%); "
+        "refusals of harmful prompts unchanged at 10.0%.",
         None,
         id="a cost",
     ),
@@ -121,18 +116,17 @@ SENTENCES = [
             judged("after", {**policy(0.98), "helpfulness": Estimate(0.2)}),
         ),
         None,
-        "At this cost: helpfulness down from 0.80 to 0.20; refusals of benign prompts without a clear change "
-        "(2.0% → 2.0%); "
-        "refusals of harmful prompts without a clear change (10.0% → 10.0%).",
+        "A cost is possible, but there are no intervals: helpfulness down from 0.80 to 0.20; refusals of "
+        "benign prompts unchanged at 2.0%; refusals of harmful prompts unchanged at 10.0%.",
         None,
         id="less helpful, without intervals",
     ),
     pytest.param(
-        run(judged("before", {"safety_rate": Estimate(0.5)}), judged("after", {"safety_rate": Estimate(0.9)})),
-        "Whether the run got safer is unclear, as there are no intervals: 50.0% of the replies are safe before, "
-        "90.0% after.",
+        run(judged("before", {"safe_rate": Estimate(0.5)}), judged("after", {"safe_rate": Estimate(0.9)})),
+        "Whether the run got safer is unclear, as there are no intervals: of the replies, 50.0% were "
+        "safe before training and 90.0% after it.",
         "The cost is unknown: there are no refusals, no helpfulness and no log of the trainer.",
-        NO_DOUBT,
+        "Trust it with care: there are no intervals; no monitor was on.",
         id="no intervals, no cost",
     ),
     pytest.param(
@@ -154,10 +148,10 @@ SENTENCES = [
             ),
             *(judged(stage, policy(0.9), False, "the guard of the reward") for stage in ("before", "after")),
         ),
-        "The run got safer: 50.0% (48.0–52.0%) of the replies are safe before, 90.0% (88.0–92.0%) after.",
-        "No cost is clear: refusals of benign prompts without a clear change (2.0% → 2.0%); refusals of harmful "
-        "prompts "
-        "without a clear change (10.0% → 10.0%) (by the guard of the reward).",
+        "The run got safer: of the replies to harmful prompts, 50.0% (48.0–52.0%) were safe before "
+        "training and 90.0% (88.0–92.0%) after it.",
+        "No cost is clear: refusals of benign prompts unchanged at 2.0%; refusals of harmful prompts "
+        "unchanged at 10.0% (by the guard of the reward).",
         None,
         id="another judge knows the refusals",
     ),
@@ -165,41 +159,38 @@ SENTENCES = [
         run(),
         "Whether the run got safer is unknown: nothing in its folder measures it.",
         "The cost is unknown: there are no refusals, no helpfulness and no log of the trainer.",
-        "Trust it with care: nobody has judged how safe the policy is.",
+        "Trust it with care: nobody has judged how safe the policy is; no monitor was on.",
         id="nothing measured",
     ),
     pytest.param(
         run(GOOD),
-        "After training, 98.0% (96.0–100.0%) of the replies to harmful prompts are safe; whether that is safer "
-        "than before is "
-        "unknown.",
-        "What else is known: refusals of benign prompts 2.0% (0.0–4.0%); refusals of harmful prompts 10.0% "
-        "(8.0–12.0%).",
+        "After training, 98.0% (96.0–100.0%) of the replies to harmful prompts were safe; whether that "
+        "is safer than before is unknown.",
+        "What it costs is unknown: refusals of benign prompts 2.0% (0.0–4.0%); refusals of harmful "
+        "prompts 10.0% (8.0–12.0%).",
         None,
         id="only after",
     ),
     pytest.param(
         run(BEFORE, judged("step 50", policy(0.7)), judged("step 400", policy(0.9))),
-        "The run got safer: 50.0% (48.0–52.0%) of the replies to harmful prompts are safe before, 90.0% "
-        "(88.0–92.0%) at "
-        "step 400.",
+        "The run got safer: of the replies to harmful prompts, 50.0% (48.0–52.0%) were safe before "
+        "training and 90.0% (88.0–92.0%) at step 400.",
         None,
         None,
         id="checkpoints",
     ),
     pytest.param(
         run(judged("step 400", policy(0.9))),
-        "At step 400, 90.0% (88.0–92.0%) of the replies to harmful prompts are safe; whether that is safer than "
-        "before is "
-        "unknown.",
+        "At step 400, 90.0% (88.0–92.0%) of the replies to harmful prompts were safe; whether that is "
+        "safer than before is unknown.",
         None,
         None,
         id="one checkpoint",
     ),
     pytest.param(
         run(BEFORE),
-        "Before training, 50.0% (48.0–52.0%) of the replies to harmful prompts are safe; there is no measurement "
-        "after it.",
+        "Before training, 50.0% (48.0–52.0%) of the replies to harmful prompts were safe; there is no "
+        "measurement after it.",
         None,
         None,
         id="only before",
@@ -211,10 +202,9 @@ SENTENCES = [
         ),
         None,
         None,
-        "Trust it with care: the judge is the guard that gave the reward, which the policy was trained to "
-        "please; 30.0% "
-        "(28.0–32.0%) of the replies have no verdict and are in no rate; there are few replies, so the intervals "
-        "are wide.",
+        "Trust it with care: the judge is the guard that gave the reward, which the policy was trained "
+        "to please; 30.0% (28.0–32.0%) of the replies have no verdict and are in no rate; there are few "
+        "replies, so the intervals are wide; no monitor was on.",
         id="a weak judgement",
     ),
     pytest.param(
@@ -236,23 +226,22 @@ SENTENCES = [
         ),
         None,
         None,
-        "Trust it with care: the run goes on, at step 60 of 1,000; up to 25% of the rollouts typed pieces of the "
-        "guard's prompt.",
+        "Trust it with care: the run goes on, at step 60 of 1,000; up to 25% of the rollouts typed "
+        "pieces of the guard's prompt; no monitor was on.",
         id="goes on",
     ),
     pytest.param(
         run(BEFORE, GOOD, log=[{"step": 60, "loss": 1.0}], max_steps=100),
         None,
         None,
-        "Trust it with care: the run ended early, at step 60 of 100.",
+        "Trust it with care: the run ended early, at step 60 of 100; no monitor was on.",
         id="ended early",
     ),
     pytest.param(
         run(BEFORE, GOOD, log=[{"step": 1, "kl": NAN}, {"step": 2, "kl": 0.5, "completions/mean_length": 10.0}]),
         None,
-        "No cost is clear: refusals of benign prompts without a clear change (2.0% → 2.0%); refusals of harmful "
-        "prompts "
-        "without a clear change (10.0% → 10.0%); KL from the reference policy 0.5 at the end.",
+        "No cost is clear: refusals of benign prompts unchanged at 2.0%; refusals of harmful prompts "
+        "unchanged at 10.0%; KL from the reference policy 0.5 at the end.",
         None,
         id="NaN in the log",
     ),
@@ -288,34 +277,33 @@ OTHER = judged("after", policy(0.9))
 SEVERAL = [
     (
         [run(BEFORE, GOOD), run(BEFORE, OTHER, name="guard_only")],
-        "hybrid ends safest; safe replies to harmful prompts: hybrid 50.0% → 98.0% (96.0–100.0%), guard_only "
-        "50.0% → 90.0% "
-        "(88.0–92.0%).",
+        "Both runs got safer: safe replies to harmful prompts hybrid 50.0% → 98.0% (96.0–100.0%), "
+        "guard_only 50.0% → 90.0% (88.0–92.0%); hybrid ends safest.",
         "In which settings they differ is unknown.",
     ),
     (
         [run(GOOD, settings={"seed": "0"}), run(GOOD, name="two", settings={"seed": "0"})],
-        "Neither run is clearly the safest; safe replies to harmful prompts: hybrid 98.0% (96.0–100.0%), two 98.0% "
-        "(96.0–100.0%).",
-        "Their recorded settings are the same.",
+        "Whether the runs got safer is unknown: safe replies to harmful prompts hybrid 98.0% "
+        "(96.0–100.0%), two 98.0% (96.0–100.0%); neither ends clearly safest.",
+        "Their recorded settings are the same; trust it with care: nothing was measured before training (all).",
     ),
     (
         [run(GOOD), run(judged("after", policy(0.5), by="the judge other"), name="two")],
-        "Different judges measured the runs, so they cannot be ranked; safe replies to harmful prompts: hybrid 98.0% "
-        "(96.0–100.0%), two 50.0% (48.0–52.0%).",
-        "In which settings they differ is unknown.",
+        "Whether the runs got safer is unknown: safe replies to harmful prompts hybrid 98.0% "
+        "(96.0–100.0%), two 50.0% (48.0–52.0%); different guards judged them, so they cannot be ranked.",
+        "In which settings they differ is unknown; trust it with care: nothing was measured before training (all).",
     ),
     (
         [run(settings={"scheme": "a"}), run(name="two", settings={"scheme": "b"})],
         "Which of the 2 runs is safest is unknown: none of them has been measured after training.",
-        "They differ in scheme; trust it with care, as nobody has judged how safe the policy is (all).",
+        "They differ in the scheme: a against b; trust it with care: nobody has judged how safe the policy is (all).",
     ),
     (
         [run(GOOD), run(judged("after", policy(0.5), False), name="two")],
-        "hybrid ends safest; safe replies to harmful prompts: hybrid 98.0% (96.0–100.0%), two 50.0% (48.0–52.0%).",
-        "In which settings they differ is unknown; trust it with care, as the judge is the guard that gave the "
-        "reward, which "
-        "the policy was trained to please (two).",
+        "Whether the runs got safer is unknown: safe replies to harmful prompts hybrid 98.0% "
+        "(96.0–100.0%), two 50.0% (48.0–52.0%); hybrid ends safest.",
+        "In which settings they differ is unknown; trust it with care: the judge is the guard that gave "
+        "the reward (two), nothing was measured before training (all).",
     ),
 ]
 
@@ -331,9 +319,9 @@ def test_what_several_runs_cost() -> None:
     unlabelled = judged("after", {"safety_rate": around(0.5), "refusal_rate": around(0.25)})
     found = summary([run(refuses), run(unlabelled, name="two"), run(name="three")])[1]
     assert found == (
-        "At this cost: hybrid refuses 95.0% of the benign prompts and 100.0% of the harmful ones and has "
+        "At this cost: hybrid refuses 95.0% of the benign and 100.0% of the harmful prompts and has "
         "helpfulness 0.80; "
-        "two refuses 25.0% of the prompts; three at an unknown one."
+        "two refuses 25.0% of the prompts; the cost of three is unknown."
     )
 
 

@@ -57,7 +57,8 @@ STORIES = [
         ["1…", "1…", "2"],
     ),
     ([lines(1), lambda run: write_completions(run, 1, [rollout_row()]), lines(2, finished=True)], ["1…", "1…", "2"]),
-    ([lines(1), grow_old], ["1…", "1"]),  # killed: nothing is written any more
+    ([lines(1), grow_old, lines(2, finished=True)], ["1…", "1…", "2"]),  # preempted, and back
+    ([lambda run: (lines(1)(run), grow_old(run))], ["1"]),  # stopped long ago
     ([lines(1), lambda run: (run / "log.jsonl").unlink(), lines(2, finished=True)], ["1…", "2"]),
 ]
 
