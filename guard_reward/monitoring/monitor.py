@@ -146,7 +146,7 @@ class RewardMonitor(TrainerCallback):
         if self.reward is not None:
             raise ValueError("this monitor sees all texts through its reward: watch() is for RewardMonitor() without one")
         self._watched = watched(reward_func, self._observe)
-        return self._watched  # type: ignore[no-any-return]
+        return self._watched
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Begin to observe; go on where a resumed run was.

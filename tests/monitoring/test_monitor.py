@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import json
 import logging
@@ -19,6 +20,7 @@ from transformers import TrainerControl, TrainerState
 from guard_reward import AsyncGuardReward, GuardReward, Outcome, Severity, Unjudged, Verdict
 from guard_reward.monitoring.budget import Budget
 from guard_reward.monitoring.monitor import RewardMonitor
+from guard_reward.rewards.functions import is_asynchronous
 from tests.scripted_guard import ScriptedGuard
 
 PROMPTS = [f"Question {index}?" for index in range(8)]
@@ -52,6 +54,9 @@ class Trainer:
         self.lines = []
         monitor.on_train_begin(self.args, self.state, self.control)
         monitor._budget = Budget(1.0, clock=itertools.count(step=1000).__next__)  # these tests are not about time
+
+    def end(self):
+        self.monitor.on_train_end(self.args, self.state, self.control)
 
     def log_metric(self, name, value):
         self.lines[-1].setdefault(name, []).append(value)
@@ -247,6 +252,7 @@ def test_a_resumed_run_keeps_what_it_learned_and_its_file(tmp_path):
 def test_a_run_that_was_stopped_is_stopped_again_until_the_action_changes(action, steps, tmp_path):
     trainer = make(tmp_path, action="stop")
     trainer.run(30, hack_from=6)
+    trainer.end()
     reward, stopped_at = GuardReward(ScriptedGuard()), trainer.state.global_step
     monitor = RewardMonitor(reward, Strict(), warmup_steps=3, action=action)
     resumed = Trainer(tmp_path, reward, monitor, trainer.state)
@@ -267,6 +273,7 @@ def test_a_checkpoint_that_cannot_be_read_is_learned_anew(saved, tmp_path, caplo
 def test_another_second_guard_has_a_baseline_of_its_own(tmp_path):
     trainer = make(tmp_path)
     trainer.run(5)
+    trainer.end()
     reward, other = GuardReward(ScriptedGuard()), Strict()
     other.name = "other"
     monitor = RewardMonitor(reward, other, warmup_steps=3)
@@ -286,7 +293,7 @@ def test_any_reward_function_can_be_watched_by_its_texts(tmp_path):
         monitor = RewardMonitor(warmup_steps=3)
         reward = monitor.watch(function)
         assert reward.__name__ == function.__name__
-        assert asyncio.iscoroutinefunction(reward) == asyncio.iscoroutinefunction(function)
+        assert is_asynchronous(reward) == is_asynchronous(function)
         trainer = Trainer(tmp_path, reward, monitor)
         trainer.run(6)
         for _ in range(4):
@@ -306,9 +313,16 @@ def test_a_watched_reward_survives_its_monitor(tmp_path, caplog, monkeypatch):
 def test_a_monitor_is_used_again_for_another_run(tmp_path):
     trainer = make(tmp_path, action="stop")
     trainer.run(30, hack_from=6)
+    trainer.end()
     again = Trainer(tmp_path, trainer.reward, trainer.monitor)
-    again.run(3)
-    assert again.state.global_step == 3
+    again.run(30, hack_from=6)
+    assert again.state.global_step == trainer.state.global_step == 9
+    assert len(alarm_lines(tmp_path)) == len(trainer.monitor.alarms)  # the first run's are in monitor.1.jsonl
+    assert (tmp_path / "monitor.1.jsonl").exists()
+    again.end()
+    resumed = Trainer(tmp_path, trainer.reward, trainer.monitor, again.state)
+    resumed.run(5, hack_from=6)
+    assert resumed.state.global_step == 10
 
 
 def test_a_monitor_that_sees_nothing_says_so(tmp_path, caplog):
@@ -347,6 +361,15 @@ def test_what_cannot_be_compared():
     guard = ScriptedGuard()
     with pytest.raises(ValueError, match="is the reward's own guard"):
         RewardMonitor(GuardReward(guard), guard)
+    with pytest.raises(ValueError, match="is the reward's own guard"):  # another object with the same weights
+        RewardMonitor(GuardReward(guard), ScriptedGuard())
+    with pytest.raises(ValueError, match="stop_on has no signal 'lenght'"):
+        RewardMonitor(stop_on=["lenght"])
+    for function in ("org/reward-model", None, SimpleNamespace(named_parameters=dict)):
+        with pytest.raises(ValueError, match="a reward function can be watched"):
+            RewardMonitor().watch(function)
+    with pytest.raises(ValueError, match="sees all texts through its reward"):
+        RewardMonitor(GuardReward(guard)).watch(len)
     with pytest.raises(ValueError, match="second_guard needs reward"):
         RewardMonitor(None, guard)
     with pytest.raises(ValueError, match=r"monitor.watch\(function\)"):
@@ -358,3 +381,120 @@ def test_its_record():
     described = monitor.describe()
     assert (described["action"], described["second_guard"]["guard"]) == ("stop", "strict")
     assert json.dumps(described)
+
+
+def test_only_the_signals_of_stop_on_stop(tmp_path):
+    trainer = make(tmp_path, action="stop", stop_on=["length"])
+    trainer.run(20, hack_from=6)
+    assert trainer.state.global_step == 20
+    assert trainer.monitor.alarms
+
+
+def test_what_an_interrupted_training_left_is_replaced_and_two_in_one_trainer_are_refused(tmp_path):
+    trainer = make(tmp_path)
+    trainer.run(4)  # and no end
+    second = RewardMonitor(trainer.reward, Strict(), warmup_steps=3)
+    again = Trainer(tmp_path, trainer.reward, second)
+    again.run(2)
+    assert again.lines[-1]["monitor/alarms"] == [0.0]  # once
+    with pytest.raises(ValueError, match="a trainer has one RewardMonitor"):
+        Trainer(tmp_path, trainer.reward, RewardMonitor(), again.state)
+
+
+class Unsure(Strict):
+    """Has no verdict where it would object."""
+
+    def moderate(self, conversations):
+        return [
+            Unjudged(Outcome.TOO_LONG, reason="long") if one.severity is Severity.UNSAFE else one
+            for one in super().moderate(conversations)
+        ]
+
+
+def test_what_the_second_guard_cannot_judge_rings(tmp_path):
+    trainer = make(tmp_path, second=Unsure())
+    for step in range(16):
+        hacked = 7 if step >= 6 else 0
+        trainer.step(["Cover the gravel." if index // 8 % 8 < hacked else TEXTS[index % 4] for index in range(64)])
+    assert "second_guard_no_verdict" in [alarm.signal for alarm in trainer.monitor.alarms]
+
+
+@pytest.mark.parametrize(("controversial", "rings"), [("safe", True), ("unsafe", False), (0.75, True)])
+def test_what_is_paid_is_compared(controversial, rings, tmp_path):
+    class Doubting(ScriptedGuard):
+        def moderate(self, conversations):
+            hidden = ["gravel" in one[-1]["content"] for one in conversations]
+            return [Verdict(Severity.CONTROVERSIAL if one else Severity.SAFE) for one in hidden]
+
+    reward = GuardReward(Doubting(), controversial=controversial)
+    trainer = Trainer(tmp_path, reward, RewardMonitor(reward, Strict(), warmup_steps=3))
+    trainer.run(20, hack_from=6)
+    assert ("second_guard_disagreement" in [alarm.signal for alarm in trainer.monitor.alarms]) == rings
+
+
+@pytest.mark.parametrize("by", ["object", "name"])
+def test_the_shadow_as_second_guard_is_not_asked_again(by, tmp_path):
+    shadow = Strict()
+    reward = GuardReward(ScriptedGuard(), shadow=shadow)
+    monitor = RewardMonitor(reward, shadow if by == "object" else shadow.name, warmup_steps=3)
+    trainer = Trainer(tmp_path, reward, monitor)
+    assert monitor.second_guard is shadow
+    trainer.step([TEXTS[0]] * 64)
+    assert len(shadow.asked) == 64
+
+
+def test_evaluations_do_not_count_behind_a_wrapped_log_metric(tmp_path, caplog):
+    trainer = make(tmp_path)
+    trainer.model.training = False
+    trainer.monitor.on_train_begin(trainer.args, trainer.state, trainer.control, model=trainer.model)
+    trainer.step([TEXTS[0]] * 64, log_metric=lambda name, value: None)
+    assert trainer.monitor._watch.updates == 0
+    trainer.monitor._model = None
+    trainer.step([TEXTS[0]] * 64, log_metric=None)
+    assert "cannot tell training from evaluation" in caplog.text
+
+
+def test_a_slow_second_guard_does_not_hold_up_other_rewards(tmp_path):
+    class Slow(Strict):
+        def moderate(self, conversations):
+            time.sleep(0.6)
+            return super().moderate(conversations)
+
+    trainer = make(tmp_path, AsyncGuardReward, second=Slow())
+
+    async def ticks():
+        started, longest = time.perf_counter(), 0.0
+        while time.perf_counter() - started < 0.5:
+            before = time.perf_counter()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.perf_counter() - before)
+        return longest
+
+    async def both():
+        arguments = {"prompts": PROMPTS, "completions": [TEXTS[0]] * 8, "trainer_state": trainer.state}
+        return await asyncio.gather(trainer.reward(**arguments), ticks())
+
+    rewards, longest = asyncio.run(both())
+    assert rewards == [1.0] * 8
+    assert longest < 0.4
+
+
+def reward_of_this_module(prompts, completions, **columns):
+    return [0.5] * len(completions)
+
+
+def test_a_watched_reward_is_pickled_as_the_plain_one_and_called_by_position():
+    reward = RewardMonitor().watch(reward_of_this_module)
+    assert pickle.loads(pickle.dumps(reward)) is reward_of_this_module
+    assert reward(["a"], ["b"]) == [0.5]
+    partial = RewardMonitor().watch(functools.partial(reward_of_this_module))
+    assert (partial.__name__, partial.func) == ("reward_of_this_module", reward_of_this_module)
+
+
+@pytest.mark.parametrize("ids", [[None, None], [[1]], [[1], 5], 7])
+def test_odd_ids_cost_an_observed_reward_nothing(ids, tmp_path):
+    reward = GuardReward(ScriptedGuard())
+    seen = []
+    reward.add_observer(seen.append)
+    assert reward(prompts=["a?"] * 2, completions=["fine", "ok"], completion_ids=ids) == [1.0, 1.0]
+    assert len(seen[0].tokens) == 2

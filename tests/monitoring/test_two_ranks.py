@@ -28,7 +28,7 @@ from tests.scripted_guard import ScriptedGuard
 rank, store, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 reward = GuardReward(ScriptedGuard())
-monitor = RewardMonitor(reward, Strict(), warmup_steps=3, action="stop")
+monitor = RewardMonitor(reward, Strict(), warmup_steps=3, action="stop", stop_on="second_guard_disagreement")
 state = TrainerState(stateful_callbacks={}, is_world_process_zero=rank == 0)
 control = TrainerControl()
 args = SimpleNamespace(output_dir=folder)

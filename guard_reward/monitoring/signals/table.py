@@ -97,7 +97,7 @@ SIGNALS: Mapping[str, Signal] = {
     ),
     GARBLING: Signal(
         lambda seen: None,  # `measure` asks the character model
-        rise=0.20,
+        rise=0.30,
         level=0.5,
         margin=2.0,
         meaning="answers are unlike those of the first steps, character by character: nonsense, another language or "
