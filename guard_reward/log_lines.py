@@ -104,7 +104,7 @@ def exact_rates(line: Mapping[str, Any]) -> dict[str, float]:
 def totals(line: Mapping[str, Any]) -> list[str]:
     """The names that a reward logged for `exact_rates` alone: sums with a number of rows, and these rewards' numbers.
 
-    >>> totals({"guard/sum/refusal_rate": 0.5, "guard/rows/refusal_known": 5.0, "my/sum/tokens": 3.0, "my/rows/read": 1.0})
+    >>> totals({"guard/sum/refusal_rate": 0.5, "guard/rows/refusal_known": 5.0, "my/sum/tokens": 3.0})
     ['guard/sum/refusal_rate', 'guard/rows/refusal_known']
     """
     pairs = ((name, *name.partition(_SUM)[::2]) for name in line if _SUM in name)

@@ -48,7 +48,7 @@ class Budget:
         elapsed, self._last = now - self._last, now
         earned = self.max_share * elapsed
         self._calls.append((elapsed, 0.0))
-        # By the mean of the calls: where two of them follow each other at once, the second does not forget what was saved.
+        # By the mean of the calls: a call right behind another one does not forget what was saved.
         usual = sum(seconds for seconds, _ in self._calls) / len(self._calls)
         self._credit = min(self._credit + earned, _SAVED * self.max_share * usual)
 

@@ -36,8 +36,8 @@ class LogFile(TrainerCallback):
     """Keeps ``<output_dir>/log.jsonl`` equal to ``trainer.state.log_history``; on the main process only.
 
     A training that begins writes the file anew: with the entries that its checkpoint has, if it is resumed, so steps
-    that it repeats are not there twice; otherwise empty, and the file of an earlier training becomes ``log.1.jsonl`` (or
-    the next free number). Then each entry is appended and flushed. Entries of an
+    that it repeats are not there twice; otherwise empty, and the file of an earlier training becomes ``log.1.jsonl``
+    (or the next free number). Then each entry is appended and flushed. Entries of an
     evaluation before or after the training are appended too. A file that cannot be written, as on a full disk, is
     warned about once, and never stops a training.
     """

@@ -144,7 +144,9 @@ class RewardMonitor(TrainerCallback):
         [1.0]
         """
         if self.reward is not None:
-            raise ValueError("this monitor sees all texts through its reward: watch() is for RewardMonitor() without one")
+            raise ValueError(
+                "this monitor sees all texts through its reward: watch() is for RewardMonitor() without one"
+            )
         self._watched = watched(reward_func, self._observe)
         return self._watched
 
@@ -183,7 +185,9 @@ class RewardMonitor(TrainerCallback):
         """Replace a monitor that an interrupted training has left on the reward."""
         for other in [other for other in _observing if other is not self]:
             if other._trainer_state is state:
-                raise ValueError("a trainer has one RewardMonitor: both would keep their state and metrics in one place")
+                raise ValueError(
+                    "a trainer has one RewardMonitor: both would keep their state and metrics in one place"
+                )
             if other.reward is not None and other.reward is self.reward:
                 other._leave()
         self._trainer_state = state

@@ -94,7 +94,7 @@ def is_lenient(scheme: Scheme) -> bool:
 
 
 def second_verdict(found: Verdict | Unjudged | None) -> dict[str, Any]:
-    """The fields of a `Seen` that a second guard's answer decides; a guard that did not answer says nothing of a text."""
+    """The fields of a `Seen` that a second guard's answer decides; one that did not answer says nothing of a text."""
     if isinstance(found, Verdict):
         return {"second": found.severity, "second_lost": False}
     lost = True if found is not None and found.outcome in (Outcome.NO_VERDICT, Outcome.TOO_LONG) else None
@@ -135,9 +135,7 @@ def seen_text(prompt: Any, completion: Any, tokens: int | None, reward: float | 
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     question = rollout.messages[-1]["content"] if rollout.messages else ""
-    return Seen(
-        question, _written(rollout), tokens=tokens, reward=reward, conversation=_as_text(rollout.messages)
-    )
+    return Seen(question, _written(rollout), tokens=tokens, reward=reward, conversation=_as_text(rollout.messages))
 
 
 def _written(rollout: Rollout) -> str:

@@ -103,7 +103,9 @@ class Watch:
         Returns:
             The alarms that begin to ring in this step.
         """
-        values = {name: _by_prompt([one for report in reports for one in report.values.get(name, ())]) for name in SIGNALS}
+        values = {
+            name: _by_prompt([one for report in reports for one in report.values.get(name, ())]) for name in SIGNALS
+        }
         if not any(values.values()):
             return []
         self.updates += step != self._last_step
@@ -155,8 +157,8 @@ class Watch:
         value, since = chart.beyond / chart.prompts, chart.since
         words = name.replace("_", " ")
         message = (
-            f"{words}: {value:.0%} of the rollouts of {chart.prompts} prompts since step {since}, {chart.usual:.0%} in the "
-            f"first steps (limit {chart.limit:.0%}): {SIGNALS[name].meaning}."
+            f"{words}: {value:.0%} of the rollouts of {chart.prompts} prompts since step {since}, "
+            f"{chart.usual:.0%} in the first steps (limit {chart.limit:.0%}): {SIGNALS[name].meaning}."
         )
         shown = _worst(self._recent[name])
         return Alarm(step, name, round(value, 4), round(chart.limit, 4), round(chart.usual, 4), message, shown)

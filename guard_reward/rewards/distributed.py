@@ -32,7 +32,7 @@ def gather_objects(thing: Thing, *, what: str) -> list[Thing]:
     distributed.all_gather_object(gathered, (what, thing))
     if others := sorted({other for other, _ in gathered} - {what}):
         raise RuntimeError(
-            f"rank {distributed.get_rank()} exchanges {what} while another one exchanges {', '.join(others)}: the ranks "
-            "do not call the same rewards in the same order"
+            f"rank {distributed.get_rank()} exchanges {what} while another one exchanges {', '.join(others)}: the "
+            "ranks do not call the same rewards in the same order"
         )
     return [one for _, one in gathered]

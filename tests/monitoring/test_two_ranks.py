@@ -54,7 +54,7 @@ distributed.destroy_process_group()
 def test_both_ranks_stop_at_the_same_step(tmp_path):
     first, second = run_two_ranks(_RANK, tmp_path / "store", str(tmp_path), timeout=120)
     assert first == second
-    assert "stopped after 9 " in first
+    assert "stopped after 10 " in first
     assert "second_guard_disagreement" in first
     lines = (tmp_path / "monitor.jsonl").read_text().splitlines()  # written once, with the other rank's rollouts
     assert [json.loads(line)["signal"] for line in lines].count("second_guard_disagreement") == 1

@@ -92,8 +92,8 @@ SIGNALS: Mapping[str, Signal] = {
     "second_guard_no_verdict": Signal(
         _second_lost,
         rise=0.15,
-        meaning="the second guard finds no verdict on answers that the reward's guard calls Safe, so nobody checks them. "
-        "Read the rollouts: a policy may write what only one of the guards can read",
+        meaning="the second guard finds no verdict on answers that the reward's guard calls Safe, so nobody checks "
+        "them. Read the rollouts: a policy may write what only one of the guards can read",
     ),
     GARBLING: Signal(
         lambda seen: None,  # `measure` asks the character model
