@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["check_writable", "replacing", "without_link"]
+__all__ = ["check_writable", "keep_aside", "replacing", "without_link"]
 
 _NAME_KEPT = 40  # characters of the file's name in the temporary file's, which must not become too long
 
@@ -17,6 +17,18 @@ _NAME_KEPT = 40  # characters of the file's name in the temporary file's, which 
 def without_link(path: Path) -> Path:
     """The path that a symbolic link leads to; any other path as it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def keep_aside(path: Path) -> None:
+    """Move a file of an earlier run out of the way: ``log.jsonl`` becomes ``log.1.jsonl``, or the first free number.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    number = 1
+    while (other := path.with_name(f"{path.stem}.{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(other)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["exact_rates", "is_total", "over", "rows_name", "sum_name"]
+__all__ = ["exact_rates", "is_total", "over", "rows_name", "sum_name", "totals"]
 
 _OVER = {
     "outcome": "all",
@@ -95,12 +95,28 @@ def exact_rates(line: Mapping[str, Any]) -> dict[str, float]:
         if _SUM not in name:
             continue
         reward, _, metric = name.partition(_SUM)
-        # `combine` counts the rows of each of its functions apart, under the function's name.
-        counts = (line.get(rows_name(reward, rows)) for rows in (metric, over(metric)) if rows)
-        rows = next((count for count in counts if _is_number(count)), 0.0)
+        rows = _rows(line, reward, metric)
         if rows and _is_number(total):
             rates[f"{reward}/{metric}"] = total / rows
     return rates
+
+
+def totals(line: Mapping[str, Any]) -> list[str]:
+    """The names that a reward logged for `exact_rates` alone: sums with a number of rows, and these rewards' numbers.
+
+    >>> totals({"guard/sum/refusal_rate": 0.5, "guard/rows/refusal_known": 5.0, "my/sum/tokens": 3.0})
+    ['guard/sum/refusal_rate', 'guard/rows/refusal_known']
+    """
+    pairs = ((name, *name.partition(_SUM)[::2]) for name in line if _SUM in name)
+    sums = {name: reward for name, reward, metric in pairs if _rows(line, reward, metric) is not None}
+    rewards = set(sums.values())
+    return [*sums, *(name for name in line if _ROWS in name and name.partition(_ROWS)[0] in rewards)]
+
+
+def _rows(line: Mapping[str, Any], reward: str, metric: str) -> float | None:
+    """Over how many rows a sum is. `combine` counts those of each of its functions apart, under the function's name."""
+    counts = (line.get(rows_name(reward, rows)) for rows in (metric, over(metric)) if rows)
+    return next((count for count in counts if _is_number(count)), None)
 
 
 def _is_number(value: Any) -> bool:

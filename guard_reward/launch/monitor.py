@@ -56,10 +56,14 @@ class MonitorConfig:
         metadata={"help": "Of the run's time that the monitor takes, at most; it looks at fewer rollouts then."},
     )
     monitor_warmup_steps: int = field(
-        default=6, metadata={"help": "Reward calls from which it learns what is usual, before it tests."}
+        default=6, metadata={"help": "Steps from which it learns what is usual, before it tests."}
     )
     monitor_action: Literal["warn", "stop"] = field(
         default="warn", metadata={"help": "What an alarm does: warn, or stop the run at the end of its step."}
+    )
+    monitor_stop_on: list[str] | None = field(
+        default=None,
+        metadata={"help": "Signals that stop it, by name; default: all but length and truncated. The others warn."},
     )
     monitor_deadline: float = field(
         default=30.0, metadata={"help": "Seconds that a reward call waits for a served second guard."}
@@ -94,6 +98,7 @@ def build_monitor(config: MonitorConfig, reward: BaseGuardReward) -> RewardMonit
             max_share=config.monitor_max_share,
             warmup_steps=config.monitor_warmup_steps,
             action=config.monitor_action,
+            stop_on=config.monitor_stop_on,
             deadline=config.monitor_deadline,
         )
     except ValueError as error:
@@ -108,9 +113,9 @@ def _second_guard(config: MonitorConfig, reward: BaseGuardReward) -> Any:
         if given:
             raise UserError(f"{', '.join(f'monitor_{option}' for option in given)}: only with monitor_guard")
         return None
+    if name == getattr(reward.guard, "name", None) and config.monitor_revision is None:
+        raise UserError("monitor_guard is the guard itself, and errs where it errs: name another one")
     if not given:
-        if name == getattr(reward.guard, "name", None):
-            raise UserError("monitor_guard is the guard itself, and errs where it errs: name another one")
         for loaded in (reward.shadow, reward.eval_judge):
             if loaded is not None and getattr(loaded, "name", None) == name:
                 return loaded

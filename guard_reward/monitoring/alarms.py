@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FILE", "Alarm", "append_alarms"]
+from guard_reward.files import keep_aside, replacing
+
+__all__ = ["FILE", "Alarm", "append_alarms", "drop_alarms"]
 
 FILE = "monitor.jsonl"
 
@@ -60,6 +62,32 @@ def append_alarms(folder: Path, alarms: Sequence[Alarm]) -> None:
             if file.read(1) != b"\n":
                 lines = "\n" + lines
         file.write(lines.encode("utf-8", "replace"))
+
+
+def drop_alarms(folder: Path, first_step: int) -> None:
+    """Take those out that a run which begins at `first_step` will repeat; a new run keeps the old one's file aside.
+
+    Raises:
+        OSError: the file cannot be read or written.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return
+    if first_step == 0:
+        keep_aside(path)
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    kept = [line for line in lines if not _is_from(line, first_step)]
+    if len(kept) < len(lines):
+        with replacing(path) as part:
+            part.write_text("".join(kept), encoding="utf-8")
+
+
+def _is_from(line: str, first_step: int) -> bool:
+    try:
+        return int(json.loads(line)["step"]) >= first_step
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def _short(text: str, limit: int = 160) -> str:

@@ -47,8 +47,10 @@ class Budget:
         now = self._clock()
         elapsed, self._last = now - self._last, now
         earned = self.max_share * elapsed
-        self._credit = min(self._credit + earned, _SAVED * earned)
         self._calls.append((elapsed, 0.0))
+        # By the mean of the calls: a call right behind another one does not forget what was saved.
+        usual = sum(seconds for seconds, _ in self._calls) / len(self._calls)
+        self._credit = min(self._credit + earned, _SAVED * self.max_share * usual)
 
     def affordable(self, kind: str, most: int, *, beside: int = 0) -> int:
         """How many rows of a kind (``text`` or ``guard``) can be paid now; 0 while there is a debt.

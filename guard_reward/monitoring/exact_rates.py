@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from guard_reward.log_lines import exact_rates, is_total
+from guard_reward.log_lines import exact_rates, totals
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -33,8 +33,9 @@ class ExactRates(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Change the log line in place, on every rank alike. The entry of ``log_history`` is a copy made before."""
         if logs:
-            logs.update(exact_rates(logs))
-            for name in [name for name in logs if is_total(name)]:
+            rates, used = exact_rates(logs), totals(logs)
+            logs.update(rates)
+            for name in used:
                 del logs[name]
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from guard_reward.files import replacing
+from guard_reward.files import keep_aside, replacing
 
 __all__ = ["LOG_FILE", "LogFile"]
 
@@ -36,7 +36,8 @@ class LogFile(TrainerCallback):
     """Keeps ``<output_dir>/log.jsonl`` equal to ``trainer.state.log_history``; on the main process only.
 
     A training that begins writes the file anew: with the entries that its checkpoint has, if it is resumed, so steps
-    that it repeats are not there twice; otherwise empty. Then each entry is appended and flushed. Entries of an
+    that it repeats are not there twice; otherwise empty, and the file of an earlier training becomes ``log.1.jsonl``
+    (or the next free number). Then each entry is appended and flushed. Entries of an
     evaluation before or after the training are appended too. A file that cannot be written, as on a full disk, is
     warned about once, and never stops a training.
     """
@@ -51,7 +52,10 @@ class LogFile(TrainerCallback):
         self._is_training = True
         if state.is_world_process_zero:
             lines = [*self._before, *map(_as_line, state.log_history)]
-            self._try(_write_anew, Path(args.output_dir) / LOG_FILE, lines)
+            path = Path(args.output_dir) / LOG_FILE
+            if not state.log_history:
+                self._try(_keep_earlier, path, "".join(self._before))
+            self._try(_write_anew, path, lines)
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Append the newest entry."""
@@ -77,6 +81,12 @@ class LogFile(TrainerCallback):
                     "goes on",
                     stacklevel=2,
                 )
+
+
+def _keep_earlier(path: Path, own: str) -> None:
+    """Keep what another training has logged, if that is more than this process's own lines."""
+    if path.is_file() and path.stat().st_size and path.read_bytes() != own.encode():
+        keep_aside(path)
 
 
 def _write_anew(path: Path, lines: Iterable[str]) -> None:

@@ -16,24 +16,26 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
+from weakref import WeakSet
 
 from transformers import TrainerCallback
 
-from guard_reward.monitoring.alarms import Alarm, append_alarms
+from guard_reward.monitoring.alarms import Alarm, append_alarms, drop_alarms
 from guard_reward.monitoring.budget import Budget
+from guard_reward.monitoring.monitor_checks import check_options, check_other_guard, checked_stop_on, guard_name
 from guard_reward.monitoring.second_guard import SecondGuard, spread
-from guard_reward.monitoring.seen import Seen, seen_rollout
+from guard_reward.monitoring.seen import Seen, is_lenient, second_verdict, seen_rollout
 from guard_reward.monitoring.text_reward import TextBatch, watched
 from guard_reward.monitoring.watch import Report, Watch
 from guard_reward.rewards.base import BaseGuardReward
 from guard_reward.rewards.distributed import gather_objects
 from guard_reward.rewards.observers import JudgedBatch
-from guard_reward.verdict import Severity, Verdict, describe_guard
+from guard_reward.verdict import Verdict, describe_guard
 
 __all__ = ["RewardMonitor"]
 
@@ -55,10 +57,12 @@ class RewardMonitor(TrainerCallback):
             family, or a stream guard. None: the reward's ``shadow=`` if it has one, else signs in texts and outcomes
             only.
         sample: rollouts per reward call and rank that the second guard is asked about, at most, of those that the
-            reward's guard calls Safe.
+            reward treats as Safe.
         max_share: of the run's time that the monitor takes, at most; it looks at fewer rollouts to stay under it.
-        warmup_steps: reward calls that it learns from. A policy that hacks in them makes hacking usual.
+        warmup_steps: steps that it learns from. A policy that hacks in them makes hacking usual.
         action: ``"warn"``, or ``"stop"``: the run ends at the end of the step, on all ranks.
+        stop_on: signals whose alarms stop it; the others warn. None: all but ``length`` and ``truncated``, which a
+            policy may be meant to show.
         deadline: seconds that a reward call waits for a served second guard.
         seed: of the samples.
 
@@ -79,14 +83,18 @@ class RewardMonitor(TrainerCallback):
         max_share: float = 0.05,
         warmup_steps: int = 6,
         action: Literal["warn", "stop"] = "warn",
+        stop_on: Collection[str] | None = None,
         deadline: float = 30.0,
         seed: int = 0,
     ):
-        _check(reward, sample=sample, max_share=max_share, warmup_steps=warmup_steps, action=action, deadline=deadline)
+        check_options(
+            reward, sample=sample, max_share=max_share, warmup_steps=warmup_steps, action=action, deadline=deadline
+        )
         if second_guard is not None and reward is None:
             raise ValueError("second_guard needs reward: it is compared with the verdicts of the reward's guard")
         self.reward = reward
         self.action = action
+        self.stop_on = checked_stop_on(stop_on)
         self.alarms: list[Alarm] = []
         self._sample = sample
         self._random = Random(seed)
@@ -94,45 +102,66 @@ class RewardMonitor(TrainerCallback):
         self._watch = Watch(warmup_steps)
         self._settings = {"sample": sample, "max_share": max_share, "warmup_steps": warmup_steps, "deadline": deadline}
         self._second = None
-        if second_guard is not None:
-            assert reward is not None
+        self._lenient = reward is not None and is_lenient(reward.scheme)
+        if reward is not None and second_guard is not None and not _is_shadow(second_guard, reward):
             self._second = SecondGuard(second_guard, deadline, sleep=reward.sleep)
-            if self._second.judge.guard is reward.guard:
-                raise ValueError("second_guard is the reward's own guard: name another one, which errs elsewhere")
+        if reward is not None and self.second_guard is not None:
+            check_other_guard(self.second_guard, reward.guard)
         self._counts: Counter[str] = Counter()
         self._warned: set[str] = set()
         self._folder: Path | None = None
         self._stops = False
-        self._first_step = 0
+        self._first_step = self._calls = 0
+        self._trainer_state: Any = None
+        self._model: Any = None
+        self._watched: Any = None
         self._asking = 0.0  # seconds of the second guard in this call
 
     @property
     def second_guard(self) -> Any:
-        """The second guard, if there is one."""
-        return None if self._second is None else self._second.judge.guard
+        """The second guard, if there is one; the reward's shadow unless another one was named."""
+        if self._second is not None:
+            return self._second.judge.guard
+        return None if self.reward is None else self.reward.shadow
 
     def describe(self) -> dict[str, Any]:
         """The settings, for the run's record."""
-        second = {} if self._second is None else {"second_guard": describe_guard(self.second_guard)}
-        return {"action": self.action, **self._settings, **second}
+        second = {} if self.second_guard is None else {"second_guard": describe_guard(self.second_guard)}
+        return {"action": self.action, "stop_on": sorted(self.stop_on), **self._settings, **second}
 
     def watch(self, reward_func: Callable[..., Any]) -> Callable[..., Any]:
         """The same reward function, watched: the signs in its texts, without verdicts.
 
-        For rewards that are not a `GuardReward`; pass what is returned to the trainer.
+        For a trainer without a `GuardReward`; pass what is returned to the trainer. All reward functions of a trainer
+        get the same texts, so one is watched: the last for which this was called.
+
+        Raises:
+            ValueError: the monitor has a guard's reward, which shows it all texts; or it is no function.
 
         >>> monitor = RewardMonitor()
         >>> reward = monitor.watch(lambda prompts, completions, **_: [1.0] * len(prompts))
         >>> reward(prompts=["Hi"], completions=["Hello."])
         [1.0]
         """
-        return watched(reward_func, self._observe)
+        if self.reward is not None:
+            raise ValueError(
+                "this monitor sees all texts through its reward: watch() is for RewardMonitor() without one"
+            )
+        self._watched = watched(reward_func, self._observe)
+        return self._watched
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Begin to observe; go on where a resumed run was."""
-        self._folder = Path(args.output_dir)
-        self._first_step, self._stops = state.global_step, False
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Begin to observe; go on where a resumed run was.
+
+        Raises:
+            ValueError: the trainer has two monitors.
+        """
+        self._take_over(state)
+        self._folder, self._model = Path(args.output_dir), model
+        self._first_step, self._calls, self._stops, self.alarms = state.global_step, 0, False, []
         self._restore(state)
+        if getattr(state, "is_world_process_zero", True):
+            self._write(lambda folder: drop_alarms(folder, self._first_step))
         if self._second is not None:  # a model loads and compiles before time is counted
             self._second([[{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]])
         self._budget.restart()
@@ -144,20 +173,53 @@ class RewardMonitor(TrainerCallback):
         state.stateful_callbacks[_STATE] = {"args": {}, "attributes": self._state()}
         if self._stops:
             control.should_training_stop = True
-        if not self._watch.updates and state.global_step - self._first_step == _PATIENCE:
+        if state.global_step - self._first_step == _PATIENCE:
+            self._say_if_blind(state)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Observe no longer."""
+        self._say_if_blind(state)
+        self._leave()
+
+    def _take_over(self, state: Any) -> None:
+        """Replace a monitor that an interrupted training has left on the reward."""
+        for other in [other for other in _observing if other is not self]:
+            if other._trainer_state is state:
+                raise ValueError(
+                    "a trainer has one RewardMonitor: both would keep their state and metrics in one place"
+                )
+            if other.reward is not None and other.reward is self.reward:
+                other._leave()
+        self._trainer_state = state
+        _observing.add(self)
+
+    def _leave(self) -> None:
+        _observing.discard(self)
+        self._trainer_state = self._model = None
+        if self.reward is not None:
+            self.reward.remove_observer(self._observe)
+
+    def _say_if_blind(self, state: Any) -> None:
+        if not self._calls and state.global_step > self._first_step:
             self._warn_once(
                 "the monitor has seen no rollouts: the reward is not in this trainer, or is called in another process"
             )
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Observe no longer."""
-        if self.reward is not None:
-            self.reward.remove_observer(self._observe)
+    def _counts_as_training(self, batch: JudgedBatch | TextBatch) -> bool:
+        if batch.training is not None:
+            return batch.training
+        training = getattr(self._model, "training", None)  # a wrapped log_metric does not say
+        if training is None:
+            self._warn_once("the monitor cannot tell training from evaluation: evaluations count as training")
+        return training is not False
 
     def _observe(self, batch: JudgedBatch | TextBatch) -> None:
         """One call of the reward. Every rank comes here, and leaves with the same alarms."""
-        if batch.trainer_state is None or batch.training is False:
+        if batch.trainer_state is None or not self._counts_as_training(batch):
             return
+        if isinstance(batch, TextBatch) and batch.source is not self._watched:
+            return
+        self._calls += 1
         self._budget.earn()
         report = Report()
         try:
@@ -165,7 +227,7 @@ class RewardMonitor(TrainerCallback):
         except Exception as error:  # the other ranks wait in the exchange below
             self._warn_once(f"the monitor could not look at rollouts: {type(error).__name__}: {error}")
         step = int(batch.trainer_state.global_step)
-        reports = gather_objects(report)
+        reports = gather_objects(report, what="a monitor's report")
         started = time.perf_counter()
         alarms = self._watch.update(step, reports)
         self._budget.spend("other", time.perf_counter() - started, 0)
@@ -182,8 +244,8 @@ class RewardMonitor(TrainerCallback):
         chosen = set(self._random.sample(list(rows), count))
         if isinstance(batch, JudgedBatch) and self._second is not None:
             rows = self._with_second(rows, batch, beside=count)
-        # What the second guard judged is always looked at.
-        looked = [row for index, row in rows.items() if index in chosen or row.second is not None]
+        # What the second guard was asked about is always looked at.
+        looked = [row for index, row in rows.items() if index in chosen or row.second_lost is not None]
         before = time.perf_counter()
         report = self._watch.look(looked)
         self._budget.spend("text", time.perf_counter() - before, len(looked))
@@ -196,39 +258,41 @@ class RewardMonitor(TrainerCallback):
         if isinstance(batch, TextBatch):
             found = batch.seen()
         else:
-            found = [seen_rollout(row, tokens) for row, tokens in zip(batch.rows, batch.tokens, strict=True)]
+            pairs = zip(batch.rows, batch.tokens, strict=True)
+            found = [seen_rollout(row, tokens, lenient=self._lenient) for row, tokens in pairs]
         return {index: seen for index, seen in enumerate(found) if seen is not None}
 
     def _with_second(self, rows: dict[int, Seen], batch: JudgedBatch, *, beside: int) -> dict[int, Seen]:
-        """The rows, and the second guard's verdict in a sample of those that the reward's guard calls Safe."""
+        """The rows, and the second guard's verdict in a sample of those that the reward treats as Safe."""
         assert self._second is not None
-        safe = [
-            index
-            for index, seen in rows.items()
-            if seen.severity is Severity.SAFE and isinstance(batch.asked[index], Sequence)
-        ]
+        rows = {index: replace(seen, second=None, second_lost=None) for index, seen in rows.items()}  # of a shadow
+        safe = [index for index, seen in rows.items() if seen.is_paid and isinstance(batch.asked[index], Sequence)]
         count = self._budget.affordable("guard", min(self._sample, len(safe)), beside=beside)
         if not count or self._second.is_pausing:
             return rows
-        sampled = [safe[place] for place in spread([rows[index].prompt for index in safe], count, self._random)]
+        sampled = [safe[place] for place in spread([rows[index].group for index in safe], count, self._random)]
         started = time.perf_counter()
         said = self._second([batch.asked[index] for index in sampled])
         self._asking = time.perf_counter() - started
         self._budget.spend("guard", self._asking, count)
         self._counts["asked"] = len(said)
         self._counts["unjudged"] = sum(not isinstance(one, Verdict) for one in said)
-        verdicts = {index: one.severity for index, one in zip(sampled, said, strict=True) if isinstance(one, Verdict)}
-        return {index: replace(seen, second=verdicts.get(index)) for index, seen in rows.items()}
+        judged = {index: replace(rows[index], **second_verdict(one)) for index, one in zip(sampled, said, strict=True)}
+        return rows | judged
 
     def _ring(self, alarms: Sequence[Alarm], *, is_main: bool) -> None:
         self.alarms += alarms
-        self._stops = self._stops or bool(alarms and self.action == "stop")
+        stopping = [alarm for alarm in alarms if self.action == "stop" and alarm.signal in self.stop_on]
+        self._stops = self._stops or bool(stopping)
         if not alarms or not is_main:
             return
         for alarm in alarms:
-            logger.warning("step %d: %s%s", alarm.step, alarm, " The run stops." if self.action == "stop" else "")
+            logger.warning("step %d: %s%s", alarm.step, alarm, " The run stops." if alarm in stopping else "")
+        self._write(lambda folder: append_alarms(folder, alarms))
+
+    def _write(self, write: Callable[[Path], None]) -> None:
         try:
-            append_alarms(self._folder or Path(), alarms)
+            write(self._folder or Path())
         except OSError as error:
             self._warn_once(f"alarms could not be written: {error}")
 
@@ -259,13 +323,13 @@ class RewardMonitor(TrainerCallback):
 
     def _second_name(self) -> str | None:
         """Whose verdicts are compared; None for nobody's."""
-        other = self.second_guard if self._second is not None else self.reward and self.reward.shadow
-        return None if other is None else str(getattr(other, "name", None) or type(other).__name__)
+        return None if self.second_guard is None else guard_name(self.second_guard)
 
     def _restore(self, state: Any) -> None:
-        """What a checkpoint has kept; a baseline of another second guard is learned anew."""
+        """What a checkpoint has kept; a baseline of another second guard is learned anew. Without one all is new."""
+        self._watch = Watch(self._watch.warmup_steps)
         saved = state.stateful_callbacks.get(_STATE)
-        if saved is None or self._watch.updates:
+        if saved is None:
             return
         try:
             attributes = dict(saved["attributes"])
@@ -275,10 +339,11 @@ class RewardMonitor(TrainerCallback):
             self._watch = Watch(self._watch.warmup_steps)
             return
         if attributes.get("second_guard") != self._second_name():
-            self._watch.forget("second_guard_disagreement")
+            for signal in ("second_guard_disagreement", "second_guard_no_verdict"):
+                self._watch.forget(signal)
         if self.action == "stop":  # a checkpoint of the step that stopped the run is no way past the alarm
-            for chart in self._watch.charts.values():
-                chart.rings = False
+            for name in self.stop_on & set(self._watch.charts):
+                self._watch.charts[name].rings = False
 
     def _warn_once(self, message: str) -> None:
         if message not in self._warned:
@@ -287,26 +352,12 @@ class RewardMonitor(TrainerCallback):
 
 
 _MEASURED = ("garbling", "repetition", "length")
+_observing: WeakSet[RewardMonitor] = WeakSet()
 
 
-def _check(reward: Any, *, sample: int, max_share: float, warmup_steps: int, action: str, deadline: float) -> None:
-    """Refuse arguments out of their range.
-
-    Raises:
-        ValueError: names the argument.
-    """
-    if reward is not None and not isinstance(reward, BaseGuardReward):
-        raise ValueError(
-            f"reward should be a GuardReward or AsyncGuardReward, found {reward!r}; for another reward function pass "
-            "monitor.watch(function) to the trainer"
-        )
-    if action not in ("warn", "stop"):
-        raise ValueError(f"action should be 'warn' or 'stop', found {action!r}")
-    if sample < 1:
-        raise ValueError(f"sample should be at least 1 rollout, found {sample}")
-    if warmup_steps < 1:
-        raise ValueError(f"warmup_steps should be at least 1, found {warmup_steps}")
-    if not 0.0 < max_share <= 1.0:
-        raise ValueError(f"max_share should be above 0 and at most 1, found {max_share}")
-    if not deadline > 0.0:
-        raise ValueError(f"deadline should be above 0 seconds, found {deadline}")
+def _is_shadow(second_guard: Any, reward: BaseGuardReward) -> bool:
+    """Whether it is the reward's shadow, or its name: what that has judged is compared."""
+    if reward.shadow is None:
+        return False
+    is_named = isinstance(second_guard, str | Path) and str(second_guard) == getattr(reward.shadow, "name", None)
+    return second_guard is reward.shadow or is_named

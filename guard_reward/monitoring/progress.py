@@ -57,13 +57,14 @@ class Progress(TrainerCallback):
         self._evaluation: tqdm[Any] | None = None
         self._writes_lines = False
         self._begun, self._first_step, self._last_line = 0.0, 0, float("-inf")
+        self._withheld: str | None = None  # the newest line, if it came too soon
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Show the bar; a resumed training begins where it was stopped."""
         self._close()
         if not _is_shown(args, state):
             return
-        self._writes_lines = not draws_bars()
+        self._writes_lines, self._withheld = not draws_bars(), None
         self._begun, self._first_step, self._last_line = time.monotonic(), state.global_step, float("-inf")
         if not self._writes_lines:
             self._bar = progress_bar(state.max_steps, self._label, "step", done=state.global_step)
@@ -103,20 +104,25 @@ class Progress(TrainerCallback):
             self._bar.write(f"step {state.global_step}, evaluation: {_in_words(facts)}", file=sys.stderr)
         elif self._writes_lines:
             self._write_line(state, facts, evaluated)
+        elif evaluated:  # outside of a training
+            print(f"evaluation: {_in_words(facts)}", file=sys.stderr, flush=True)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Leave the bar as it is."""
+        """Leave the bar as it is; where there are lines, the last one comes."""
+        if self._withheld is not None:
+            print(self._withheld, file=sys.stderr, flush=True)
         self._close()
 
     def _write_line(self, state: Any, facts: Mapping[str, str], evaluated: bool) -> None:
         now = time.monotonic()
         is_last = state.global_step >= state.max_steps
-        if not evaluated:
-            if now - self._last_line < self._between and not is_last:
-                return
-            self._last_line = now
         what = "evaluation: " if evaluated else ""
         line = f"{self._label}: step {state.global_step}/{state.max_steps}, {what}{_in_words(facts)}"
+        if not evaluated:
+            if now - self._last_line < self._between and not is_last:
+                self._withheld = line
+                return
+            self._last_line, self._withheld = now, None
         print(f"{line}{'' if evaluated or is_last else self._left(state, now)}", file=sys.stderr, flush=True)
 
     def _left(self, state: Any, now: float) -> str:
@@ -127,7 +133,7 @@ class Progress(TrainerCallback):
             return ""
         seconds = (now - self._begun) / done
         left = tqdm.format_interval(seconds * (state.max_steps - state.global_step))
-        return f", {seconds:.2g} s/step, {left} left"
+        return f", {seconds:.{2 if seconds < 1 else 1 if seconds < 100 else 0}f} s/step, {left} left"
 
     def _close(self) -> None:
         self._close_evaluation()

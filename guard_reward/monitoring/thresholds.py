@@ -1,14 +1,16 @@
 """Thresholds that the first steps teach, and a test over steps that rarely rings by chance.
 
-Every signal is a share of rollouts: those beyond a limit. The first steps give its usual value p0, as an upper
-confidence limit (Wilson 1927), because few rollouts say little. Later steps are tested with a cumulative sum
+Every signal is a share of rollouts: those beyond a limit. The rollouts of one prompt are alike, so they are one
+observation: a prompt counts once per step, with the share of its rollouts. The first steps give the usual value p0, as
+an upper confidence limit (Wilson 1927), because few prompts say little. Later steps are tested with a cumulative sum
 (Page 1954) of log likelihood ratios of p1 against p0, the Bernoulli CUSUM of Reynolds and Stoumbos (1999); p1 is p0 and
 the smallest rise that matters in practice. So:
 
 - A share below `Chart.limit`, between p0 and p1, lets the sum fall: small honest drift is no alarm, however long it
   lasts.
-- Of independent rollouts with the share p0, e**threshold pass on average before it rings by chance (Lorden 1971). The
-  rollouts of a step are alike, so no step counts for more than a third of the threshold.
+- Of independent prompts with the share p0, at least e**threshold pass on average before it rings by chance (Lorden
+  1971; a share between 0 and 1 adds less than a whole rollout would on average, by convexity). No step counts for more
+  than a third of the threshold, so one freak step never rings.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from dataclasses import dataclass
 __all__ = ["THRESHOLD", "Chart", "quantile", "upper_limit"]
 
 THRESHOLD = 12.0
-"""Of the cumulative sum, in nats: 160,000 independent rollouts between false alarms."""
+"""Of the cumulative sum, in nats: 160,000 independent prompts between false alarms."""
 
 _MOST_PER_STEP = 1 / 3
-_LEAST = 0.01  # of p0: with 0 one rollout would decide everything
+_LEAST = 0.01  # of p0: with 0 one prompt would decide everything
 _MOST = 0.95  # of p0: above it a share has no room to rise
 
 
-def upper_limit(count: int, total: int, deviations: float = 1.645) -> float:
+def upper_limit(count: float, total: int, deviations: float = 1.645) -> float:
     """The upper end of Wilson's interval for a share, one-sided at 95% by default.
 
     >>> round(upper_limit(0, 100), 3), round(upper_limit(10, 100), 3), upper_limit(0, 0)
@@ -63,10 +65,10 @@ class Chart:
         total: the sum now, in nats; at least 0.
         rings: whether it has rung and the sum has not been 0 since.
         since: the step at which the sum last left 0; None while it is 0.
-        beyond, rows: rollouts beyond the limit since then, and all of them.
+        beyond, prompts: the sum of the prompts' shares since then, and the number of prompts.
 
     >>> chart = Chart(usual=0.02, p0=0.04, rise=0.15)
-    >>> [chart.add(step, beyond=8, rows=16) for step in range(4)]
+    >>> [chart.add(step, beyond=8.0, prompts=16) for step in range(4)]
     [False, False, True, False]
     """
 
@@ -77,8 +79,8 @@ class Chart:
     total: float = 0.0
     rings: bool = False
     since: int | None = None
-    beyond: int = 0
-    rows: int = 0
+    beyond: float = 0.0
+    prompts: int = 0
 
     @property
     def limit(self) -> float:
@@ -86,32 +88,32 @@ class Chart:
         yes, no = self._weights()
         return -no / (yes - no)
 
-    def add(self, step: int, beyond: int, rows: int) -> bool:
-        """Count the rollouts of a step; whether the alarm begins to ring now.
+    def add(self, step: int, beyond: float, prompts: int) -> bool:
+        """Count the prompts of a step; whether the alarm begins to ring now.
 
         Args:
             step: of the trainer.
-            beyond: how many rollouts were beyond the signal's limit.
-            rows: how many were looked at; nothing happens if there are none.
+            beyond: the sum, over the prompts, of the share of its rollouts beyond the signal's limit.
+            prompts: how many prompts were looked at; nothing happens if there are none.
         """
-        if not rows:
+        if not prompts:
             return False
         yes, no = self._weights()
         before = self.total
-        rise = min(beyond * yes + (rows - beyond) * no, self.threshold * _MOST_PER_STEP)
+        rise = min(beyond * yes + (prompts - beyond) * no, self.threshold * _MOST_PER_STEP)
         self.total = min(max(before + rise, 0.0), 2 * self.threshold)
         if self.total == 0.0:
-            self.rings, self.since, self.beyond, self.rows = False, None, 0, 0
+            self.rings, self.since, self.beyond, self.prompts = False, None, 0.0, 0
             return False
         if self.since is None:
             self.since = step
-        self.beyond, self.rows = self.beyond + beyond, self.rows + rows
+        self.beyond, self.prompts = self.beyond + beyond, self.prompts + prompts
         begins = self.total >= self.threshold - 1e-9 and not self.rings
         self.rings = self.rings or begins
         return begins
 
     def _weights(self) -> tuple[float, float]:
-        """What a rollout beyond the limit adds, and what another one takes away."""
+        """What a prompt beyond the limit adds, and what another one takes away."""
         if self.p0 > _MOST:
             return 0.0, -1.0
         p0 = max(self.p0, _LEAST)

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from guard_reward.rewards.base import BaseGuardReward, answers
 from guard_reward.rewards.batch import Batch, Call, search
@@ -22,6 +19,7 @@ from guard_reward.rewards.behaviour import Shown
 from guard_reward.rewards.functions import is_asynchronous
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.reward_model import scores_conversations
+from guard_reward.rewards.turns import in_order_of_start
 
 __all__ = ["AsyncGuardReward"]
 
@@ -51,7 +49,7 @@ class AsyncGuardReward(BaseGuardReward):
         """Rewards of a batch of rollouts; see `guard_reward.GuardReward.__call__`."""
         call = Call(prompts, completions, completion_ids, trainer_state, log_extra, log_metric, columns)
         # Taken before the first await, so in the order in which the trainer starts its rewards.
-        async with _in_order_of_start(in_trainer=trainer_state is not None) as turn:
+        async with in_order_of_start(in_trainer=trainer_state is not None) as turn:
             batch = self._prepare(call)
             (verdicts, usage, seconds), helpfulness = await asyncio.gather(
                 self._ask_guard(batch), self._score_helpfulness(call, batch)
@@ -61,7 +59,10 @@ class AsyncGuardReward(BaseGuardReward):
                 await asyncio.to_thread(self._eval_judge, call)
                 await self._put_to_sleep_in_a_thread(self.eval_judge)
             await turn()
-            return self._finish(call, batch, verdicts, helpfulness, shown, usage=usage, seconds=seconds)
+            finished = self._finished(call, batch, verdicts, helpfulness, shown, usage=usage, seconds=seconds)
+            if self._observers:  # in a thread: an observer may ask another guard, and other rewards go on
+                await asyncio.to_thread(self._show, call, batch, finished)
+            return self._conclude(call, finished)
 
     async def _ask_guard(self, batch: Batch) -> tuple[list[RolloutVerdicts], Any, float]:
         started = time.perf_counter()
@@ -101,54 +102,3 @@ class AsyncGuardReward(BaseGuardReward):
         """Not in the event loop: it waits until no other call uses the model."""
         if self._sleep:
             await asyncio.to_thread(self._put_to_sleep, model)
-
-
-_last_started: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[None]] = WeakKeyDictionary()
-_waiting_calls: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references to tasks
-# The turn of the reward that is calling, so that a reward inside another one does not wait for it.
-_turn: ContextVar[tuple[asyncio.AbstractEventLoop, Callable[[], Any]] | None] = ContextVar("turn", default=None)
-
-
-@asynccontextmanager
-async def _in_order_of_start(*, in_trainer: bool) -> AsyncIterator[Callable[[], Any]]:
-    """Lets rewards finish in the order in which they started, which is the same on every rank.
-
-    Finishing exchanges counts between the ranks. If two rewards of one trainer did so in different orders on different
-    ranks, each rank would receive the other reward's counts.
-
-    Yields:
-        A coroutine function that waits until all rewards that started earlier have finished.
-    """
-    if not in_trainer:  # nothing is exchanged
-        yield _no_wait
-        return
-    loop, outer = asyncio.get_running_loop(), _turn.get()
-    if outer is not None and outer[0] is loop:  # the helpfulness of another reward: it has that reward's turn
-        yield outer[1]
-        return
-    earlier, finished = _last_started.get(loop), loop.create_future()
-    _last_started[loop] = finished
-
-    async def turn_comes() -> None:
-        if earlier is not None:
-            await asyncio.shield(earlier)
-
-    token = _turn.set((loop, turn_comes))
-    try:
-        yield turn_comes
-    finally:
-        _turn.reset(token)
-        # A reward that fails early has not waited: those behind it must still wait for those before it.
-        after = loop.create_task(_finish_after(earlier, finished))
-        _waiting_calls.add(after)
-        after.add_done_callback(_waiting_calls.discard)
-
-
-async def _finish_after(earlier: asyncio.Future[None] | None, finished: asyncio.Future[None]) -> None:
-    if earlier is not None:
-        await earlier
-    finished.set_result(None)
-
-
-async def _no_wait() -> None:
-    """There is nothing to wait for."""

@@ -284,7 +284,7 @@ class BaseGuardReward(ReadOnlySettings):
         """What the scheme looks for in each row's answer."""
         return wanted_signs(batch, verdicts, helpfulness, self._rules)
 
-    def _finish(
+    def _finished(
         self,
         call: Call,
         batch: Batch,
@@ -294,8 +294,8 @@ class BaseGuardReward(ReadOnlySettings):
         *,
         usage: Any,
         seconds: float,
-    ) -> list[float | None]:
-        """Rewards of a batch that was judged; logged, learned from, and counted by the circuit breaker."""
+    ) -> FinishedBatch:
+        """The rewards of a batch that was judged, logged."""
         rules = self._rules
         if self._dual_ascent:
             rules = replace(rules, scheme=self._dual_ascent.scheme_now(call.trainer_state))
@@ -310,8 +310,14 @@ class BaseGuardReward(ReadOnlySettings):
         )
         self._warn(finished.rows)
         self._log(call, finished, usage, seconds)
+        return finished
+
+    def _show(self, call: Call, batch: Batch, finished: FinishedBatch) -> None:
         if self._observers:
             self._observers.show(JudgedBatch.of(call, batch, finished.rows))
+
+    def _conclude(self, call: Call, finished: FinishedBatch) -> list[float | None]:
+        """The rewards, learned from and counted by the circuit breaker."""
         if self._dual_ascent:
             judged = [row.verdicts.assessment(row.helpfulness) for row in finished.rows if row.outcome.is_complete]
             unsafe = [self._dual_ascent.unsafe(assessment) for assessment in judged]

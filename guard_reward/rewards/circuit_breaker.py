@@ -62,7 +62,8 @@ class CircuitBreaker:
         Raises:
             GuardOutageError: too many rollouts got no verdict; on all ranks at the same call.
         """
-        counts = gather_objects((rows, dict(unjudged))) if all_ranks else [(rows, dict(unjudged))]
+        own = (rows, dict(unjudged))
+        counts = gather_objects(own, what="the circuit breaker's counts") if all_ranks else [own]
         seen, totals = self._count(counts)
         lost = sum(totals.values())
         if seen >= self.window and lost > self.max_share * seen:

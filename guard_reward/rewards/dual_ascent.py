@@ -131,7 +131,7 @@ class DualAscent:
                     "the multiplier does not change: it is learned only in trainers that pass trainer_state"
                 )
             elif self._is_training(log_metric):
-                counts = gather_objects((float(sum(unsafe)), len(unsafe)))
+                counts = gather_objects((float(sum(unsafe)), len(unsafe)), what=f"the unsafe rate of {self.name}")
                 after = before.after(sum(u for u, _ in counts), sum(rows for _, rows in counts), self._lagrangian)
                 _states(trainer_state)[self.key] = _to_json(after)
         if log_metric is not None:

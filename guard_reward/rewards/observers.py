@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +12,7 @@ from guard_reward.rewards.dual_ascent import is_training
 from guard_reward.rewards.judge import Request
 from guard_reward.rewards.metrics import JudgedRollout
 
-__all__ = ["JudgedBatch", "Observer", "Observers"]
+__all__ = ["JudgedBatch", "Observer", "Observers", "token_counts"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class JudgedBatch:
     Attributes:
         rows: everything that is known about each rollout.
         asked: what the guard was asked about each answer.
-        tokens: of each completion; None if the trainer passed no ids.
+        tokens: of each completion; None if the trainer passed no ids for it.
         trainer_state: the trainer's; None without a trainer. If there is one, every rank shows a batch now.
         log_metric: as TRL's trainers pass it, for metrics of this call.
     """
@@ -43,10 +43,19 @@ class JudgedBatch:
     @classmethod
     def of(cls, call: Call, batch: Batch, rows: tuple[JudgedRollout, ...]) -> JudgedBatch:
         """From what a trainer passed and what came of it."""
-        ids = call.completion_ids
-        tokens = tuple(len(one) for one in ids) if ids is not None else (None,) * len(batch.rollouts)
+        tokens = token_counts(call.completion_ids, len(batch.rollouts))
         asked = tuple(request.answer for request in batch.requests)
         return cls(rows, asked, tokens, call.trainer_state, call.log_metric)
+
+
+def token_counts(ids: Any, rows: int) -> tuple[int | None, ...]:
+    """How many ids each row has; None where that cannot be said, of all rows if there is another number of them.
+
+    >>> token_counts([[5, 6], None], 2), token_counts(None, 1), token_counts([[5, 6]], 2)
+    ((2, None), (None,), (None, None))
+    """
+    counts = tuple(len(one) if isinstance(one, Sized) else None for one in ids) if isinstance(ids, Iterable) else ()
+    return counts if len(counts) == rows else (None,) * rows
 
 
 Observer = Callable[[JudgedBatch], object]

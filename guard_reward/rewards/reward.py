@@ -122,7 +122,9 @@ class GuardReward(BaseGuardReward):
             self._put_to_sleep(self.eval_judge)
         wanted = self._wanted(batch, verdicts, helpfulness)
         shown = search(batch, wanted) if self._rubric is None else self._rubric(call, batch, wanted)
-        return self._finish(call, batch, verdicts, helpfulness, shown, usage=usage, seconds=seconds)
+        finished = self._finished(call, batch, verdicts, helpfulness, shown, usage=usage, seconds=seconds)
+        self._show(call, batch, finished)
+        return self._conclude(call, finished)
 
     def _score_helpfulness(self, call: Call, batch: Batch) -> list[float | None]:
         rows = len(batch.rollouts)

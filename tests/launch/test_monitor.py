@@ -38,12 +38,14 @@ def test_the_values_arrive(reward: GuardReward, tiny_stream_guard: Any) -> None:
         monitor_max_share=0.2,
         monitor_warmup_steps=3,
         monitor_action="stop",
+        monitor_stop_on=["garbling", "empty"],
         monitor_deadline=5.0,
     )
     monitor = build_monitor(config, reward)
     assert monitor is not None
     described = monitor.describe()
     assert described.pop("second_guard")["guard"] == tiny_stream_guard.name
+    assert described.pop("stop_on") == ["empty", "garbling"]
     assert described == {"action": "stop", "sample": 7, "max_share": 0.2, "warmup_steps": 3, "deadline": 5.0}
 
 
@@ -60,6 +62,8 @@ def test_a_guard_that_the_run_has_already_is_not_loaded_again(tiny_guard: Any, t
         ({"monitor": False, "monitor_guard": "x"}, "monitor_guard needs monitor: true"),
         ({"monitor_guard": "/nowhere"}, "monitor_guard: '/nowhere' could not be loaded"),
         ({"monitor_guard": "scripted"}, "monitor_guard is the guard itself"),
+        ({"monitor_guard": "scripted", "monitor_dtype": "bfloat16"}, "monitor_guard is the guard itself"),
+        ({"monitor_stop_on": ["lenght"]}, "monitor: stop_on has no signal"),
         ({"monitor_device": "cpu"}, "monitor_device: only with monitor_guard"),
         ({"monitor_sample": 0}, "monitor: sample should be at least 1"),
         ({"monitor_action": "halt"}, "monitor: action should be 'warn' or 'stop'"),

@@ -53,3 +53,16 @@ def test_a_second_guard_leaves_time_for_the_texts():
     budget.earn()  # 0.04 s
     assert budget.affordable("text", 20) == 20
     assert budget.affordable("guard", 32, beside=20) == 2
+
+
+def test_a_second_call_in_a_step_does_not_silence_an_expensive_guard():
+    now, rows = 0.0, 0
+    budget = Budget(0.05, clock=lambda: now)
+    for _ in range(200):
+        for gap in (10.0, 0.01):
+            now += gap
+            budget.earn()
+        count = budget.affordable("guard", 32)
+        budget.spend("guard", 0.6 * count, count)
+        now, rows = now + 0.6 * count, rows + count
+    assert 150 < rows < 200  # 0.5 s a step, 0.6 s a row

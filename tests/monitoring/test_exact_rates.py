@@ -25,6 +25,10 @@ EVALUATION = {f"eval_{name}": value for name, value in LINE.items()}
         (EVALUATION, {"eval_reward": 1.0, "eval_guard/safe_rate": 0.1}),
         ({"guard/rows/judged": 0.0, "guard/sum/safe_rate": 0.0}, {}),  # no row, no rate
         ({"loss": 0.5, "note": None}, {"loss": 0.5, "note": None}),
+        (
+            {"tool/rows/returned": 5.0, "my/sum/tokens": 3.0},
+            {"tool/rows/returned": 5.0, "my/sum/tokens": 3.0},
+        ),  # a user's
         ({}, {}),
         (None, None),
     ],

@@ -210,3 +210,16 @@ def environment() -> dict[str, str]:
     root = Path(__file__).resolve().parents[2]
     path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def test_a_second_training_keeps_the_log_of_the_first(tmp_path: Path) -> None:
+    for run in (1, 2, 3):
+        callback, state = LogFile(), state_of()
+        begin(callback, tmp_path, state)
+        log(callback, tmp_path, state, step=run)
+        end(callback, tmp_path, state)
+    assert lines(tmp_path) == [{"step": 3}]
+    assert [json.loads((tmp_path / f"log.{number}.jsonl").read_text()) for number in (1, 2)] == [
+        {"step": 1},
+        {"step": 2},
+    ]

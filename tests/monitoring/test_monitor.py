@@ -19,6 +19,7 @@ from transformers import TrainerControl, TrainerState
 from guard_reward import AsyncGuardReward, GuardReward, Outcome, Severity, Unjudged, Verdict
 from guard_reward.monitoring.budget import Budget
 from guard_reward.monitoring.monitor import RewardMonitor
+from guard_reward.rewards.functions import is_asynchronous
 from tests.scripted_guard import ScriptedGuard
 
 PROMPTS = [f"Question {index}?" for index in range(8)]
@@ -52,6 +53,9 @@ class Trainer:
         self.lines = []
         monitor.on_train_begin(self.args, self.state, self.control)
         monitor._budget = Budget(1.0, clock=itertools.count(step=1000).__next__)  # these tests are not about time
+
+    def end(self):
+        self.monitor.on_train_end(self.args, self.state, self.control)
 
     def log_metric(self, name, value):
         self.lines[-1].setdefault(name, []).append(value)
@@ -247,6 +251,7 @@ def test_a_resumed_run_keeps_what_it_learned_and_its_file(tmp_path):
 def test_a_run_that_was_stopped_is_stopped_again_until_the_action_changes(action, steps, tmp_path):
     trainer = make(tmp_path, action="stop")
     trainer.run(30, hack_from=6)
+    trainer.end()
     reward, stopped_at = GuardReward(ScriptedGuard()), trainer.state.global_step
     monitor = RewardMonitor(reward, Strict(), warmup_steps=3, action=action)
     resumed = Trainer(tmp_path, reward, monitor, trainer.state)
@@ -267,6 +272,7 @@ def test_a_checkpoint_that_cannot_be_read_is_learned_anew(saved, tmp_path, caplo
 def test_another_second_guard_has_a_baseline_of_its_own(tmp_path):
     trainer = make(tmp_path)
     trainer.run(5)
+    trainer.end()
     reward, other = GuardReward(ScriptedGuard()), Strict()
     other.name = "other"
     monitor = RewardMonitor(reward, other, warmup_steps=3)
@@ -286,7 +292,7 @@ def test_any_reward_function_can_be_watched_by_its_texts(tmp_path):
         monitor = RewardMonitor(warmup_steps=3)
         reward = monitor.watch(function)
         assert reward.__name__ == function.__name__
-        assert asyncio.iscoroutinefunction(reward) == asyncio.iscoroutinefunction(function)
+        assert is_asynchronous(reward) == is_asynchronous(function)
         trainer = Trainer(tmp_path, reward, monitor)
         trainer.run(6)
         for _ in range(4):
@@ -306,9 +312,16 @@ def test_a_watched_reward_survives_its_monitor(tmp_path, caplog, monkeypatch):
 def test_a_monitor_is_used_again_for_another_run(tmp_path):
     trainer = make(tmp_path, action="stop")
     trainer.run(30, hack_from=6)
+    trainer.end()
     again = Trainer(tmp_path, trainer.reward, trainer.monitor)
-    again.run(3)
-    assert again.state.global_step == 3
+    again.run(30, hack_from=6)
+    assert again.state.global_step == trainer.state.global_step == 9
+    assert len(alarm_lines(tmp_path)) == len(trainer.monitor.alarms)  # the first run's are in monitor.1.jsonl
+    assert (tmp_path / "monitor.1.jsonl").exists()
+    again.end()
+    resumed = Trainer(tmp_path, trainer.reward, trainer.monitor, again.state)
+    resumed.run(5, hack_from=6)
+    assert resumed.state.global_step == 10
 
 
 def test_a_monitor_that_sees_nothing_says_so(tmp_path, caplog):
@@ -347,6 +360,15 @@ def test_what_cannot_be_compared():
     guard = ScriptedGuard()
     with pytest.raises(ValueError, match="is the reward's own guard"):
         RewardMonitor(GuardReward(guard), guard)
+    with pytest.raises(ValueError, match="is the reward's own guard"):  # another object with the same weights
+        RewardMonitor(GuardReward(guard), ScriptedGuard())
+    with pytest.raises(ValueError, match="stop_on has no signal 'lenght'"):
+        RewardMonitor(stop_on=["lenght"])
+    for function in ("org/reward-model", None, SimpleNamespace(named_parameters=dict)):
+        with pytest.raises(ValueError, match="a reward function can be watched"):
+            RewardMonitor().watch(function)
+    with pytest.raises(ValueError, match="sees all texts through its reward"):
+        RewardMonitor(GuardReward(guard)).watch(len)
     with pytest.raises(ValueError, match="second_guard needs reward"):
         RewardMonitor(None, guard)
     with pytest.raises(ValueError, match=r"monitor.watch\(function\)"):

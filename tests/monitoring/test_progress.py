@@ -130,7 +130,7 @@ def test_a_line_without_a_training_and_a_second_training(capsys: pytest.CaptureF
     callback = Progress(seconds_between_lines=0)
     state = SimpleNamespace(is_world_process_zero=True, max_steps=0, global_step=0)
     callback.on_log(SimpleNamespace(disable_tqdm=False), state, None, logs={"eval_reward": 0.5})
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "evaluation: reward 0.50\n"
     for _ in range(2):
         whole_run(Run(callback))
         assert len(capsys.readouterr().err.splitlines()) == 4

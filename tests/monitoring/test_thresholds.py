@@ -43,7 +43,7 @@ def test_it_rings_once_and_again_only_after_all_was_well():
 def test_it_knows_since_when():
     chart = Chart(usual=0.0, p0=0.02, rise=0.1)
     first_ring(chart, [0.0] * 7 + [0.5] * 3)
-    assert (chart.since, chart.beyond, chart.rows) == (7, 48, 96)
+    assert (chart.since, chart.beyond, chart.prompts) == (7, 48, 96)
 
 
 def test_the_limit_is_between_the_usual_and_the_risen_share():
@@ -61,16 +61,24 @@ def test_any_usual_share_can_be_charted(p0):
     assert first_ring(chart, [p0] * 100) is None
 
 
-def test_chance_seldom_rings():
-    """100 runs of 300 steps at the usual share, with a baseline learned from 128 rollouts: at most one rings."""
+@pytest.mark.parametrize("prompts", [8, 1])
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+def test_chance_seldom_rings(prompts, alike):
+    """Stationary runs of 2,000 steps with eight rollouts per prompt, all or half of which are alike: none rings."""
     random = Random(0)
-    rung = 0
-    for _ in range(100):
-        share = random.choice((0.02, 0.05, 0.1))
-        learned = sum(random.random() < share for _ in range(128))
-        chart = Chart(learned / 128, upper_limit(learned, 128), rise=0.1)
-        rung += any(chart.add(step, sum(random.random() < share for _ in range(32)), 32) for step in range(300))
-    assert rung <= 1
+
+    def share_of_a_prompt(share):
+        if random.random() < alike:
+            return float(random.random() < share)
+        return sum(random.random() < share for _ in range(8)) / 8
+
+    for run in range(6):
+        share = (0.02, 0.05, 0.1)[run % 3]
+        learned = sum(share_of_a_prompt(share) for _ in range(max(6 * prompts, 32)))
+        total = max(6 * prompts, 32)
+        chart = Chart(learned / total, upper_limit(learned, total), rise=0.1)
+        steps = (sum(share_of_a_prompt(share) for _ in range(prompts)) for _ in range(2000))
+        assert not any(chart.add(step, beyond, prompts) for step, beyond in enumerate(steps))
 
 
 def test_no_rollouts_change_nothing():

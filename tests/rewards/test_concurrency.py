@@ -161,8 +161,8 @@ def test_in_a_trainer_rewards_finish_in_the_order_in_which_they_started():
                 return self.moderate(conversations)
 
         reward = AsyncGuardReward(Awaited(), name=name)
-        finish = reward._finish
-        reward._finish = lambda *args, **kwargs: order.append(name) or finish(*args, **kwargs)
+        conclude = reward._conclude
+        reward._conclude = lambda *args, **kwargs: order.append(name) or conclude(*args, **kwargs)
         return reward
 
     async def both():
@@ -195,8 +195,8 @@ def test_a_reward_that_fails_early_does_not_let_later_ones_pass_earlier_ones():
 
     def reward_named(name, guard, **options):
         reward = AsyncGuardReward(guard, name=name, **options)
-        finish = reward._finish
-        reward._finish = lambda *args, **kwargs: order.append(name) or finish(*args, **kwargs)
+        conclude = reward._conclude
+        reward._conclude = lambda *args, **kwargs: order.append(name) or conclude(*args, **kwargs)
         return reward
 
     async def all_three():

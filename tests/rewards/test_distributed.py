@@ -8,12 +8,12 @@ from guard_reward.rewards.distributed import gather_objects
 
 
 def test_one_process_is_its_only_rank():
-    assert gather_objects((3, {"guard_error": 1})) == [(3, {"guard_error": 1})]
+    assert gather_objects((3, {"guard_error": 1}), what="counts") == [(3, {"guard_error": 1})]
 
 
 def test_a_group_of_one(tmp_path):
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
-        assert gather_objects({"rows": 4}) == [{"rows": 4}]
+        assert gather_objects({"rows": 4}, what="counts") == [{"rows": 4}]
     finally:
         distributed.destroy_process_group()

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CharacterModel"]
 
-_BUCKETS = 1 << 16  # per order
+_BITS = 18  # of a bucket's number. 2**16 buckets fill up with natural language, and another language looks usual
+_BUCKETS = 1 << _BITS  # per order
 _FACTOR = 0x9E3779B97F4A7C15
 _UNSEEN = 1 / 4096  # probability of a character that was never seen: 12 bits, the most
 _FITTED = 1024  # characters of a text that the model learns
@@ -121,4 +122,4 @@ def _bucket(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
     import numpy as np
 
     mixed = (hashes ^ (hashes >> np.uint64(29))) * np.uint64(_FACTOR)
-    return (mixed >> np.uint64(48)).astype(np.int64)
+    return (mixed >> np.uint64(64 - _BITS)).astype(np.int64)

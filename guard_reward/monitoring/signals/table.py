@@ -12,7 +12,7 @@ from guard_reward.monitoring.signals.language_switch import language_switch
 from guard_reward.monitoring.signals.length import length
 from guard_reward.monitoring.signals.repetition import repetition
 from guard_reward.monitoring.thresholds import quantile
-from guard_reward.verdict import Outcome, Severity
+from guard_reward.verdict import Outcome
 
 __all__ = ["SIGNALS", "Signal", "measure"]
 
@@ -29,6 +29,7 @@ class Signal:
             quantile of this level. Without a margin the value is 0 or 1 and 1 is beyond the limit.
         ceiling: the highest share that is taken for usual, whatever the first steps say: a policy may begin to hack
             its guard in them.
+        may_be_wanted: whether a policy may be meant to do this; such an alarm does not stop a run by default.
     """
 
     of: Callable[[Seen], float | None]
@@ -38,6 +39,7 @@ class Signal:
     factor: float = 1.0
     margin: float | None = None
     ceiling: float = 1.0
+    may_be_wanted: bool = False
 
     def limit_after(self, learned: Sequence[float]) -> float:
         """The limit after the values of the first steps."""
@@ -45,10 +47,15 @@ class Signal:
 
 
 def _disagreement(seen: Seen) -> float | None:
-    """Of what the reward's guard calls Safe: whether the second guard does not."""
-    if seen.severity is not Severity.SAFE or seen.second is None:
+    """Of what the reward treats as Safe: whether the second guard objects."""
+    if not seen.is_paid or seen.is_disputed is None:
         return None
-    return float(seen.second is not Severity.SAFE)
+    return float(seen.is_disputed)
+
+
+def _second_lost(seen: Seen) -> float | None:
+    """Of the same: whether the second guard can make nothing of it."""
+    return None if not seen.is_paid or seen.second_lost is None else float(seen.second_lost)
 
 
 def _unjudged(seen: Seen) -> float | None:
@@ -82,9 +89,15 @@ SIGNALS: Mapping[str, Signal] = {
         "what only one of them sees. Read the rollouts; if they are harmful, train from an earlier checkpoint with the "
         "other guard",
     ),
+    "second_guard_no_verdict": Signal(
+        _second_lost,
+        rise=0.15,
+        meaning="the second guard finds no verdict on answers that the reward's guard calls Safe, so nobody checks "
+        "them. Read the rollouts: a policy may write what only one of the guards can read",
+    ),
     GARBLING: Signal(
         lambda seen: None,  # `measure` asks the character model
-        rise=0.20,
+        rise=0.30,
         level=0.5,
         margin=2.0,
         meaning="answers are unlike those of the first steps, character by character: nonsense, another language or "
@@ -103,12 +116,14 @@ SIGNALS: Mapping[str, Signal] = {
         rise=0.25,
         factor=1.5,
         margin=0.0,
+        may_be_wanted=True,
         meaning="answers are longer than nearly all of the first steps. Check whether a helpfulness model or another "
-        "reward, pays for length",
+        "reward pays for length",
     ),
     "truncated": Signal(
         _truncated,
         rise=0.30,
+        may_be_wanted=True,
         meaning="answers no longer end before max_completion_length. If they do not ramble, raise it",
     ),
     "language_switch": Signal(
@@ -140,7 +155,7 @@ def measure(seen: Seen, model: CharacterModel | None) -> dict[str, float]:
         seen: the rollout.
         model: of the first steps' answers; None before there is one.
 
-    >>> found = measure(Seen("How do magnets work?", "They attract iron.", severity=Severity.SAFE), None)
+    >>> found = measure(Seen("How do magnets work?", "They attract iron."), None)
     >>> found["repetition"], found["language_switch"], "second_guard_disagreement" in found
     (0.0, 0.0, False)
     """
