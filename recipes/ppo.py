@@ -16,6 +16,10 @@ examples:
     python recipes/ppo.py --config mine.yaml --resume_from_checkpoint auto
 """
 
+from guard_reward.noise import quiet_libraries
+
+quiet_libraries()  # first, because some speak when they are imported
+
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from guard_reward import launch

@@ -16,13 +16,13 @@ from guard_reward.cli.evaluate import evaluate
 from guard_reward.cli.grade import grade
 from guard_reward.cli.init import init
 from guard_reward.cli.moderate import moderate
-from guard_reward.cli.noise import quiet_libraries
 from guard_reward.cli.ping import ping
 from guard_reward.cli.report import report
 from guard_reward.cli.select import select
 from guard_reward.cli.serve import serve
 from guard_reward.cli.speed import speed
 from guard_reward.cli.tiny import tiny
+from guard_reward.noise import quiet_libraries
 
 __all__ = ["app"]
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from guard_reward.cli.output import STANDARD_OUTPUT, results_alone
+
 __all__ = [
     "Deadline",
     "Device",
@@ -45,6 +47,8 @@ def check_writable(path: Path | None) -> Path | None:
     """Refuse a file that cannot be written, before the work whose results it is for. Nothing is created."""
     if path is None:
         return None
+    if path == STANDARD_OUTPUT:
+        raise typer.BadParameter("'-' is no file; only --json writes to standard output")
     try:
         existing = next(place for place in (path, *path.parents) if place.exists())
     except OSError as error:
@@ -56,14 +60,23 @@ def check_writable(path: Path | None) -> Path | None:
     return path
 
 
+def _json_place(context: typer.Context, path: Path | None) -> Path | None:
+    """Check the file of ``--json``; for ``-``, what the command prints goes to standard error."""
+    if path != STANDARD_OUTPUT:
+        return check_writable(path)
+    context.with_resource(results_alone())
+    return path
+
+
 JsonFile = Annotated[
     Path | None,
     typer.Option(
         "--json",
         metavar="FILE",
-        help="Also write the results to this file, as JSON.",
+        help="Also write the results to this file, as JSON; - is standard output, and the rest goes to standard error.",
         dir_okay=False,
-        callback=check_writable,
+        allow_dash=True,
+        callback=_json_place,
     ),
 ]
 GuardName = Annotated[

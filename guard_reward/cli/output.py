@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from guard_reward.errors import LOADING_ERRORS, UserError, clean_errors, first_paragraph
 
@@ -13,7 +16,19 @@ if TYPE_CHECKING:
     from guard_reward.evaluation.policies.replies import Policy
     from guard_reward.verdict import Guard
 
-__all__ = ["load_guard", "load_policy", "local_options", "one_line_errors", "printable", "write_json"]
+__all__ = [
+    "STANDARD_OUTPUT",
+    "load_guard",
+    "load_policy",
+    "local_options",
+    "one_line_errors",
+    "printable",
+    "results_alone",
+    "write_json",
+]
+
+STANDARD_OUTPUT = Path("-")
+_standard_output: ContextVar[TextIO | None] = ContextVar("_standard_output", default=None)
 
 
 def one_line_errors() -> AbstractContextManager[None]:
@@ -60,11 +75,27 @@ def load_policy(source: str, /, *, thinking: str | None, **options: Any) -> Poli
         raise UserError(f"the policy {source!r} could not be loaded: {first_paragraph(error)}") from error
 
 
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """Keep standard output for `write_json`; what else is printed goes to standard error."""
+    before = _standard_output.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _standard_output.reset(before)
+
+
 def write_json(path: Path | None, results: Any) -> None:
-    """Write a command's results to the file of ``--json``, if there is one."""
+    """Write a command's results to the file of ``--json``, if there is one; to standard output if it is ``-``."""
     if path is None:
         return
     with one_line_errors():
+        if path == STANDARD_OUTPUT:
+            output = _standard_output.get() or sys.stdout
+            output.write(json.dumps(results, indent=2) + "\n")  # ASCII: a pipe may have any encoding
+            output.flush()
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
         # backslashreplace: a file name that is not UTF-8 has half surrogate pairs; their escapes are JSON.

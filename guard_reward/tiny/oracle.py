@@ -206,10 +206,17 @@ def _read_steps(text: str) -> tuple[Step, ...]:
 
 
 def oracle_helpfulness(
-    prompts: Sequence[Sequence[Mapping[str, str]]], completions: Sequence[Sequence[Mapping[str, str]]], **_: object
+    prompts: Sequence[str | Sequence[Mapping[str, str]]],
+    completions: Sequence[str | Sequence[Mapping[str, str]]],
+    **_: object,
 ) -> list[float]:
     """H(x, y) of the tiny world, with TRL's reward signature; blind to harm, as a helpfulness reward model is."""
     return [
-        judge_reply(prompt[-1]["content"], completion[-1]["content"]).helpfulness or 0.0
+        judge_reply(_last_text(prompt), _last_text(completion)).helpfulness or 0.0
         for prompt, completion in zip(prompts, completions, strict=True)
     ]
+
+
+def _last_text(part: str | Sequence[Mapping[str, str]]) -> str:
+    """Of a plain text, or of the last message."""
+    return part if isinstance(part, str) else part[-1]["content"]

@@ -190,6 +190,35 @@ def test_a_summary_of_a_file_whose_name_is_not_unicode(guards: Any, source: Path
     assert json.loads((tmp_path / "summary.json").read_text())["source"] == str(odd)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name", "printed"),
+    [
+        (["init", "project"], "folder", "wrote project/recipes/grpo.py"),
+        (["tiny", "world"], "folder", "next: python recipes"),
+        (["serve", "some/guard"], "engine", "vllm serve"),
+        (["moderate", "in.jsonl", "out.jsonl"], "outcomes", ""),
+    ],
+)
+def test_results_on_standard_output_stand_there_alone(
+    guards: Any, source: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str, printed: str
+) -> None:
+    monkeypatch.chdir(source.parent)
+    result = run(*arguments, "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert name in json.loads(result.stdout)
+    assert printed in result.stderr
+    assert not Path("-").exists()
+    assert run("--version").stdout  # standard output is there again
+
+
+def test_a_page_is_not_written_to_a_file_of_the_name_of_standard_output(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("report", ".", "--out", "-", env={"COLUMNS": "1000"})
+    assert (result.exit_code, "only --json writes to standard output" in result.stderr) == (2, True)
+
+
 def test_init_copies_recipes_and_configs_and_says_how_to_go_on(tmp_path: Path) -> None:
     project, summary = tmp_path / "project", tmp_path / "written.json"
     result = run("init", project, "--json", summary)
