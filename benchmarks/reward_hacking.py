@@ -196,7 +196,7 @@ def main() -> None:
     for run in options.runs:
         for scheme in options.schemes:
             for seed in options.seeds:
-                file = options.out / f"{run}-{scheme}-{seed}.jsonl"
+                file = options.out / f"{run}-{scheme}-{seed}-{options.steps}.jsonl"
                 if not file.exists():
                     record(run, scheme, seed, options.steps, file)
                 for second in SECOND_GUARDS:

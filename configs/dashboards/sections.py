@@ -56,6 +56,19 @@ SECTIONS = {
         Chart("Cut off", both("{reward}/truncated_rate")),
         Chart("Thinking", pattern="^train/{reward}/thinking/"),
     ),
+    "The alarm": (  # of a RewardMonitor, and of an eval_judge
+        Chart(
+            "Second guard: objects, says nothing",
+            ("train/monitor/second_guard_disagreement", "train/monitor/second_guard_no_verdict"),
+        ),
+        Chart(
+            "Texts out of the ordinary",
+            tuple(f"train/monitor/{name}" for name in ("garbling", "repetition", "length", "language_switch")),
+        ),
+        Chart("Alarms so far", ("train/monitor/alarms",)),
+        Chart("The monitor's share of the time", ("train/monitor/share_of_step",)),
+        Chart("Safe, by the judge of evaluations", ("eval/judge/safe_rate",)),
+    ),
     "Speed": (
         Chart("Seconds per step", ("train/step_time",)),
         Chart("Seconds per call of the reward", ("train/{reward}/seconds",)),

@@ -28,6 +28,7 @@ pytest.importorskip("tensorboard")
 from guard_reward.log_lines import exact_rates, is_total  # noqa: E402
 from guard_reward.monitoring.exact_rates import ExactRates, exact_rates_first  # noqa: E402
 from guard_reward.monitoring.log_file import LogFile  # noqa: E402
+from guard_reward.monitoring.signals.table import SIGNALS  # noqa: E402
 from tests.integration.dashboards import (  # noqa: E402
     STEP,
     by_step,
@@ -232,7 +233,8 @@ def test_charts_show_what_is_logged(run_of: Callable[[str], Any], dashboards: Pa
     """Every chart has each of its metrics in a real run; only thinking, which this policy does not do, is absent."""
     import sections
 
-    names = logged_names(run_of("exact"), "wandb")
+    alarm = {f"train/monitor/{name}" for name in (*SIGNALS, "alarms", "share_of_step")} | {"eval/judge/safe_rate"}
+    names = logged_names(run_of("exact"), "wandb") | alarm
     found = [chart for charts in sections.sections("guard").values() for chart in charts]
     missing = [name for chart in found for name in chart.metrics if name not in names]
     empty = [chart.title for chart in found if chart.pattern and not any(re.search(chart.pattern, n) for n in names)]
@@ -250,7 +252,7 @@ def test_the_wandb_workspace(run_of: Callable[[str], Any], dashboards: Path, tmp
     assert (view["entity"], view["project"], view["displayName"]) == ("me", "safety", "Guard reward")
     found = view["spec"]["section"]["panelBankConfig"]["sections"]
     assert [section["name"] for section in found] == [
-        *("Safety", "Refusals", "Helpfulness and KL", "Categories", "Outcomes and attacks", "Speed", "Rollouts")
+        *("Safety", "Refusals", "Helpfulness and KL", "Categories", "Outcomes and attacks", "The alarm", "Speed", "Rollouts")
     ]
     names = logged_names(run_of("exact"), "wandb")
     panels = [panel["config"] for section in found[:-1] for panel in section["panels"]]
