@@ -37,7 +37,7 @@ STAGES = {
         "guards.transformers_guard:TransformersGuard._verdict",
         "guards.answer_reader:AnswerReader.read",
     ],
-    "rewards and metrics": ["rewards.base:BaseGuardReward._finish"],
+    "rewards and metrics": [f"rewards.base:BaseGuardReward.{name}" for name in ("_finish", "_finished", "_conclude")],
     "device": ["scoring.packing:PlannedPass.to"],
 }
 DEVICE = "device"

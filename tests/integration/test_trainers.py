@@ -37,6 +37,7 @@ JUDGED_ROWS = {
 COLUMNS = {
     f"guard_{name}"
     for name in (
+        "harmful",
         "severity",
         "categories",
         "refusal",
