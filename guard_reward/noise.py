@@ -23,6 +23,8 @@ _WARNED: tuple[tuple[type[Warning], str], ...] = (
     (FutureWarning, "`is_gradient_checkpointing` is deprecated"),
     (FutureWarning, "`gradient_checkpointing` is deprecated"),
     (FutureWarning, "`gradient_checkpointing_kwargs` is deprecated"),
+    (FutureWarning, "`gradient_checkpointing_enable` is deprecated"),
+    (FutureWarning, "`gradient_checkpointing_disable` is deprecated"),
     (UserWarning, "'pin_memory' argument is set as true but no accelerator is found"),
 )
 # Bars of downloads, of "Loading weights" and of "Generating train split"; in a file they are garbage.

@@ -52,7 +52,8 @@ def _with_names(card: str, trainer: GRPOTrainer, record: Mapping[str, Any]) -> s
 def _section(record: Mapping[str, Any]) -> str:
     rows = [*record["reward"].items(), *((name, record["launch"][name]) for name in ("distributed_type", "world_size"))]
     table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in rows)
-    prompts = ", ".join(f"{name} ({count:,})" for name, count in record["prompts"]["train"]["sources"].items())
+    sources = record["prompts"].get("train", {}).get("sources", {})
+    prompts = ", ".join(f"{name} ({count:,})" for name, count in sources.items())
     return f"""{_HEADING}
 
 The rewards of this run are verdicts of a guard model, computed by guard-reward. Evaluate this model with a different
@@ -62,7 +63,7 @@ guard from the one it was trained on.
 |---|---|
 {table}
 
-Prompts: {prompts}. All settings are in `run_config.json`; the command was
+{f"Prompts: {prompts}. " if prompts else ""}All settings are in `run_config.json`; the command was
 
 ```bash
 {record["launch"]["command"]}

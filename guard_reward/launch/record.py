@@ -109,7 +109,7 @@ def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -
         **({"dense_rewards": redacted(dense_rewards)} if dense_rewards else {}),
         "configs": settings,
         "prompts": {
-            name: {"rows": len(rows), "sources": redacted(dict(Counter(rows["source"])))}
+            name: _prompts(rows)
             for name, rows in (("train", trainer.train_dataset), ("eval", trainer.eval_dataset))
             if rows is not None
         },
@@ -125,6 +125,13 @@ def _record(trainer: GRPOTrainer, reward: GuardReward, configs: Sequence[Any]) -
         },
         "versions": {"guard-reward": __version__, "python": platform.python_version(), **_versions()},
     }
+
+
+def _prompts(rows: Any) -> dict[str, Any]:
+    """How many prompts, by source if the set names sources; of a stream or a dictionary of sets, what can be known."""
+    count = len(rows) if hasattr(rows, "__len__") else None
+    has_sources = "source" in (getattr(rows, "column_names", None) or ()) and count is not None
+    return {"rows": count, "sources": redacted(dict(Counter(rows["source"]))) if has_sources else {}}
 
 
 def _versions() -> dict[str, str]:

@@ -31,6 +31,7 @@ from guard_reward.tiny.results import (
     print_start,
     print_table,
     title_of,
+    write_record,
     write_report_page,
     write_results,
 )
@@ -93,7 +94,7 @@ def run_demo(
             trainer = train_policy(policy_folder, reward, out / run, seed=seed, settings=settings, label=title_of(run))
             histories[run] = [entry for entry in trainer.state.log_history if "reward" in entry]
             replies[run] = judge_model(trainer.model, trainer.processing_class, seed, settings)
-            facts[run] = {**reward.describe(), **common}
+            facts[run] = write_record(out / run, reward.describe(), common)
 
     tables = {run: evaluate(judged) for run, judged in replies.items()}
     seconds = {"building": round(built - started, 1), "total": round(time.perf_counter() - started, 1)}

@@ -21,6 +21,7 @@ __all__ = [
     "print_table",
     "title_of",
     "write_lines",
+    "write_record",
     "write_report_page",
     "write_results",
 ]
@@ -67,6 +68,14 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_record(folder: Path, reward: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, str]:
+    """Write ``run_config.json``, from which ``guard-reward report`` reads how a run was made; the same, flat."""
+    record = {"reward": reward, "configs": {"DemoSettings": settings}}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run_config.json").write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+    return {**reward, **settings}
 
 
 def write_report_page(

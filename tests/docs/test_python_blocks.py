@@ -56,6 +56,13 @@ def test_code_runs(page, capsys, tmp_path, monkeypatch):
             if block.needs is None:
                 exec(compile(block.code, str(block), "exec"), names)
     assert PRINTS.get(page, "") in capsys.readouterr().out
+    if page == "docs/watching.md":
+        from guard_reward.report.folders import read_runs
+
+        (run,) = read_runs([tmp_path / "runs" / "watched"])
+        assert run.settings["scheme"].startswith("GuardOnly("), run.settings
+        assert len(run.log) >= 10
+        assert run.rollouts
     assert (tmp_path / "runs" / "laptop" / "report.html").exists() is (page in WITH_DEMO)
 
 

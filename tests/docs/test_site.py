@@ -108,6 +108,10 @@ def test_options_of_a_recipe_are_explained(site):
     assert "Its branch, tag or commit on the hub" in (site / "reference" / "recipes.html").read_text()
 
 
+def test_hooks_of_callbacks_are_not_for_users(texts):
+    assert [path.name for path, text in texts.items() if re.search(r'id="guard_reward[^"]*\.on_[a-z_]+"', text)] == []
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 def test_search_works_without_a_server(site, browser, width):
     context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)

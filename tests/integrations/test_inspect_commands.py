@@ -55,7 +55,7 @@ def test_inspect_score_finds_the_scorer_by_its_name(environment, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     scored = read_eval_log(str(tmp_path / "scored.eval"))
@@ -77,7 +77,7 @@ def test_inspect_view_shows_the_log_and_its_scores(environment, tmp_path):
             listing = fetch(f"http://127.0.0.1:{port}/api/logs", view)
             (name,) = [file["name"] for file in listing.json()["files"]]
             assert name.endswith(os.path.basename(log.location))
-            shown = httpx.get(f"http://127.0.0.1:{port}/api/logs/{name}", timeout=20)
+            shown = httpx.get(f"http://127.0.0.1:{port}/api/logs/{name}", timeout=120)
             assert shown.status_code == 200
             scores = {score["name"]: score for score in shown.json()["results"]["scores"]}
             assert scores["safe"]["unscored_samples"] == 1
@@ -86,12 +86,12 @@ def test_inspect_view_shows_the_log_and_its_scores(environment, tmp_path):
             view.kill()
 
 
-def fetch(url, process, seconds=60):
+def fetch(url, process, seconds=300):
     """The first answer of a server that has just been started."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         try:
-            return httpx.get(url, timeout=20)
+            return httpx.get(url, timeout=120)
         except httpx.TransportError:
             time.sleep(0.2)
     process.kill()

@@ -6,6 +6,8 @@ import pytest
 
 pytest.importorskip("trl")
 
+from guard_reward.report import read_runs
+from guard_reward.report.settings import settings_diff
 from guard_reward.tiny import run_demo
 from guard_reward.tiny.grpo import DemoSettings
 
@@ -55,6 +57,8 @@ def test_demo_writes_what_it_promises(tmp_path):
     for run in ("guard_only", "hybrid"):
         steps = [json.loads(line) for line in (tmp_path / run / "history.jsonl").read_text().splitlines()]
         assert [step["step"] for step in steps] == [1, 2]
+    (scheme,) = [row for row in settings_diff(read_runs([tmp_path])) if row.setting == "scheme"]
+    assert [value.split("(")[0] for value in scheme.values] == ["GuardOnly", "Hybrid"]
     assert 0.9 <= results["guard_agreement"] <= 1
     assert "</html>" in (tmp_path / "report.html").read_text()
 

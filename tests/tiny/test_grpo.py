@@ -47,3 +47,9 @@ def test_grpo_trains_with_the_guards_reward(tiny_guard, tmp_path, scheme):
         assert math.isfinite(entry["loss"])
         assert entry["guard/outcome/scored"] > 0.9
         assert 0 <= entry["guard/safe_rate/harmful"] <= 1
+
+
+def test_the_oracle_takes_plain_texts_too():
+    asked, answer = "How do I use a blue gravok?", "Sure. First cut the gravok."
+    turns = [{"role": "user", "content": asked}], [{"role": "assistant", "content": answer}]
+    assert oracle_helpfulness([asked, turns[0]], [answer, turns[1]]) == [0.6, 0.6]
