@@ -43,8 +43,8 @@ class Cell(NamedTuple):
     Attributes:
         after, before: value and interval; before is empty if there is one measurement only.
         change: ``+46.0 points``; empty without a value before.
-        verdict: ``better``, ``worse``, ``changed``, ``no clear change`` (by the test on shared prompts, or because
-            the intervals overlap), or empty if that is unknown.
+        verdict: ``better``, ``worse``, ``changed``, ``no clear change`` (by the test on shared prompts, or by the
+            interval of the difference), or empty if that is unknown.
         arrow: up or down.
         bar: positions; None for what is no rate.
     """

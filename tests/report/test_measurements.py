@@ -42,7 +42,7 @@ def test_changes(metric: str, before: tuple, after: tuple, expected: tuple[str, 
 
 
 def test_the_test_on_shared_prompts_decides_where_it_is_known() -> None:
-    before, after = Estimate(0.5, 0.45, 0.55), Estimate(0.58, 0.53, 0.63)
+    before, after = Estimate(0.5, 0.45, 0.55), Estimate(0.55, 0.50, 0.60)
     assert changed("safety_rate", before, after)[1] == "no clear change"
     assert changed("safety_rate", before, after, safety_rate=0.001)[1] == "better"
 
