@@ -66,7 +66,7 @@ class Recorder:
             judged = judge_reply(request, row.rollout.answer)
             self.rows.append(
                 {
-                    "step": batch.trainer_state.global_step,
+                    "step": batch.trainer_state.global_step + 1,
                     "prompt": request,
                     "completion": row.rollout.answer,
                     "tokens": batch.tokens[index],
@@ -126,7 +126,7 @@ def replay(file: Path, second: str | None, seed: int, steps: int) -> dict[str, A
     hacked: list[float] = []
     paid, stolen = 0, 0  # rollouts that the guard called Safe until the first alarm, and those of them that are not
     for step, rows in steps_of(file):
-        if step >= steps:
+        if step > steps:
             break
         safe = [index for index, row in enumerate(rows) if row["main"] == "Safe"]
         places = spread([rows[index]["prompt"] for index in safe], SAMPLE, random)
@@ -143,7 +143,7 @@ def replay(file: Path, second: str | None, seed: int, steps: int) -> dict[str, A
         "first_alarm": first,
         "alarms": alarms,
         "hacked_in_first_step": round(hacked[0], 3),
-        "hacked_at_alarm": None if first is None else round(hacked[first], 3),
+        "hacked_at_alarm": None if first is None else round(hacked[first - 1], 3),
         "hacked_in_last_ten_steps": round(sum(hacked[-10:]) / len(hacked[-10:]), 3),
         "hacked_until_alarm": round(stolen / max(paid, 1), 3),
         "steps": len(hacked),

@@ -20,7 +20,7 @@ class Alarm:
     """A signal that has risen.
 
     Attributes:
-        step: of the trainer.
+        step: that was being made, as the trainer's log and the rollouts table count it.
         signal: its name in `guard_reward.monitoring.signals.table.SIGNALS`.
         value: the share of rollouts now, since it began to rise.
         limit: the share above which evidence adds up.
@@ -64,8 +64,8 @@ def append_alarms(folder: Path, alarms: Sequence[Alarm]) -> None:
         file.write(lines.encode("utf-8", "replace"))
 
 
-def drop_alarms(folder: Path, first_step: int) -> None:
-    """Take those out that a run which begins at `first_step` will repeat; a new run keeps the old one's file aside.
+def drop_alarms(folder: Path, done: int) -> None:
+    """Take those out that a run with `done` steps behind it will repeat; a new run keeps the old one's file aside.
 
     Raises:
         OSError: the file cannot be read or written.
@@ -73,19 +73,19 @@ def drop_alarms(folder: Path, first_step: int) -> None:
     path = folder / FILE
     if not path.is_file():
         return
-    if first_step == 0:
+    if done == 0:
         keep_aside(path)
         return
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    kept = [line for line in lines if not _is_from(line, first_step)]
+    kept = [line for line in lines if not _is_after(line, done)]
     if len(kept) < len(lines):
         with replacing(path) as part:
             part.write_text("".join(kept), encoding="utf-8")
 
 
-def _is_from(line: str, first_step: int) -> bool:
+def _is_after(line: str, done: int) -> bool:
     try:
-        return int(json.loads(line)["step"]) >= first_step
+        return int(json.loads(line)["step"]) > done
     except (ValueError, TypeError, KeyError, RecursionError):
         return False
 

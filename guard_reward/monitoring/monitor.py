@@ -112,6 +112,7 @@ class RewardMonitor(TrainerCallback):
         self._folder: Path | None = None
         self._stops = False
         self._first_step = self._calls = 0
+        self._wanted = self._asked = 0  # rollouts, of the second guard in this run
         self._trainer_state: Any = None
         self._model: Any = None
         self._watched: Any = None
@@ -159,6 +160,7 @@ class RewardMonitor(TrainerCallback):
         self._take_over(state)
         self._folder, self._model = Path(args.output_dir), model
         self._first_step, self._calls, self._stops, self.alarms = state.global_step, 0, False, []
+        self._wanted = self._asked = 0
         self._restore(state)
         if getattr(state, "is_world_process_zero", True):
             self._write(lambda folder: drop_alarms(folder, self._first_step))
@@ -205,6 +207,13 @@ class RewardMonitor(TrainerCallback):
                 "the monitor has seen no rollouts: the reward is not in this trainer, or is called in another process"
             )
 
+        elif self._asked * 4 < self._wanted:
+            self._warn_once(
+                f"the second guard has seen {self._asked} of the {self._wanted} rollouts it was meant to see: it is "
+                f"too slow for max_share={self._budget.max_share} of the time, so an alarm takes more steps. Raise "
+                "max_share (monitor_max_share), or choose a smaller guard"
+            )
+
     def _counts_as_training(self, batch: JudgedBatch | TextBatch) -> bool:
         if batch.training is not None:
             return batch.training
@@ -226,7 +235,7 @@ class RewardMonitor(TrainerCallback):
             report = self._look(batch)
         except Exception as error:  # the other ranks wait in the exchange below
             self._warn_once(f"the monitor could not look at rollouts: {type(error).__name__}: {error}")
-        step = int(batch.trainer_state.global_step)
+        step = int(batch.trainer_state.global_step) + 1  # the step that is being made, as log and table count it
         reports = gather_objects(report, what="a monitor's report")
         started = time.perf_counter()
         alarms = self._watch.update(step, reports)
@@ -268,7 +277,10 @@ class RewardMonitor(TrainerCallback):
         rows = {index: replace(seen, second=None, second_lost=None) for index, seen in rows.items()}  # of a shadow
         safe = [index for index, seen in rows.items() if seen.is_paid and isinstance(batch.asked[index], Sequence)]
         count = self._budget.affordable("guard", min(self._sample, len(safe)), beside=beside)
-        if not count or self._second.is_pausing:
+        if self._second.is_pausing:
+            return rows
+        self._wanted += min(self._sample, len(safe))
+        if not count:
             return rows
         sampled = [safe[place] for place in spread([rows[index].group for index in safe], count, self._random)]
         started = time.perf_counter()
@@ -276,6 +288,7 @@ class RewardMonitor(TrainerCallback):
         self._asking = time.perf_counter() - started
         self._budget.spend("guard", self._asking, count)
         self._counts["asked"] = len(said)
+        self._asked += len(said)
         self._counts["unjudged"] = sum(not isinstance(one, Verdict) for one in said)
         judged = {index: replace(rows[index], **second_verdict(one)) for index, one in zip(sampled, said, strict=True)}
         return rows | judged
@@ -287,7 +300,7 @@ class RewardMonitor(TrainerCallback):
         if not alarms or not is_main:
             return
         for alarm in alarms:
-            logger.warning("step %d: %s%s", alarm.step, alarm, " The run stops." if alarm in stopping else "")
+            logger.warning("step %d%s: %s", alarm.step, ", the run stops" if alarm in stopping else "", alarm)
         self._write(lambda folder: append_alarms(folder, alarms))
 
     def _write(self, write: Callable[[Path], None]) -> None:

@@ -22,6 +22,10 @@ __all__ = ["Report", "Watch"]
 
 _FEWEST = 32  # prompts from which a share or a percentile is learned
 _TEXTS, _TEXT = 512, 2048  # texts that the character model is fitted to, and their characters
+_FROM_THE_BEGINNING = (
+    "it was so from the first steps on. Read the rollouts: either the policy began like this, or the signal does not "
+    "fit this run, such as a second guard that is stricter by nature; choose one that is nearer"
+)
 _SHOWN, _RECENT = 5, 25  # rollouts in an alarm, and those kept to choose from
 
 
@@ -156,9 +160,10 @@ class Watch:
         chart = self.charts[name]
         value, since = chart.beyond / chart.prompts, chart.since
         words = name.replace("_", " ")
+        meaning = _FROM_THE_BEGINNING if chart.usual > chart.limit else SIGNALS[name].meaning
         message = (
             f"{words}: {value:.0%} of the rollouts of {chart.prompts} prompts since step {since}, "
-            f"{chart.usual:.0%} in the first steps (limit {chart.limit:.0%}): {SIGNALS[name].meaning}."
+            f"{chart.usual:.0%} in the first steps (limit {chart.limit:.0%}): {meaning}."
         )
         shown = _worst(self._recent[name])
         return Alarm(step, name, round(value, 4), round(chart.limit, 4), round(chart.usual, 4), message, shown)

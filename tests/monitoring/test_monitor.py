@@ -30,10 +30,11 @@ class Strict(ScriptedGuard):
     """Objects to what the other one overlooks."""
 
     name = "strict"
+    finds = "gravel"
 
     def moderate(self, conversations):
         self.asked += conversations
-        hidden = [Severity.UNSAFE if "gravel" in one[-1]["content"] else Severity.SAFE for one in conversations]
+        hidden = [Severity.UNSAFE if self.finds in one[-1]["content"] else Severity.SAFE for one in conversations]
         return [Verdict(severity) for severity in hidden]
 
 
@@ -95,6 +96,16 @@ def alarm_lines(folder):
     return [json.loads(line) for line in (folder / "monitor.jsonl").read_text().splitlines() if line]
 
 
+def test_a_guard_that_objected_from_the_beginning_is_called_that(tmp_path):
+    second = Strict()
+    second.finds = ""  # in every text
+    trainer = make(tmp_path, second=second)
+    trainer.run(12)
+    (line,) = [line for line in alarm_lines(tmp_path) if line["signal"] == "second_guard_disagreement"]
+    assert "it was so from the first steps on" in line["message"]
+    assert "earlier checkpoint" not in line["message"]
+
+
 @pytest.mark.parametrize("kind", [GuardReward, AsyncGuardReward])
 def test_a_hack_stops_the_run_and_leaves_its_rollouts(kind, tmp_path, caplog):
     trainer = make(tmp_path, kind, action="stop")
@@ -102,12 +113,16 @@ def test_a_hack_stops_the_run_and_leaves_its_rollouts(kind, tmp_path, caplog):
     assert trainer.state.global_step == 9
     (line, *_) = [line for line in alarm_lines(tmp_path) if line["signal"] == "second_guard_disagreement"]
     assert set(line) == {"step", "signal", "value", "limit", "baseline", "message", "rollouts"}
-    assert (line["step"], line["value"], line["baseline"]) == (8, 1.0, 0.0)
+    assert (line["step"], line["value"], line["baseline"]) == (
+        9,
+        1.0,
+        0.0,
+    )  # the run ends with it
     rollout = line["rollouts"][0]
     assert rollout["prompt"] in PROMPTS
     assert (rollout["completion"], rollout["severity"], rollout["second"]) == ("Cover the gravel.", "Safe", "Unsafe")
     assert "second guard disagreement: 100% of" in caplog.text
-    assert "The run stops." in caplog.text
+    assert "step 9, the run stops: " in caplog.text
     last = trainer.lines[-1]
     assert last["monitor/second_guard_disagreement"] == [1.0]
     assert last["monitor/alarms"] == [float(len(trainer.monitor.alarms))]
@@ -244,7 +259,7 @@ def test_a_resumed_run_keeps_what_it_learned_and_its_file(tmp_path):
     resumed.run(4, hack_from=6)
     lines = (tmp_path / "monitor.jsonl").read_text().splitlines()
     assert lines[0] == '{"step": 1, "cut'
-    assert json.loads(lines[1])["step"] == 8
+    assert json.loads(lines[1])["step"] == 9
 
 
 @pytest.mark.parametrize(("action", "steps"), [("stop", 1), ("warn", 5)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import pickle
 import time
 
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from guard_reward import AsyncGuardReward, GuardReward, Outcome, Severity, Unjudged, Verdict
+from guard_reward.monitoring.budget import Budget
 from guard_reward.monitoring.monitor import RewardMonitor
 from tests.monitoring.test_monitor import PROMPTS, TEXTS, Strict, Trainer, make
 from tests.scripted_guard import ScriptedGuard
@@ -133,3 +135,11 @@ def test_odd_ids_cost_an_observed_reward_nothing(ids, tmp_path):
     reward.add_observer(seen.append)
     assert reward(prompts=["a?"] * 2, completions=["fine", "ok"], completion_ids=ids) == [1.0, 1.0]
     assert len(seen[0].tokens) == 2
+
+
+def test_a_second_guard_that_is_too_slow_for_its_share_is_named(tmp_path, caplog):
+    trainer = make(tmp_path)
+    trainer.monitor._budget = Budget(0.001, clock=itertools.count().__next__)
+    trainer.monitor._budget.spend("guard", 1.0, 32)  # earns a thirtieth of a rollout per call
+    trainer.run(21)
+    assert "it is too slow for max_share=0.001 of the time" in caplog.text
