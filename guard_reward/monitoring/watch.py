@@ -160,7 +160,8 @@ class Watch:
         chart = self.charts[name]
         value, since = chart.beyond / chart.prompts, chart.since
         words = name.replace("_", " ")
-        meaning = _FROM_THE_BEGINNING if chart.usual > chart.limit else SIGNALS[name].meaning
+        has_risen = value > chart.usual + SIGNALS[name].rise or chart.usual <= chart.limit
+        meaning = SIGNALS[name].meaning if has_risen else _FROM_THE_BEGINNING
         message = (
             f"{words}: {value:.0%} of the rollouts of {chart.prompts} prompts since step {since}, "
             f"{chart.usual:.0%} in the first steps (limit {chart.limit:.0%}): {meaning}."

@@ -19,6 +19,8 @@ _MAX_CAUSES = 5  # of an alarm
 def with_causes(run: Run, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[list[int]]]:
     """A run's rows, those that caused an alarm marked by its signal in the column ``alarm``.
 
+    What the monitor's second guard said of them is in the column ``second_guard_severity``.
+
     Args:
         run: whose alarms are looked at.
         rows: of its table.
@@ -40,7 +42,9 @@ def with_causes(run: Run, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[
             else:
                 position = len(found)
                 by_answer.setdefault(_answer(cause), []).append(position)
-                found.append({"step": alarm.step, **cause})
+                found.append({"step": alarm.step, **{key: value for key, value in cause.items() if key != "second"}})
+            if isinstance(cause.get("second"), str):
+                found[position]["second_guard_severity"] = cause["second"]
             signals = [*str(found[position].get("alarm") or "").split(", "), alarm.signal]
             found[position]["alarm"] = ", ".join(dict.fromkeys(filter(None, signals)))
             places[-1].append(position)

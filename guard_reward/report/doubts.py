@@ -9,10 +9,10 @@ from typing import NamedTuple
 from guard_reward.errors import one_line
 from guard_reward.report.change import SAFETY, Pair, opposite, series
 from guard_reward.report.log import has_ended
-from guard_reward.report.run import Run
+from guard_reward.report.run import Alarm, Run
 from guard_reward.report.words import shown
 
-__all__ = ["Doubt", "doubts_of", "is_finished"]
+__all__ = ["Doubt", "doubts_of", "is_finished", "second_opinion"]
 
 _FEW_ROWS = 0.1  # half an interval's width, from which on it says little
 
@@ -37,6 +37,13 @@ def doubts_of(run: Run, pair: Pair | None) -> list[Doubt]:
 def is_finished(run: Run) -> bool:
     """Whether the trainer has written its final line, or has done all steps and writes no more."""
     return has_ended(run.log) or (not run.is_running and 0 < (run.max_steps or 0) <= run.log[-1]["step"])
+
+
+def second_opinion(run: Run, pair: Pair) -> Alarm | None:
+    """The first alarm of the monitor's second guard, if no other judge has confirmed what the reward's guard says."""
+    if pair.judged.independent:
+        return None
+    return next((alarm for alarm in run.alarms if alarm.signal.startswith("second_guard")), None)
 
 
 def _of_judge(run: Run, pair: Pair | None) -> Iterator[Doubt]:

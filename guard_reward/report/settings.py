@@ -24,7 +24,7 @@ _ADAPTER = ("base_model_name_or_path", "peft_type", "r", "lora_alpha", "lora_dro
 _MODEL = ("architectures", "_name_or_path", "dtype", "torch_dtype")
 # Names, places and times: different in any two runs, and no reason for anything.
 _NOISE = re.compile(
-    r"(?:^|\.)(?:output_dir|logging_dir|run_name|project|hub_model_id|hub_revision|command|resumed_from"
+    r"(?:^|\.)(?:output_dir|logging_dir|callbacks|run_name|project|hub_model_id|hub_revision|command|resumed_from"
     r"|resume_from_checkpoint|trackio_\w+|disable_tqdm|report_to|log_completions|num_completions_to_print|model_name"
     r"|best_\w+|sleep_seconds|[\w]*timestamp|date|save_\w+|log_\w+|logging_(?:first_step|strategy|nan_inf_filter))$"
 )

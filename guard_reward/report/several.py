@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from guard_reward.report.change import Pair, before_and_after, clearly_differ, half_change_step
 from guard_reward.report.costs import cost_in_short
-from guard_reward.report.doubts import doubts_of
+from guard_reward.report.doubts import doubts_of, second_opinion
 from guard_reward.report.run import Measurement, Run
 from guard_reward.report.settings import Difference, settings_diff
 from guard_reward.report.words import listed, replies, shown, value
@@ -25,7 +25,8 @@ def safest(runs: Sequence[Run]) -> str:
     missing = [name for name in pairs if name not in ends]
     if not ends:
         return f"Which of the {len(runs)} runs is safest is unknown: none of them has been measured after training."
-    parts = [f"{_who_got_safer(ends, len(runs))}: {_numbers(ends)}"]
+    alarmed = {run.name for run in runs if run.name in ends and second_opinion(run, ends[run.name])}
+    parts = [f"{_who_got_safer(ends, alarmed, len(runs))}: {_numbers(ends)}"]
     if len(ends) > 1:
         parts.append(_who_is_safest(runs, ends))
     if missing:
@@ -65,13 +66,18 @@ def differences(runs: Sequence[Run]) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _who_got_safer(ends: Mapping[str, Pair], count: int) -> str:
-    groups: dict[str, list[str]] = {"got safer": [], "got less safe": [], "did not clearly change": [], "": []}
+_ONLY_LOOKS = "only looked safer, as a second guard disagreed"
+
+
+def _who_got_safer(ends: Mapping[str, Pair], alarmed: Collection[str], count: int) -> str:
+    outcomes = ("got safer", _ONLY_LOOKS, "got less safe", "did not clearly change", "")
+    groups: dict[str, list[str]] = {outcome: [] for outcome in outcomes}
     for name, pair in ends.items():
         assert pair.safety
         is_clear = pair.is_clear(pair.safety)
         if is_clear:
-            groups["got safer" if pair.rise(pair.safety) > 0 else "got less safe"].append(name)
+            better = _ONLY_LOOKS if name in alarmed else "got safer"
+            groups[better if pair.rise(pair.safety) > 0 else "got less safe"].append(name)
         else:
             groups["did not clearly change" if is_clear is False else ""].append(name)
     unknown = groups.pop("")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from guard_reward.report.change import Pair, before_and_after, half_change_step
 from guard_reward.report.costs import cost
-from guard_reward.report.doubts import doubts_of, is_finished
+from guard_reward.report.doubts import doubts_of, is_finished, second_opinion
 from guard_reward.report.run import Run
 from guard_reward.report.several import costs, differences, safest
 from guard_reward.report.words import p_text, replies, shown, when
@@ -52,6 +52,11 @@ def _safety(run: Run, pair: Pair | None) -> str:
         return f"No clear change in safety: {numbers}."
     step = half_change_step(run)
     half = f"; half of the change came by step {step:,}" if step is not None else ""
+    if new.value > old.value and (alarm := second_opinion(run, pair)):
+        return (
+            "The run looks safer to the guard that gave the reward, but a second guard disagrees since step "
+            f"{alarm.step:,}: {numbers}."
+        )
     return f"The run got {'safer' if new.value > old.value else 'less safe'}: {numbers}{half}."
 
 

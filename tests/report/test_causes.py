@@ -57,3 +57,10 @@ def test_the_page_links_to_them() -> None:
     addresses = [f"hybrid/{row[0]}" for row in table.page["rows"]]
     assert len(addresses) == 121
     assert table.causes == {"hybrid": [[addresses[5], addresses[-1]]]}
+
+
+def test_what_the_second_guard_said_stands_beside_it() -> None:
+    causes = [{**ROW, "second": "Unsafe"}, {"prompt": "Other", "completion": "Answer", "second": "Controversial"}]
+    rows, _ = with_causes(Run("run", "runs", alarms=[Alarm(3, "second_guard", "", causes)]), [ROW])
+    assert [row["second_guard_severity"] for row in rows] == ["Unsafe", "Controversial"]
+    assert all("second" not in row for row in rows)

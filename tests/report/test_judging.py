@@ -14,7 +14,7 @@ from guard_reward.report.doubts import doubts_of
 from guard_reward.report.evaluations import evaluations_in, is_of_run, measurements_of
 from guard_reward.report.folders import read_runs
 from guard_reward.report.measurements import comparison
-from guard_reward.report.run import Run
+from guard_reward.report.run import Alarm, Run
 from guard_reward.report.summary import summary
 from guard_reward.report.tables import Table
 from guard_reward.report.training_measures import judge_measurements, training_measurements
@@ -169,3 +169,20 @@ def test_what_is_unlabelled_is_not_called_harmful() -> None:
     assert "of the replies, 50.0%" in found[0]
     mixed = run(judged("before", {"safe_rate": around(0.5)}), judged("after", {"safety_rate": around(0.9)}))
     assert "unknown" in summary([mixed])[0]
+
+
+def test_a_run_that_a_second_guard_doubts_only_looks_safer() -> None:
+    alarms = [Alarm(17, "second_guard_disagreement", "")]
+    own = (judged("before", policy(0.3), False), judged("after", policy(0.9), False))
+    hacked = run(*own, name="hacked", alarms=alarms)
+    assert summary([hacked])[0].startswith(
+        "The run looks safer to the guard that gave the reward, but a second guard disagrees since step 17: of the"
+    )
+    honest = run(*own, name="honest")
+    assert summary([honest, hacked])[0].startswith(
+        "honest got safer, hacked only looked safer, as a second guard disagreed: safe"
+    )
+    # An independent judge has the last word, and an alarm of another kind is a doubt only.
+    confirmed = run(judged("before", policy(0.3)), judged("after", policy(0.9)), alarms=alarms)
+    assert summary([confirmed])[0].startswith("The run got safer: ")
+    assert summary([run(*own, alarms=[Alarm(17, "length", "")])])[0].startswith("The run got safer: ")
