@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,13 @@ def test_a_charts_point_leads_to_its_rollouts(page: Any) -> None:
     assert set(shown(page, "Step")) == {step}
 
 
+def wait_for_another_title(page: Any, title: str, act: Callable[[], None]) -> str:
+    """The open rollout's title after an action: the page follows its address a moment later."""
+    act()
+    page.wait_for_function("old => document.getElementById('detail-title').textContent !== old", arg=title)
+    return page.locator("#detail-title").inner_text()
+
+
 def test_arrow_keys_and_other_answers(browser: Any, tmp_path: Path) -> None:
     rows = [{**row, "step": 1, "prompt": "The same"} for row in rollouts(3)]
     path = write_runs_page(
@@ -211,16 +219,11 @@ def test_arrow_keys_and_other_answers(browser: Any, tmp_path: Path) -> None:
     )
     with open_page(browser, path) as visit:
         page = visit.page
-        page.locator("#rollouts a").first.click()
-        first = page.locator("#detail-title").inner_text()
-        page.keyboard.press("ArrowRight")
-        second = page.locator("#detail-title").inner_text()
-        assert second != first
-        page.keyboard.press("ArrowLeft")
+        first = wait_for_another_title(page, "", lambda: page.locator("#rollouts a").first.click())
+        second = wait_for_another_title(page, first, lambda: page.keyboard.press("ArrowRight"))
+        assert wait_for_another_title(page, second, lambda: page.keyboard.press("ArrowLeft")) == first
         page.keyboard.press("ArrowLeft")  # there is none before the first
-        assert page.locator("#detail-title").inner_text() == first
-        page.locator("#detail-body a").first.click()
-        page.wait_for_function("title => document.getElementById('detail-title').textContent === title", arg=second)
+        assert wait_for_another_title(page, first, lambda: page.locator("#detail-body a").first.click()) == second
         assert visit.errors == []
 
 
