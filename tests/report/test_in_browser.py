@@ -114,9 +114,11 @@ def test_a_link_shows_the_same_rollout_and_the_same_table(browser: Any, page: An
     page.select_option("select[name=severity]", "Unsafe")
     page.locator("th[data-key=reward] button").click()
     page.locator("#rollouts tbody tr").nth(2).click()
+    page.locator("#detail").wait_for(state="visible")
     title = page.locator("#detail-title").inner_text()
     rows = page.locator("#rollouts tbody").inner_text()
     with open_page(browser, page_path, "#" + page.url.partition("#")[2]) as other:
+        other.page.locator("#detail").wait_for(state="visible")
         assert other.page.locator("#detail-title").inner_text() == title
         assert other.page.locator("#rollouts tbody").inner_text() == rows
         assert other.page.input_value("select[name=severity]") == "Unsafe"
@@ -130,7 +132,7 @@ def test_a_run_with_a_slash_in_its_name_has_links_too(page: Any) -> None:
     page.locator("#detail").wait_for(state="visible")
     assert page.locator("#detail-title").inner_text().startswith("guard/only · step 1")
     page.click("#next-rollout")
-    assert page.locator("#detail-title").inner_text().startswith("guard/only · step 2")
+    page.locator("#detail-title", has_text="guard/only · step 2").wait_for()
     page.click("#close-detail")
     assert "rollout=" not in page.url
 
@@ -287,6 +289,7 @@ def test_a_running_page_reads_itself_again_and_keeps_the_readers_place(browser: 
         page.locator("#all-settings summary").click()
         page.locator("[data-toggles-run='1']").click()
         page.locator("#rollouts tbody tr").nth(1).click()
+        page.locator("#detail").wait_for(state="visible")
         title, address = page.locator("#detail-title").inner_text(), page.url
         top = page.evaluate("scrollY")
         assert top > 500
