@@ -30,7 +30,7 @@ def test_the_alarm_stops_a_run(world: Path, tmp_path: Path, run_here: Callable[.
     assert {alarm["signal"] for alarm in alarms} & {"garbling", "repetition", "truncated", "length"}
     assert all(alarm["rollouts"] and alarm["value"] > alarm["limit"] for alarm in alarms)
     steps = logged_steps(out)
-    assert len(steps) == alarms[-1]["step"] + 1 < 40
+    assert len(steps) == alarms[-1]["step"] < 40
     assert {"monitor/garbling", "monitor/truncated", "monitor/share_of_step"} <= set(steps[-1])
     assert any("monitor/second_guard_disagreement" in step for step in steps)
     record = read_json(out / "run_config.json")
