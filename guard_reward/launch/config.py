@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 
 from guard_reward.errors import LOADING_ERRORS, UserError, first_paragraph
 from guard_reward.guards import load_guard
+from guard_reward.launch.defences import build_defences
 from guard_reward.launch.values import read_controversial, read_number, read_values
 from guard_reward.rewards import reward_model
 from guard_reward.rewards.policy import PolicyFacts
@@ -156,6 +157,13 @@ class GuardRewardConfig:
             """JSON here: '{"empty": -10, "no_verdict": null}'."""
         },
     )
+    defences: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "What is done against replies that are written for the guard: off, default, strict, or a mapping "
+            """in YAML, JSON here: '{"window": 2000, "language_switch": true}'."""
+        },
+    )
     scheme_values: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Old name of scheme_kwargs, for one more version."}
     )
@@ -226,6 +234,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             thinking_prefilled=policy.thinking_prefilled,
             sleep=config.guard_sleep,
             rubric=rubric,
+            defences=build_defences(config.defences),
             **others,
         )
     except (OSError, ValueError) as error:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from guard_reward.monitoring.signals.clipping import clipped
 from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Scheme
+from guard_reward.text.clipping import clipped
 from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
 
 __all__ = ["Seen", "is_lenient", "second_verdict", "seen_rollout", "seen_text"]

@@ -26,6 +26,7 @@ from guard_reward.rewards.batch import (
     wanted_signs,
 )
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
+from guard_reward.rewards.defences import Defences
 from guard_reward.rewards.dual_ascent import DualAscent
 from guard_reward.rewards.eval_judge import EvaluationJudge
 from guard_reward.rewards.functions import check_unique_name, is_asynchronous
@@ -76,6 +77,7 @@ class BaseGuardReward(ReadOnlySettings):
         shadow: str | Path | Sequence[str] | Guard | None = None,
         rubric: Rubric | None = None,
         eval_judge: str | Path | Sequence[str] | Guard | None = None,
+        defences: Defences = Defences(),  # noqa: B008  frozen
     ):
         if thinking not in ("separate", "joint", "ignore"):
             raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
@@ -94,6 +96,7 @@ class BaseGuardReward(ReadOnlySettings):
             system_prompt=system_prompt,
             has_shadow=shadow is not None,
             has_helpfulness=helpfulness is not None,
+            defences=defences,
         )
         if helpfulness is None and made.needs_helpfulness:
             raise ValueError(
@@ -184,6 +187,11 @@ class BaseGuardReward(ReadOnlySettings):
         return self._rules.thinking
 
     @property
+    def defences(self) -> Defences:
+        """What is done against replies that are written for the guard."""
+        return self._rules.defences
+
+    @property
     def system_prompt(self) -> SystemPromptMode:
         """Whether the guard sees the policy's system prompt."""
         return self._rules.system_prompt
@@ -254,6 +262,7 @@ class BaseGuardReward(ReadOnlySettings):
             "scheme": repr(self.scheme),
             "thinking": self.thinking,
             "system_prompt": self.system_prompt,
+            "defences": repr(self.defences),
             "on_outcome": ", ".join(f"{outcome}: {reward}" for outcome, reward in self.outcome_rewards.items()),
             "helpfulness": getattr(self.helpfulness, "__name__", repr(self.helpfulness)),
             **({"rubric": self._rubric.name} if self._rubric is not None else {}),

@@ -17,6 +17,7 @@ from guard_reward.conversation import Turns
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.typed_marks import TypedMark
 from guard_reward.rewards.behaviour import Shown, search_text, signs_of, worst_compliance
+from guard_reward.rewards.defences import Defences
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
@@ -73,6 +74,7 @@ class Rules:
         system_prompt: whether the guard sees the policy's system prompt.
         has_shadow: whether another guard's verdicts are compared.
         has_helpfulness: whether there is a helpfulness function.
+        defences: what is done against replies that are written for the guard.
     """
 
     scheme: Scheme
@@ -84,6 +86,7 @@ class Rules:
     system_prompt: SystemPromptMode = "show"
     has_shadow: bool = False
     has_helpfulness: bool = False
+    defences: Defences = field(default_factory=Defences)
 
 
 @dataclass(frozen=True, slots=True)

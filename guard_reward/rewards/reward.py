@@ -66,6 +66,8 @@ class GuardReward(BaseGuardReward):
             (`guard_reward.rewards.rubric`).
         eval_judge: another guard (as `guard`) that judges a trainer's evaluations and gives no reward; metrics
             ``eval_judge/safe_rate``, … Of another family than the guard, it sees what the policy has learned to hide.
+        defences: what is done against replies that are written for the guard, `guard_reward.rewards.defences.Defences`;
+            ``Defences.off()`` for none.
 
     Raises:
         ValueError: an unknown scheme, a scheme without the helpfulness or the refusals that it needs, an unknown

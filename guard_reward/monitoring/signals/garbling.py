@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from guard_reward.monitoring.signals.clipping import characters, clipped
+from guard_reward.text.clipping import characters, clipped
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from guard_reward.monitoring.seen import Seen
-from guard_reward.monitoring.signals.clipping import clipped
 from guard_reward.monitoring.signals.garbling import CharacterModel
-from guard_reward.monitoring.signals.language_switch import language_switch
 from guard_reward.monitoring.signals.length import length
-from guard_reward.monitoring.signals.repetition import repetition
 from guard_reward.monitoring.thresholds import quantile
+from guard_reward.text.clipping import clipped
+from guard_reward.text.language_switch import language_switch
+from guard_reward.text.repetition import repetition
 from guard_reward.verdict import Outcome
 
 __all__ = ["SIGNALS", "Signal", "measure"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from guard_reward.monitoring.signals.clipping import clipped
+from guard_reward.text.clipping import clipped
 
 __all__ = ["language_switch", "main_script", "scripts"]
 

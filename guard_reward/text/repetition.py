@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guard_reward.monitoring.signals.clipping import characters, clipped
+from guard_reward.text.clipping import characters, clipped
 
 __all__ = ["repetition"]
 

@@ -1,0 +1,1 @@
+"""Attacks on a reward, before a policy finds them: what they pay, with and without defences."""
