@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from guard_reward.monitoring.seen import Seen
 from guard_reward.monitoring.signals.garbling import CharacterModel
+from guard_reward.monitoring.signals.table import SIGNALS, measure
 from guard_reward.text.language_switch import language_switch
 from guard_reward.text.repetition import repetition
-from guard_reward.monitoring.signals.table import SIGNALS, measure
 from guard_reward.verdict import Outcome, Severity
 
 REPLIES = [
