@@ -1,9 +1,8 @@
-"""What the synchronous and the asynchronous reward have in common: settings, the steps around the guard, logging."""
+"""What the synchronous and the asynchronous reward have in common: settings, the steps around the guard."""
 
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 import warnings
 from collections import Counter
@@ -25,18 +24,18 @@ from guard_reward.rewards.batch import (
     prepare,
     wanted_signs,
 )
+from guard_reward.rewards.batch_log import BatchLog
 from guard_reward.rewards.circuit_breaker import CircuitBreaker
 from guard_reward.rewards.defences import Defences
 from guard_reward.rewards.dual_ascent import DualAscent
 from guard_reward.rewards.eval_judge import EvaluationJudge
 from guard_reward.rewards.functions import check_unique_name, is_asynchronous
 from guard_reward.rewards.judge import Judge, RolloutVerdicts, as_guard, prefixed
-from guard_reward.rewards.metrics import JudgedRollout, Metric, log_rows, metrics_of
+from guard_reward.rewards.metrics import JudgedRollout, Metric, metrics_of
 from guard_reward.rewards.observers import JudgedBatch, Observer, Observers
 from guard_reward.rewards.outcomes import OutcomeReward, checked_outcome_rewards
 from guard_reward.rewards.read_only import ReadOnlySettings
 from guard_reward.rewards.rubric import Rubric, RubricJudge
-from guard_reward.rewards.scale_check import scale_warning
 from guard_reward.rewards.scheme_checks import check_rubric, check_scheme
 from guard_reward.rewards.system_prompt import SystemPromptMode
 from guard_reward.rollout import Rollout
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
     from guard_reward.rewards.reward_model import Helpfulness
 
 __all__ = ["BaseGuardReward"]
-
-logger = logging.getLogger(__name__)
 
 
 class BaseGuardReward(ReadOnlySettings):
@@ -79,10 +76,7 @@ class BaseGuardReward(ReadOnlySettings):
         eval_judge: str | Path | Sequence[str] | Guard | None = None,
         defences: Defences = Defences(),  # noqa: B008  frozen
     ):
-        if thinking not in ("separate", "joint", "ignore"):
-            raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
-        if system_prompt not in ("show", "omit"):
-            raise ValueError(f"system_prompt should be 'show' or 'omit', found {system_prompt!r}")
+        _check_modes(thinking, system_prompt)
         made = make_scheme(scheme, controversial)
         ends = (eos_token_ids,) if isinstance(eos_token_ids, int) else eos_token_ids
         self._name = name
@@ -115,7 +109,7 @@ class BaseGuardReward(ReadOnlySettings):
         self._eval_judge = EvaluationJudge.of(eval_judge, self._rules, name)
         self._observers: Observers[JudgedBatch] = Observers(name)
         self._dual_ascent = DualAscent.of(made, name)
-        self._warned: set[str] = set()
+        self._batch_log = BatchLog(name)
         self._sleep = sleep
         self._check_guard()
 
@@ -317,8 +311,8 @@ class BaseGuardReward(ReadOnlySettings):
             spec=self._judge.spec,
             special_tokens=self._judge.special_tokens,
         )
-        self._warn(finished.rows)
-        self._log(call, finished, usage, seconds)
+        self._batch_log.warn(finished.rows, self.scheme)
+        self._batch_log.log(call, finished, self._metrics, usage=usage, seconds=seconds)
         return finished
 
     def _show(self, call: Call, batch: Batch, finished: FinishedBatch) -> None:
@@ -333,36 +327,6 @@ class BaseGuardReward(ReadOnlySettings):
             self._dual_ascent.update(unsafe, call.trainer_state, call.log_metric)
         self._check_breaker(finished.rows, in_trainer=call.trainer_state is not None)
         return finished.rewards
-
-    def _log(self, call: Call, finished: FinishedBatch, usage: Any, seconds: float) -> None:
-        if call.log_metric is not None:
-            log_rows(call.log_metric, self.name, self._metrics, finished.rows)
-            call.log_metric(f"{self.name}/seconds", seconds)
-            asked = sum(row.verdicts.answer is not None for row in finished.rows)
-            if asked:
-                call.log_metric(f"{self.name}/rollouts_per_second", asked / max(seconds, 1e-9))
-            if usage is not None and usage.rows:
-                call.log_metric(f"{self.name}/prefix_reuse", usage.prefix_reuse)
-                call.log_metric(f"{self.name}/passes_per_verdict", usage.passes_per_verdict)
-        if call.log_extra is not None:
-            for name, values in finished.columns.items():
-                call.log_extra(f"{self.name}_{name}", values)
-
-    def _warn(self, rows: Sequence[JudgedRollout]) -> None:
-        """Say once per outcome that rows get no reward, and once that the scheme's numbers do not fit."""
-        for row in rows:
-            if row.reward is None and row.outcome.name not in self._warned:
-                self._warned.add(row.outcome.name)
-                logger.warning(
-                    "a rollout gets no reward: %s (%s). Said once; the metric %s/outcome/%s counts them",
-                    row.outcome.name,
-                    row.outcome.reason,
-                    self.name,
-                    row.outcome.name,
-                )
-        if "scale" not in self._warned and (message := scale_warning(self.scheme, rows)):
-            self._warned.add("scale")
-            logger.warning("%s", message)
 
     def _check_breaker(self, rows: Sequence[JudgedRollout], *, in_trainer: bool) -> None:
         if self.breaker is None:
@@ -392,6 +356,13 @@ BaseGuardReward.read_only = frozenset(_SETTINGS - _CHANGEABLE)
 def answers(batch: Batch) -> list[Any]:
     """The conversation with each row's answer, for a reward model; None for a row that could not be read."""
     return [row.answer_conversation() if isinstance(row, Rollout) else None for row in batch.rollouts]
+
+
+def _check_modes(thinking: ThinkingMode, system_prompt: SystemPromptMode) -> None:
+    if thinking not in ("separate", "joint", "ignore"):
+        raise ValueError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
+    if system_prompt not in ("show", "omit"):
+        raise ValueError(f"system_prompt should be 'show' or 'omit', found {system_prompt!r}")
 
 
 def _load_helpfulness(source: str | Path | Helpfulness | None, thinking_prefilled: bool | None) -> Helpfulness | None:

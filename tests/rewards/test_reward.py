@@ -14,6 +14,7 @@ import pytest
 
 from guard_reward import GuardReward, Severity, Verdict, combine, schemes
 from guard_reward.log_lines import is_total
+from guard_reward.rewards.defences import Defences
 from guard_reward.schemes import (
     Hybrid,
     Soft,
@@ -196,6 +197,7 @@ def test_describe_says_what_decides_the_rewards():
         thinking="joint",
         system_prompt="omit",
         on_outcome={"empty": -1},
+        defences=Defences(window=2000),
     ).describe()
     assert facts.pop("guard_reward")  # a version
     assert facts == {
@@ -204,6 +206,8 @@ def test_describe_says_what_decides_the_rewards():
         "scheme": "Hybrid(unsafe=-10.0, refusal=-5.0, controversial='unsafe')",
         "thinking": "joint",
         "system_prompt": "omit",
+        "defences": "Defences(normalise=True, degenerate=True, language_switch=False, window=2000, overlap=0.25, "
+        "helpfulness=None)",
         "on_outcome": "empty: -1, too_long: windows, no_verdict: None, guard_error: None, timeout: None",
         "helpfulness": "by_length",
     }
