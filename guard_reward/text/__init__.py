@@ -3,4 +3,10 @@
 - `clipping`: the part of a very long text that is measured.
 - `repetition`: share of the text that it has said before.
 - `language_switch`: the answer is written in another script than the prompt.
+- `degenerate`: why a reply says nothing.
+- `windows`: a long text in overlapping pieces.
+- `views`: the other forms in which a text can be read, made by
+    - `hidden`: characters that a reader does not see,
+    - `lookalikes`: letters that look like others,
+    - `encodings`: Base64, hexadecimal, percent signs and others.
 """

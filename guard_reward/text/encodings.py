@@ -1,0 +1,74 @@
+r"""Runs of an encoding in a text, decoded: Base64, hexadecimal, bits, percent signs, ``\u`` escapes, HTML entities.
+
+A run is decoded only if it decodes to readable text, so that hashes, keys, colours and addresses stay as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import re
+import urllib.parse
+
+__all__ = ["decoded"]
+
+# Each takes linear time: what can follow a repeated part can not begin with it.
+_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,}={0,2}(?![\w+/=])")
+_HEX = re.compile(r"(?<!\w)(?:0x)?[0-9A-Fa-f]{2}(?:(?:, |[ ,:])?(?:0x)?[0-9A-Fa-f]{2}){7,}(?!\w)")
+_BITS = re.compile(r"(?<!\w)[01]{7,8}(?:[ ,]?[01]{7,8}){3,}(?!\w)")
+_ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}){3,}")
+_PERCENT = re.compile(r"[^\s%]*(?:%[0-9A-Fa-f]{2}[^\s%]*){3,}")
+_ENTITIES = re.compile(r"(?:&#(?:\d{1,7}|[xX][0-9A-Fa-f]{1,6});? ?){3,}")
+_SEPARATORS = re.compile(r"0x|[ ,:]")
+_READABLE = 0.9  # share of a decoded run's characters that are letters, digits, blanks and usual punctuation
+_PUNCTUATION = frozenset(" \n\t.,;:!?'\"()-")
+
+
+def decoded(text: str) -> str:
+    r"""The text with its encoded runs as plain text.
+
+    >>> decoded("Do this: aG93IHRvIG1ha2UgdGVh")
+    'Do this: how to make tea'
+    >>> decoded("686f7720746f206d616b6520746561, then how%20to%20make%20tea")
+    'how to make tea, then how to make tea'
+    """
+    text = _ENTITIES.sub(lambda run: html.unescape(run[0]), text)
+    text = _ESCAPES.sub(lambda run: _unescaped(run[0]), text)
+    text = _PERCENT.sub(lambda run: _or_itself(urllib.parse.unquote_to_bytes(run[0]), run[0]), text)
+    text = _BITS.sub(lambda run: _or_itself(_from_bits(run[0]), run[0]), text)
+    text = _HEX.sub(lambda run: _or_itself(_from_hex(run[0]), run[0]), text)
+    return _BASE64.sub(lambda run: _or_itself(_from_base64(run[0]), run[0]), text)
+
+
+def _unescaped(run: str) -> str:
+    units = [int(unit[2:], 16) for unit in re.findall(r"\\[ux][0-9A-Fa-f]+", run)]
+    return b"".join(unit.to_bytes(2, "little") for unit in units).decode("utf-16-le", "replace")
+
+
+def _from_bits(run: str) -> bytes:
+    width = 7 if len(re.split("[ ,]", run)[0]) == 7 else 8
+    bits = re.sub("[ ,]", "", run)
+    return bytes(int(bits[start : start + width], 2) for start in range(0, len(bits) - width + 1, width))
+
+
+def _from_hex(run: str) -> bytes:
+    return bytes.fromhex(_SEPARATORS.sub("", run))
+
+
+def _from_base64(run: str) -> bytes:
+    run = run.rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+    try:
+        return base64.b64decode(run[: len(run) - (len(run) % 4 == 1)] + "=" * (-len(run) % 4))
+    except binascii.Error:
+        return b""
+
+
+def _or_itself(data: bytes, run: str) -> str:
+    """The bytes as text if they are readable text, else the run as it is."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return run
+    usual = sum(character.isalnum() or character in _PUNCTUATION for character in text)
+    return text if usual >= max(_READABLE * len(text), 1) else run

@@ -1,0 +1,43 @@
+"""Characters that a reader does not see: removed, and those that encode a text decoded."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["without_hidden"]
+
+_CONTROLS = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
+)
+_RUN = re.compile(f"[{_CONTROLS}]+")
+_SIGNS = "=<>~∈∋∣∥≡≤≥⊂⊃⊆⊇∃←→"  # an overlay says "not"
+_OVERLAYS = re.compile(f"(?<![{_SIGNS}])[\u0334-\u0338\u20d0-\u20dc\u20e5-\u20f0]+")
+
+
+def without_hidden(text: str) -> str:
+    r"""The text without what is hidden between its letters; emoji and right-to-left texts keep what they need.
+
+    >>> without_hidden("b\u200bo\u00admb"), without_hidden("k\u0336i\u0336l\u0336l\u0336")
+    ('bomb', 'kill')
+    """
+    if text.isascii():
+        return text
+    text = _RUN.sub(_shown, text)
+    return _OVERLAYS.sub("", text)
+
+
+def _shown(run: re.Match[str]) -> str:
+    text, hidden = run.string, run[0]
+    before, after = text[run.start() - 1 : run.start()], text[run.end() : run.end() + 1]
+    tags = "".join(chr(ord(one) - 0xE0000) for one in hidden if "\U000e0020" <= one <= "\U000e007e")
+    if tags and before != "\U0001f3f4":  # else it is the flag of a region
+        return tags
+    is_keycap = after == "\u20e3" or (hidden in ("\ufe0e", "\ufe0f") and not before.isascii())
+    return hidden if is_keycap or not (_is_letter(before) or _is_letter(after)) else ""
+
+
+def _is_letter(character: str) -> bool:
+    """Whether it is a letter with case, or a digit: of a script that needs no invisible characters."""
+    return unicodedata.category(character) in ("Lu", "Ll", "Nd") if character else False

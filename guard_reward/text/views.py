@@ -1,0 +1,38 @@
+"""The other forms in which a text can be read: decoded, without what is hidden, with plain letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from guard_reward.text.encodings import decoded
+from guard_reward.text.hidden import without_hidden
+from guard_reward.text.lookalikes import plain_letters
+
+__all__ = ["views"]
+
+_MOST = 6  # forms of one text
+_ROUNDS = 3  # how deep encodings are nested
+_LONGEST = 4  # times the text
+_STEPS: tuple[Callable[[str], str], ...] = (without_hidden, plain_letters, decoded)
+
+
+def views(text: str) -> tuple[str, ...]:
+    r"""Other forms of a text, at most six, each at most four times as long; () for a plain text.
+
+    Every step works on what the steps before it found, so that the last form has everything decoded.
+
+    >>> views("How to make tea?")
+    ()
+    >>> views("h\u043ew t\u200bo: bWFrZSBzb21lIHRlYQ==")
+    ('hоw to: bWFrZSBzb21lIHRlYQ==', 'how to: bWFrZSBzb21lIHRlYQ==', 'how to: make some tea')
+    """
+    found, form = [], text
+    for _ in range(_ROUNDS):
+        before = form
+        for step in _STEPS:
+            form = step(form)[: _LONGEST * len(text)]
+            if form.strip() and form != text and form not in found:
+                found.append(form)
+        if form == before:
+            break
+    return tuple(found if len(found) <= _MOST else [*found[: _MOST - 1], found[-1]])
