@@ -86,7 +86,9 @@ _URL_PORT = re.compile(r"//[^/@:.]++:\d++/")  # behind a name without a dot: a p
 _AT_HOST = re.compile(r"@[\w-]++[./:]")
 _URL_HOST = re.compile(r"//[^/?#]++")
 _HEADER = re.compile(
-    r"""(\b(?:proxy-)?authorization["']?\s*[:=]\s*["']?|\b(?:set-)?cookie["']?\s*:\s*["']?)[^"'\r\n]+""", re.IGNORECASE
+    # A list or an object in JSON is read later, as one.
+    r"""(\b(?:proxy-)?authorization["']?\s*+[:=]\s*+["']?|\b(?:set-)?cookie["']?\s*+:\s*+["']?)(?![\[{])[^"'\r\n]+""",
+    re.IGNORECASE,
 )
 _BEARER = re.compile(r"\b(bearer\s+)(?!of\b|tokens?\b|auth)[\w.~+/=-]+", re.IGNORECASE)
 # Of curl; behind docker's -u are numbers.
@@ -210,7 +212,7 @@ def _without_pairs(text: str) -> str:
     while name := _NAME.search(text, place):
         kept.append(text[place : name.end()])
         place = name.end()
-        if _names_a_secret(name):
+        if _names_a_secret(name) and not _begins_a_pair(text, place):
             value = _value_at(text, place, name["name"])
             place += len(value)
             kept.append(_SCALAR.sub(_hidden_scalar, value) if value[:1] in ("[", "{") else _hidden(value))
@@ -226,8 +228,13 @@ def _names_a_secret(name: re.Match[str]) -> bool:
         return name["lead"] == "--" and not name["quote"] and text[place : place + 1] != "-"
     # Prose has colons too ("the password: never tell it"), but seldom behind such a name or before such a value.
     is_prose = name["sign"] == ":" and not name["quote"] and not _COMPOUND.search(name["name"])
-    value = _VALUE.match(text, place, place + _PROSE_SEEN) if is_prose else None
-    return not is_prose or bool(value and _DIGIT.search(value[0]))
+    return not is_prose or bool(_DIGIT.search(_value_at(text[place : place + _PROSE_SEEN], 0, "")))
+
+
+def _begins_a_pair(text: str, place: int) -> bool:
+    """Whether another secret's name stands where a value is looked for: the value is missing, as in YAML."""
+    name = _NAME.match(text, place)
+    return bool(name and name["sign"] and is_secret_name(name["name"]))
 
 
 def _value_at(text: str, place: int, name: str) -> str:

@@ -107,6 +107,12 @@ TEXTS = [
     ('{"token": ["abc"', '{"token": ["HIDDEN"'),
     (r"{\"api_key\": \"abc \\\"def\", \"seed\": 1}", r"{\"api_key\": \"HIDDEN\", \"seed\": 1}"),
     ('api_key="abc', 'api_key="HIDDEN"'),
+    # lists and objects behind names of headers, and in YAML; a name without a value in front of another one
+    ('{"Authorization": ["abc", "def"]}', '{"Authorization": ["HIDDEN", "HIDDEN"]}'),
+    ('{"Cookie": {"a": "abc"}}', '{"Cookie": {"a": "HIDDEN"}}'),
+    ("token: [abc1, def2]", "token: [HIDDEN, HIDDEN]"),
+    ("hub_token:\npassword: abc1\nseed: 1", "hub_token:\npassword: HIDDEN\nseed: 1"),
+    ("hub_token = api_key = abc", "hub_token = api_key = HIDDEN"),
     # passwords with blanks
     ("password=correct horse battery", "password=HIDDEN"),
     ("password=correct horse; seed=1", "password=HIDDEN; seed=1"),
