@@ -9,11 +9,43 @@ from __future__ import annotations
 from functools import cache
 
 from guard_reward.redteam.attack import Attack
-from guard_reward.redteam.attacks import control_tokens, emptiness, openers, repetition, turns, verdicts
+from guard_reward.redteam.attacks import (
+    control_tokens,
+    emptiness,
+    encodings,
+    language,
+    markup,
+    openers,
+    padding,
+    repetition,
+    system_messages,
+    thinking,
+    tools,
+    truncation,
+    turns,
+    verdicts,
+    word_tables,
+)
 
 __all__ = ["fixed_attacks"]
 
-_FAMILIES = (control_tokens, turns, verdicts, emptiness, repetition, openers)
+_FAMILIES = (
+    control_tokens,
+    turns,
+    verdicts,
+    system_messages,
+    emptiness,
+    truncation,
+    repetition,
+    openers,
+    language,
+    word_tables,
+    encodings,
+    padding,
+    thinking,
+    tools,
+    markup,
+)
 
 
 @cache
