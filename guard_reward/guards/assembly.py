@@ -12,6 +12,7 @@ from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs import find_spec
 from guard_reward.models.chat_template import Prompter, own_template
 from guard_reward.models.generation_options import warn_of_ignored_options
+from guard_reward.models.vocabulary import end_token_ids
 from guard_reward.scoring import BatchRunner, Generation, ScoringEngine, choose_runner, token_budget
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
     """A guard's parts.
 
     Raises:
-        ValueError: weights that ZeRO-3 has partitioned, or a tokenizer without chat template or with ambiguous labels.
+        ValueError: weights that ZeRO-3 has partitioned; a tokenizer without chat template or with ambiguous labels, or
+            that ends turns otherwise than the model; a chat template that is no Jinja.
     """
     refuse_partitioned(model)
     model = model.eval().requires_grad_(False)
@@ -100,7 +102,7 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
         codec=codec,
         engine=ScoringEngine(
             model,
-            _end_token_ids(model, tokenizer),
+            end_token_ids(settings.name, model, tokenizer),
             spec.max_new_tokens,
             preambles=_preambles(codec.prompter),
             runner=choose_runner(model, compile=settings.compile),
@@ -113,19 +115,14 @@ def assemble(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTo
 
 def _preambles(prompter: Prompter) -> list[list[int]]:
     """How inputs begin, for prompts and for responses, as far as the template can show them."""
+    from jinja2 import TemplateSyntaxError
+
     preambles = []
     for is_response in (False, True):
         try:
             preambles.append(prompter.preamble(is_response=is_response))
+        except TemplateSyntaxError as error:
+            raise ValueError(f"the chat template (chat_template.jinja) is no Jinja template: {error}") from error
         except Exception as error:  # a template may raise anything; `moderate` names such conversations later
             logger.info("no preamble is kept for %s: %r", "responses" if is_response else "prompts", error)
     return preambles
-
-
-def _end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids at which ``generate`` stops: the generation config's end tokens, else the tokenizer's."""
-    ids = model.generation_config.eos_token_id if model.generation_config is not None else None
-    ids = tokenizer.eos_token_id if ids is None else ids
-    if ids is None:
-        raise ValueError("neither the guard's generation_config nor its tokenizer names an end token (eos_token_id)")
-    return ids if isinstance(ids, list) else [ids]

@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from guard_reward.errors import LOADING_ERRORS, first_paragraph
+from guard_reward.models.checkpoint_files import check_folder, json_object, refuse_adapter
 from guard_reward.models.modelscope import Snapshot, find_snapshot, is_modelscope, repository_of
 from guard_reward.models.precision import is_slow, warn_if_slow
+from guard_reward.models.vocabulary import check_vocabulary
+from guard_reward.models.weights import check_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,6 +47,7 @@ def checked_name(model: str | Path) -> str:
     if looks_like_path and not path.exists():
         raise FileNotFoundError(f"model folder {name!r} does not exist")
     if path.is_dir() and not (path / "config.json").is_file():
+        refuse_adapter(path)
         raise FileNotFoundError(f"model folder {name!r} has no config.json: is it a model checkpoint?")
     return str(path) if path.is_dir() else name
 
@@ -86,9 +91,31 @@ class Checkpoint:
 
         Raises:
             ValueError: the checkpoint needs Python code of its own, without ``trust_remote_code=True`` in the options;
-                or it lacks weights, or has some of another shape.
+                or it lacks weights, or has some of another shape, all zero, or of layers that its config does not
+                have; or a file is damaged.
+            FileNotFoundError: a file is missing.
             OSError, ModuleNotFoundError: as `guard_reward.models.modelscope.find_snapshot`.
         """
+        source = self._source
+        if Path(source).is_dir():
+            check_folder(Path(source))
+        if auto_class.__name__ == "AutoModelForCausalLM":
+            self._refuse_classifier()
+        try:
+            return self._load(auto_class)
+        except ValueError as error:
+            if self.name in str(error):
+                raise
+            raise self._unloadable(str(error).split("\n")[0]) from error  # some go on with a list of all architectures
+        except (*LOADING_ERRORS, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # the libraries' own classes, for what they did not expect in a file
+            raise self._unloadable(f"{type(error).__name__}: {first_paragraph(error)}") from error
+
+    def _unloadable(self, fault: str) -> ValueError:
+        return ValueError(f"{self.name} could not be loaded: {fault}")
+
+    def _load(self, auto_class: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from transformers import AutoTokenizer
 
         device = torch.device(self.device) if self.device else default_device()
@@ -107,7 +134,8 @@ class Checkpoint:
                 **({"device_map": {"": device}} if "quantization_config" in self.options else {}),
                 **{**self.options, **trust},
             )
-        _check_weights(self.name, model, loading)
+        check_weights(self.name, model, loading)
+        check_vocabulary(self.name, model, tokenizer)
         if snapshot:  # as transformers does it for a checkpoint from its own hub
             model.name_or_path, model.config._commit_hash = self.name, snapshot.revision
         if "quantization_config" not in self.options:
@@ -116,16 +144,29 @@ class Checkpoint:
         return model.eval().requires_grad_(False), tokenizer
 
     def architectures(self) -> list[str]:
-        """The model classes that the checkpoint's config names, as far as it can be read; no weights are loaded."""
+        """The model classes that the checkpoint's config names, as far as it can be read; no weights are loaded.
+
+        Raises:
+            ValueError: a folder whose ``config.json`` is damaged.
+        """
         from transformers import PretrainedConfig
 
         source = self._source
+        if (file := Path(source) / "config.json").is_file():
+            return _checked_architectures(file, json_object(file).get("architectures"))
         try:
             config, _ = PretrainedConfig.get_config_dict(source, revision=self.revision)
         except OSError as error:  # loading says better what is wrong
             logger.debug("%s has no config that can be read: %s", self.name, error)
             return []
         return list(config.get("architectures") or ())
+
+    def _refuse_classifier(self) -> None:
+        found = self.architectures()
+        if found and all(name.endswith(("Classification", "QuestionAnswering")) for name in found):
+            raise ValueError(
+                f"{self.name} is a classifier ({found[0]}), which writes no text; a causal language model is needed"
+            )
 
     def _fast(self, model: PreTrainedModel) -> PreTrainedModel:
         """The model in float32, if nobody chose a number format and its own is slow here."""
@@ -136,23 +177,11 @@ class Checkpoint:
         return model.float()
 
 
-def _check_weights(name: str, model: PreTrainedModel, loading: Any) -> None:
-    """Refuse weights that would be random.
-
-    Args:
-        loading: what ``from_pretrained`` says of the weights.
-    """
-    kind = type(model).__name__
-    if missing := sorted(loading["missing_keys"]):
-        more = ", …" if len(missing) > 3 else ""
-        raise ValueError(
-            f"{name} lacks weights that {kind} needs ({', '.join(missing[:3])}{more}), which would be random"
-        )
-    if mismatched := sorted(loading["mismatched_keys"]):
-        key, found, needed = mismatched[0]
-        raise ValueError(
-            f"{name} has {key} with the shape {tuple(found)}, and {kind} with its config needs {tuple(needed)}"
-        )
+def _checked_architectures(file: Path, found: Any) -> list[str]:
+    """The names under ``architectures`` of a config file."""
+    if found is not None and not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
+        raise ValueError(f"{file}: architectures should be a list of names, found {found!r}")
+    return found or []
 
 
 def weights_revision(config: Any, folder: str | None) -> str:

@@ -83,8 +83,17 @@ class LazyModel(Generic[Parts]):
                     model, tokenizer = self.source.load(getattr(import_module(module or "transformers"), name))
                 else:
                     model, tokenizer = self.source
-                self.parts = self._assemble(model, tokenizer)
+                self.parts = self._assembled(model, tokenizer)
             return self.parts
+
+    def _assembled(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Parts:
+        """What is built around the model; an error that only says what is wrong says of which checkpoint, too."""
+        try:
+            return self._assemble(model, tokenizer)
+        except ValueError as error:
+            if self.checkpoint is None or type(error) is not ValueError or self.checkpoint.name in str(error):
+                raise
+            raise ValueError(f"{self.checkpoint.name}: {error}") from error
 
     def sleep(self) -> None:
         """Give the accelerator's memory back; a model that is not loaded has nothing to give."""

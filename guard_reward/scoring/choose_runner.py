@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from guard_reward.models.weights import first_not_finite
 from guard_reward.scoring.draft import ROOT, Draft
 from guard_reward.scoring.kv_cache import KVCache
 from guard_reward.scoring.memory import is_out_of_memory
@@ -118,10 +119,13 @@ def check_tokens_are_independent(model: PreTrainedModel) -> None:
     """Check that a token's logits are the same whatever tokens are computed with it in one call.
 
     Raises:
-        ValueError: they are not, as with activations that are quantized with one scale for all tokens of a call.
+        ValueError: they are not, as with activations that are quantized with one scale for all tokens of a call; or
+            they are not finite numbers.
     """
     row = torch.arange(8, device=model.device)[None]
     together = model(input_ids=row, use_cache=False).logits[0]
+    if not together.isfinite().all():
+        _refuse_not_finite(model)
     for length in (1, 4):
         alone = model(input_ids=row[:, :length], use_cache=False).logits[0]
         if not is_close(alone, together[:length]):
@@ -131,6 +135,16 @@ def check_tokens_are_independent(model: PreTrainedModel) -> None:
                 "quantize the weights only, or with a scale for each token: "
                 "load_guard(..., quantization_config=TorchAoConfig(Int8WeightOnlyConfig()))"
             )
+
+
+def _refuse_not_finite(model: PreTrainedModel) -> None:
+    name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+    if weight := first_not_finite(model):
+        raise ValueError(f"{name}: {weight} has NaN or infinite numbers: copy the weights from the checkpoint again")
+    raise ValueError(
+        f"{name} in {model.dtype} gives outputs that are not finite numbers, which is an overflow: load it with "
+        "dtype='bfloat16' or dtype='float32'"
+    )
 
 
 @torch.inference_mode()
