@@ -25,7 +25,7 @@ from guard_reward.rewards.policy import PolicyFacts
 from guard_reward.rewards.reward import GuardReward
 from guard_reward.schemes import SCHEMES, Scheme
 
-__all__ = ["GuardRewardConfig", "build_reward", "build_scheme", "load_named_guard"]
+__all__ = ["GuardRewardConfig", "build_reward", "build_scheme", "load_named_guard", "read_outcome_rewards"]
 
 _SIGNATURES = {
     "helpfulness": "TRL's reward signature",
@@ -228,7 +228,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             thinking=config.thinking,
             system_prompt=config.guard_system_prompt,
             controversial=_controversial(config.controversial),
-            on_outcome=_outcome_rewards(config.on_outcome),
+            on_outcome=read_outcome_rewards(config.on_outcome),
             prompt_label_column="harmful" if labelled else None,
             eos_token_ids=policy.eos_token_ids,
             thinking_prefilled=policy.thinking_prefilled,
@@ -296,12 +296,12 @@ def build_scheme(config: GuardRewardConfig) -> Scheme:
     Raises:
         UserError: names the field that is wrong.
     """
-    if config.scheme not in SCHEMES:
+    if config.scheme not in list(SCHEMES):  # YAML may have a list here
         raise UserError(f"scheme: there is no {config.scheme!r}; there are {', '.join(SCHEMES)}")
     make = SCHEMES[config.scheme]
     values = _mapping(config.scheme_kwargs, "scheme_kwargs") or {}
     known = list(inspect.signature(make).parameters)
-    if unknown := [name for name in values if name not in known]:
+    if unknown := [str(name) for name in values if name not in known]:
         raise UserError(
             f"scheme_kwargs: {config.scheme} has no {', '.join(unknown)}; it has {', '.join(known) or 'no values'}"
         )
@@ -367,7 +367,7 @@ def _controversial(value: Any) -> Any:
     return None if value is None else read_controversial(value, "controversial")
 
 
-def _outcome_rewards(on_outcome: Mapping[str, Any] | str | None) -> dict[str, Any] | None:
+def read_outcome_rewards(on_outcome: Mapping[str, Any] | str | None) -> dict[str, Any] | None:
     """Rewards by outcome: words and null as they are, everything else as numbers."""
     rewards = _mapping(on_outcome, "on_outcome")
     return rewards and {name: _outcome_reward(value, f"on_outcome: {name}") for name, value in rewards.items()}

@@ -51,7 +51,7 @@ def _built(make: Any, values: Any, name: str) -> Any:
     done = {key: value for key, value in values.items() if isinstance(value, make) or key == "helpfulness"}
     plain = {key: value for key, value in values.items() if key not in done}
     try:
-        return make(**read_values(make, plain), **done)
+        return make(**read_values(make, plain, name), **done)
     except UserError:
         raise
     except (TypeError, ValueError) as error:

@@ -1,23 +1,29 @@
-"""A scheme's values from YAML or the command line → values of its fields' types.
+"""Values of a scheme, or of other settings, from YAML or the command line → values of their fields' types.
 
 YAML reads ``1e1`` and ``2e-2`` as texts, and JSON has ``null`` and ``NaN``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from guard_reward.errors import UserError
+from guard_reward.errors import UserError, shortened
 from guard_reward.guards.specs.qwen3guard import Category
 from guard_reward.schemes import Controversial, Scheme, make_scheme
+from guard_reward.schemes.values import is_finite
 
 __all__ = ["read_controversial", "read_number", "read_values"]
 
 
-def read_values(make: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` in the types of the scheme's fields: finite numbers, a scheme for the name of an inner one.
+def read_values(make: Callable[..., Any], values: Mapping[str, Any], where: str = "scheme_kwargs") -> dict[str, Any]:
+    """`values` in the types of the fields: finite numbers, true or false, a scheme for the name of an inner one.
+
+    Args:
+        make: a class with typed fields.
+        values: of its fields.
+        where: they stand; for errors.
 
     Raises:
         UserError: a value that does not fit its field; names the field.
@@ -27,7 +33,7 @@ def read_values(make: Callable[..., Any], values: Mapping[str, Any]) -> dict[str
     {'unsafe': -10.0, 'controversial': 'safe'}
     """
     hints = get_type_hints(make)
-    return {name: _read(hints.get(name, Any), value, f"scheme_kwargs: {name}") for name, value in values.items()}
+    return {name: _read(hints.get(name, Any), value, f"{where}: {name}") for name, value in values.items()}
 
 
 def read_number(value: Any, name: str) -> float:
@@ -40,8 +46,8 @@ def read_number(value: Any, name: str) -> float:
         number = float(value) if isinstance(value, str) else value
     except ValueError:
         number = None
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-        raise UserError(f"{name} should be a finite number, found {value!r}")
+    if not is_finite(number):
+        raise UserError(f"{name} should be a finite number, found {shortened(value)}")
     return number
 
 
@@ -53,10 +59,18 @@ def read_controversial(value: Any, name: str) -> Controversial:
     try:
         return read_number(value, name)
     except UserError as error:
-        raise UserError(f"{name} should be {', '.join(map(repr, words))} or a number, found {value!r}") from error
+        raise UserError(
+            f"{name} should be {', '.join(map(repr, words))} or a number, found {shortened(value)}"
+        ) from error
 
 
 def _read(hint: Any, value: Any, name: str) -> Any:
+    if get_origin(hint) is UnionType and NoneType in get_args(hint) and hint != Controversial:
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+        if value is None:
+            return None
+    if hint is bool:
+        return _flag(value, name)
     if hint is float:
         return read_number(value, name)
     if hint is int:
@@ -69,6 +83,12 @@ def _read(hint: Any, value: Any, name: str) -> Any:
         return _numbers(value, len(get_args(hint)), name)
     if get_origin(hint) is Mapping:
         return _categories(value, name) if get_args(hint)[1] is float else _table(value, name)
+    return value
+
+
+def _flag(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"{name} should be true or false, found {shortened(value)}")
     return value
 
 
