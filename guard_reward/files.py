@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["check_writable", "keep_aside", "replacing", "without_link"]
+__all__ = ["check_writable", "keep_aside", "naming", "remove_leftovers", "replacing", "without_link"]
 
 _NAME_KEPT = 40  # characters of the file's name in the temporary file's, which must not become too long
 
@@ -36,11 +37,12 @@ def replacing(target: Path) -> Iterator[Path]:
     """Yield a path next to `target` to write to; on leaving without an error it replaces `target` in one step.
 
     If `target` is a link, the file that it leads to is replaced. The temporary file is a new one with a random name:
-    no file of the user's is overwritten, and no link followed. A killed process leaves it behind. A file that is
-    replaced passes on its permissions and its group; until then only its owner can read the new one.
+    no file of the user's is overwritten, and no link followed. A killed process leaves it behind, see
+    `remove_leftovers`. A file that is replaced passes on its permissions and its group; until then only its owner can
+    read the new one.
 
     Raises:
-        OSError: the folder cannot be made or written to.
+        OSError: the folder cannot be made or written to, or the disk is full; names the file.
     """
     target = without_link(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,14 +50,42 @@ def replacing(target: Path) -> Iterator[Path]:
     # O_EXCL: fails if there is a file or a link of that name.
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if target.exists() else 0o666))
     try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        if target.exists():
-            _pass_on_access(target.stat(), part)
-        os.replace(part, target)
+        with naming(target):
+            yield part
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            if target.exists():
+                _pass_on_access(target.stat(), part)
+            os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an `OSError` of a write the file's name, which the system does not tell: ``No space left on device: 'out'``.
+
+    >>> with naming(Path("out.jsonl")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'out.jsonl'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = os.fspath(path)
+        raise
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the temporary files that killed processes have left of `target`; no other process may be writing it."""
+    name = re.compile(re.escape(without_link(target).name[:_NAME_KEPT]) + r"\.[0-9a-f]{16}\.part")
+    folder = without_link(target).parent
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if name.fullmatch(path.name):
+            with suppress(OSError):  # it only wastes space
+                path.unlink()
 
 
 def _pass_on_access(old: os.stat_result, part: Path) -> None:

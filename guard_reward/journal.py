@@ -11,10 +11,12 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from guard_reward.errors import UserError
+from guard_reward.files import naming
 
 __all__ = ["Journal"]
 
@@ -63,15 +65,19 @@ class Journal:
         self._file.close()
 
     def append(self, results: list[Result]) -> None:
-        """Record the next rows' results and sync them to the disk."""
+        """Record the next rows' results and sync them to the disk.
+
+        Raises:
+            OSError: the disk is full; names the journal, in which no half line stays.
+        """
         self._write({"start": self.row_count, "results": results})
         self.row_count += len(results)
 
     def results(self) -> Iterator[Result]:
         """All finished rows' results, in order. Do not append before the last one."""
-        self._file.seek(0)
-        next(self._file)
-        for line in self._file:
+        lines = self._lines()
+        next(lines)
+        for line in lines:
             yield from json.loads(line)["results"]
 
     def remove(self) -> None:
@@ -79,9 +85,21 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        data, whole = json.dumps(record).encode() + b"\n", os.fstat(self._file.fileno()).st_size
+        try:
+            with naming(self.path):
+                while data:
+                    data = data[self._file.write(data) :]
+                os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(whole)
+            raise
+
+    def _lines(self) -> Iterator[bytes]:
+        """All lines, read from the beginning."""
+        with os.fdopen(os.dup(self._file.fileno()), "rb") as file:
+            file.seek(0)
+            yield from file
 
     def _check_beginning(self) -> bool:
         """Whether the file is empty; a file with anything but (the begin of) a journal in it is refused."""
@@ -93,9 +111,8 @@ class Journal:
 
     def _recover(self, job: dict[str, str]) -> None:
         """Check the header, count the finished rows, and remove a last line that a kill left unfinished."""
-        self._file.seek(0)
         whole = 0  # bytes of complete lines
-        for number, line in enumerate(self._file):
+        for number, line in enumerate(self._lines()):
             if not line.endswith(b"\n"):
                 break
             record = self._parse(line, number)
@@ -107,7 +124,6 @@ class Journal:
                 self.row_count += len(record["results"])
             whole += len(line)
         self._file.truncate(whole)
-        self._file.seek(0, os.SEEK_END)
         if whole == 0:
             self._write({"journal": _VERSION, "job": job})
 
@@ -147,7 +163,7 @@ def _not_a_journal(path: Path, why: str) -> UserError:
     return UserError(f"'{path}' is not a journal of guard-reward: {why}; move it away, or choose another output")
 
 
-def _open_locked(path: Path) -> IO[bytes]:
+def _open_locked(path: Path) -> FileIO:
     """The journal at `path`, created if there is none, and locked until it is closed."""
     while True:
         file = _open_regular(path)
@@ -161,7 +177,7 @@ def _open_locked(path: Path) -> IO[bytes]:
         file.close()  # the run that had locked it has finished and deleted it
 
 
-def _open_regular(path: Path) -> IO[bytes]:
+def _open_regular(path: Path) -> FileIO:
     """Open the file to read and append, without following a link: whatever a link leads to is no journal of ours."""
     if path.is_symlink():
         raise _not_a_journal(path, "it is a link")
@@ -171,19 +187,19 @@ def _open_regular(path: Path) -> IO[bytes]:
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
-        return os.fdopen(descriptor, "a+b")
+        return FileIO(descriptor, "a+b")  # without a buffer, which would be written again on closing after a full disk
     os.close(descriptor)
     raise _not_a_journal(path, "it has a second name" if stat.S_ISREG(status.st_mode) else "it is no regular file")
 
 
-def _is_still_at(path: Path, file: IO[bytes]) -> bool:
+def _is_still_at(path: Path, file: FileIO) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:
         return False
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def _lock(file: FileIO, path: Path) -> None:
     """Lock the file until it is closed (not on Windows)."""
     try:
         import fcntl

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from guard_reward.errors import UserError
-from guard_reward.files import check_writable
+from guard_reward.files import check_writable, remove_leftovers
 from guard_reward.journal import Journal, Result
 from guard_reward.progress_bars import progress_bar
 
@@ -20,24 +20,30 @@ Item = TypeVar("Item")
 
 
 @contextmanager
-def journal_of(target: Path, job: Mapping[str, str], *, overwrite: bool, restart: bool) -> Iterator[Journal]:
-    """The journal of a job whose results go to `target`; removed at the end, if there was no error.
+def journal_of(
+    out: Path, files: Sequence[str], job: Mapping[str, str], *, overwrite: bool, restart: bool
+) -> Iterator[Journal]:
+    """The journal of a job whose results go to a folder; removed at the end, if there was no error.
 
     Args:
-        target: the results' file. Its folder is made, and must be writable.
+        out: the folder. It is made, and must be writable.
+        files: names of the results' files; the journal stands beside the first one.
         job: what decides the results.
-        overwrite: replace `target` if it exists.
+        overwrite: replace the first file if it exists.
         restart: begin anew, even if the journal has finished items.
 
     Raises:
-        UserError: `target` exists; the journal is another job's, or of another process.
+        UserError: the first file exists; the journal is another job's, or of another process.
         OSError: the folder cannot be made or written to.
     """
+    target = out / files[0]
     check_writable(target)
     with Journal(target.with_name(f"{target.name}.journal"), job, restart=restart) as journal:
         if journal.is_new and target.exists() and not overwrite:
             journal.remove()
             raise UserError(f"'{target}' exists: use --overwrite to replace it, or choose another folder")
+        for name in files:
+            remove_leftovers(out / name)
         yield journal
         journal.remove()
 

@@ -98,7 +98,7 @@ def evaluate_policy(
     _check_behaviour(behaviour, asked)
     before = None if compare is None else comparable(compare, rows, facts)
     job = _job(rows, policy, facts, sampling) | {"behaviour": repr(behaviour)}
-    with journal_of(out / RECORDS, job, overwrite=overwrite, restart=restart) as journal:
+    with journal_of(out, (RECORDS, RESULTS), job, overwrite=overwrite, restart=restart) as journal:
 
         def work(chunk: Sequence[PromptRow], begin: int) -> list[Result]:
             replies = _replies(chunk, policy, sampling, begin)

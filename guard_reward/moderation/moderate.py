@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from guard_reward._version import __version__
 from guard_reward.errors import UserError, first_paragraph
-from guard_reward.files import check_writable, replacing, without_link
+from guard_reward.files import check_writable, remove_leftovers, replacing, without_link
 from guard_reward.guards.outage import OutageError, check_for_outage
 from guard_reward.journal import Journal, Result
 from guard_reward.moderation.columns import Judged, TextColumns, choose_columns
@@ -154,6 +154,7 @@ def _run(job: _Job, guard: Guard, restart: bool, progress: bool) -> Summary:
         if journal.is_new and job.target.exists() and not job.overwrite:  # another run has finished since the check
             journal.remove()
             raise _exists(job.target)
+        remove_leftovers(job.target)
         resumed, start = journal.row_count, time.perf_counter()
         _judge_rows(job, guard, journal, progress)
         seconds = time.perf_counter() - start

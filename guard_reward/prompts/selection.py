@@ -24,7 +24,7 @@ from guard_reward.evaluation.failures import check_for_failures
 from guard_reward.evaluation.policies.replies import Policy, Reply
 from guard_reward.evaluation.records import POLICY_ERROR, PromptRow, Record
 from guard_reward.journal import Journal, Result
-from guard_reward.prompts.selection_files import SELECTED, write_selection
+from guard_reward.prompts.selection_files import FILES, write_selection
 from guard_reward.verdict import Severity
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def select_prompts(
     made = _how_it_is_made(policies, reward, sampling, min_spread)
     labelled = all(row.harmful is not None for row in rows)
     job = {"prompts": fingerprint([asdict(row) for row in rows]), **_flat(made)}
-    with journal_of(out / SELECTED, job, overwrite=overwrite, restart=restart) as journal:
+    with journal_of(out, FILES, job, overwrite=overwrite, restart=restart) as journal:
 
         def work(chunk: Sequence[PromptRow], begin: int) -> list[Result]:
             records = _sampled(chunk, policies, _Rewarder(reward, labelled), sampling, begin)

@@ -21,10 +21,11 @@ from guard_reward.evaluation.records import PromptRow, json_line
 from guard_reward.files import replacing
 from guard_reward.journal import Result
 
-__all__ = ["CARD", "DECISIONS", "NUMBERS", "SAMPLES", "SELECTED", "write_selection"]
+__all__ = ["CARD", "DECISIONS", "FILES", "NUMBERS", "SAMPLES", "SELECTED", "write_selection"]
 
 SELECTED, DECISIONS, SAMPLES = "selected.jsonl", "decisions.jsonl", "samples.jsonl"
 NUMBERS, CARD = "selection.json", "README.md"
+FILES = (SELECTED, DECISIONS, SAMPLES, NUMBERS, CARD)
 _FACTS = ("harmful", "language", "category")
 _STATISTICS = ("safe_rate", "reward_mean", "reward_spread")
 
