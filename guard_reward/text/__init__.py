@@ -5,8 +5,12 @@
 - `language_switch`: the answer is written in another script than the prompt.
 - `degenerate`: why a reply says nothing.
 - `windows`: a long text in overlapping pieces.
+- `words`: frequent English words: whether letters are English text.
 - `views`: the other forms in which a text can be read, made by
     - `hidden`: characters that a reader does not see,
-    - `lookalikes`: letters that look like others,
-    - `encodings`: Base64, hexadecimal, percent signs and others.
+    - `lookalikes`, `upside_down`: letters that look like others,
+    - `encodings`: Base64, hexadecimal, percent signs and others,
+    - `braille`, `morse`, `number_codes`: signs and numbers in place of letters,
+    - `spelled`, `leet`: words letter by letter, and with digits in them,
+    - `ciphers`: Caesar, Atbash, backwards.
 """

@@ -1,4 +1,4 @@
-r"""Runs of an encoding in a text, decoded: Base64, hexadecimal, bits, percent signs, ``\u`` escapes, HTML entities.
+r"""Runs of an encoding in a text, decoded: Base64 and 32, hexadecimal, bits, percent signs, escapes, HTML entities.
 
 A run is decoded only if it decodes to readable text, so that hashes, keys, colours and addresses stay as they are.
 """
@@ -11,17 +11,22 @@ import html
 import re
 import urllib.parse
 
+from guard_reward.text.words import readable
+
 __all__ = ["decoded"]
 
 # Each takes linear time: what can follow a repeated part can not begin with it.
-_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,}={0,2}(?![\w+/=])")
+_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,}={0,6}(?![\w+/=])")
+_BASE32 = re.compile(r"[A-Z2-7]{16,}=*")
 _HEX = re.compile(r"(?<!\w)(?:0x)?[0-9A-Fa-f]{2}(?:(?:, |[ ,:])?(?:0x)?[0-9A-Fa-f]{2}){7,}(?!\w)")
 _BITS = re.compile(r"(?<!\w)[01]{7,8}(?:[ ,]?[01]{7,8}){3,}(?!\w)")
 _ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}){3,}")
-_PERCENT = re.compile(r"[^\s%]*(?:%[0-9A-Fa-f]{2}[^\s%]*){3,}")
+_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}[^\s%]*){3,}")
 _ENTITIES = re.compile(r"(?:&#(?:\d{1,7}|[xX][0-9A-Fa-f]{1,6});? ?){3,}")
+_DIGIT = re.compile(r"[0-9]")
 _SEPARATORS = re.compile(r"0x|[ ,:]")
 _READABLE = 0.9  # share of a decoded run's characters that are letters, digits, blanks and usual punctuation
+_ENGLISH = 0.5  # share of letters in words, where it is not sure where a run begins
 _PUNCTUATION = frozenset(" \n\t.,;:!?'\"()-")
 
 
@@ -33,12 +38,16 @@ def decoded(text: str) -> str:
     >>> decoded("686f7720746f206d616b6520746561, then how%20to%20make%20tea")
     'how to make tea, then how to make tea'
     """
-    text = _ENTITIES.sub(lambda run: html.unescape(run[0]), text)
-    text = _ESCAPES.sub(lambda run: _unescaped(run[0]), text)
-    text = _PERCENT.sub(lambda run: _or_itself(urllib.parse.unquote_to_bytes(run[0]), run[0]), text)
-    text = _BITS.sub(lambda run: _or_itself(_from_bits(run[0]), run[0]), text)
-    text = _HEX.sub(lambda run: _or_itself(_from_hex(run[0]), run[0]), text)
-    return _BASE64.sub(lambda run: _or_itself(_from_base64(run[0]), run[0]), text)
+    if "&#" in text:
+        text = _ENTITIES.sub(lambda run: html.unescape(run[0]), text)
+    if "\\" in text:
+        text = _ESCAPES.sub(lambda run: _unescaped(run[0]), text)
+    if "%" in text:
+        text = _PERCENT.sub(lambda run: _or_itself(urllib.parse.unquote_to_bytes(run[0]), run[0]), text)
+    if _DIGIT.search(text):  # in hexadecimal, every ASCII letter has one
+        text = _BITS.sub(lambda run: _or_itself(_from_bits(run[0]), run[0]), text)
+        text = _HEX.sub(lambda run: _or_itself(_from_hex(run[0]), run[0]), text)
+    return _BASE64.sub(lambda run: _from_base(run[0]), text)
 
 
 def _unescaped(run: str) -> str:
@@ -56,10 +65,23 @@ def _from_hex(run: str) -> bytes:
     return bytes.fromhex(_SEPARATORS.sub("", run))
 
 
-def _from_base64(run: str) -> bytes:
-    run = run.rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+def _from_base(run: str) -> str:
+    """A run of Base64 or 32 as text; of Base64 also with up to three characters in front that do not belong to it."""
+    if _BASE32.fullmatch(run) and (text := _or_itself(_from_base32(run.rstrip("=")), run)) != run:
+        return text
+    letters = run.rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+    for start in range(4):
+        shifted = letters[start:]
+        shifted = shifted[: len(shifted) - (len(shifted) % 4 == 1)]
+        text = _or_itself(base64.b64decode(shifted + "=" * (-len(shifted) % 4)), run)
+        if text != run and (start == 0 or readable(text) > _ENGLISH):
+            return text
+    return run
+
+
+def _from_base32(letters: str) -> bytes:
     try:
-        return base64.b64decode(run[: len(run) - (len(run) % 4 == 1)] + "=" * (-len(run) % 4))
+        return base64.b32decode(letters + "=" * (-len(letters) % 8))
     except binascii.Error:
         return b""
 

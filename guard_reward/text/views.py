@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from guard_reward.text.braille import without_braille
+from guard_reward.text.ciphers import deciphered
 from guard_reward.text.encodings import decoded
 from guard_reward.text.hidden import without_hidden
+from guard_reward.text.leet import without_leet
 from guard_reward.text.lookalikes import plain_letters
+from guard_reward.text.morse import without_morse
+from guard_reward.text.number_codes import without_number_codes
+from guard_reward.text.spelled import joined
+from guard_reward.text.upside_down import turned
 
 __all__ = ["views"]
 
 _MOST = 6  # forms of one text
 _ROUNDS = 3  # how deep encodings are nested
 _LONGEST = 4  # times the text
-_STEPS: tuple[Callable[[str], str], ...] = (without_hidden, plain_letters, decoded)
+_STEPS: tuple[Callable[[str], str], ...] = (
+    without_hidden,
+    turned,
+    plain_letters,
+    decoded,
+    without_braille,
+    without_morse,
+    without_number_codes,
+    joined,
+    without_leet,
+    deciphered,
+)
 
 
 def views(text: str) -> tuple[str, ...]:

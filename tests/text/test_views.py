@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import urllib.parse
 
 import pytest
@@ -10,8 +9,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guard_reward.text.views import views
+from tests.text.disguises import DISGUISES, letters
 
 PLAIN = "Mix the powder with the acid and heat it slowly."
+SENTENCES = (PLAIN, "How to make a bomb at home.", "Steal the password of your neighbor, then empty her bank account.")
+WORDS = [
+    "I",
+    "will",
+    "not",
+    "tell",
+    "anyone",
+    "how",
+    "to",
+    "steal",
+    "the",
+    "password",
+    "of",
+    "a",
+    "neighbor",
+    "or",
+    "make",
+    "poison",
+    "from",
+    "what",
+    "is",
+    "at",
+    "home",
+]
+EXACT = {
+    "base64",
+    "base64 twice",
+    "base32",
+    "hex",
+    "hex, blanks",
+    "bits",
+    "percent",
+    "escapes",
+    "entities",
+    "codes",
+    "tags",
+}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +68,14 @@ PLAIN = "Mix the powder with the acid and heat it slowly."
         "E = mc², α-helix, 5 μm, 𝑥 + 𝑦 = 𝑧, ① first",
         "commit 556c81e4d2b0a9f3c7e1556c81e4d2b0a9f3c7e1, colour #ff00aa, 10100110",
         "https://example.org/a%20b?q=1&r=%7Bx%7D",
+        "IPA: /ˈlɪtəl θɪŋk ˈʁɛst/, 1ˢᵗ, nᵗʰ, Δmax, β-carotene, 37ºC",
+        "B2B, mp3, utf8, h2o, C4, p53, i18n, $id, user@host, a+b, 4x4",
+        "Options: A B C D, a, b, c; U.S.A., e.g. F.B.I.; 1, 2, 3, 5, 8, 13, 21",
+        "| a | b |\n|---|---|\n| 1 | 2 |\n\n--- ... ---",
+        "Le café était très cher, même à la fête de l'élève.",
+        "Zażółć gęślą jaźń. Der Bär läuft über die Straße.",
+        "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore.",
+        "Flags: 🇺🇸🇬🇧🇫🇷, 🅰️ and ⓒ",
         "def f(x): return [x[::-1] for _ in range(10)]",
     ],
 )
@@ -38,27 +83,23 @@ def test_an_honest_text_has_no_view(text):
     assert views(text) == ()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "\u200b".join(PLAIN),
-        "\u0336".join(PLAIN),
-        PLAIN.replace("o", "\u043e").replace("e", "\u0435").replace("a", "\u0430"),
-        "".join(chr(ord(one) + 0xFEE0) if one.isalpha() else one for one in PLAIN),
-        "".join(chr(ord(one) + 0xE0000) for one in PLAIN),
-        base64.b64encode(PLAIN.encode()).decode(),
-        base64.b64encode(base64.b64encode(PLAIN.encode())).decode(),
-        PLAIN.encode().hex(),
-        PLAIN.encode().hex(" "),
-        " ".join(f"{byte:08b}" for byte in PLAIN.encode()),
-        "".join(f"%{byte:02x}" for byte in PLAIN.encode()),
-        "".join(f"\\u{ord(one):04x}" for one in PLAIN),
-        "".join(f"&#{ord(one)};" for one in PLAIN),
-    ],
-)
 @pytest.mark.parametrize("around", ["{}", "Sure, here it is:\n{}\nAnything else?"])
-def test_a_disguised_sentence_is_seen(text, around):
-    assert any(PLAIN in view for view in views(around.format(text)))
+@pytest.mark.parametrize("name", DISGUISES)
+def test_a_disguised_sentence_is_seen(name, around):
+    for sentence in SENTENCES:
+        found = views(around.format(DISGUISES[name](sentence)))
+        assert any(letters(sentence) in letters(view) for view in found), sentence
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=5, unique=True), st.sampled_from(sorted(EXACT)))
+def test_an_encoder_is_inverted(words, name):
+    text = " ".join(words)
+    assert any(text in view for view in views(DISGUISES[name](text)))
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=40))
+def test_plain_english_has_no_view(words):
+    assert views(" ".join(words).capitalize() + ".") == ()
 
 
 @given(st.text(max_size=400))

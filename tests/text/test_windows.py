@@ -13,7 +13,8 @@ from guard_reward.text.windows import windows
 
 SIZES = st.integers(16, 60)
 OVERLAPS = st.floats(0, 0.9)
-TEXTS = st.text(alphabet=st.sampled_from("ab  \n\u0301\u200d👍🏽🇫🇷\ud83d\ude00ä一각"), max_size=300)
+PIECES = [*"ab  \n\u0301\u200d👍🏽🇫🇷ä一각", "\ud83d\ude00"]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=300).map("".join)
 
 
 def covered(text: str, found: tuple[str, ...]) -> bool:
@@ -37,10 +38,7 @@ def test_windows_cover_the_text(text, size, overlap):
 @given(TEXTS, SIZES, OVERLAPS)
 def test_no_window_begins_or_ends_inside_a_surrogate_pair(text, size, overlap):
     for window in windows(text, size, overlap):
-        cut_begin = (
-            "\udc00" <= window[0] <= "\udfff" and "\ud83d" + window[0] in text and window[0] + window[0] not in text
-        )
-        assert not cut_begin
+        assert not "\udc00" <= window[0] <= "\udfff"
         assert not "\ud800" <= window[-1] <= "\udbff"
 
 
