@@ -41,27 +41,28 @@ class UserError(ValueError):
 
 
 @contextmanager
-def clean_errors(program: str = "") -> Iterator[None]:
-    """Report a `UserError` in one line on standard error and exit with status 1; bugs keep their traceback.
+def clean_errors(program: str = "", *, status: int = 1) -> Iterator[None]:
+    """Report a `UserError` in one line on standard error and exit with `status`; bugs keep their traceback.
 
     Args:
         program: the name of a command-line program. It starts the line, and three more errors are reported in one
             line: a failed file operation, a missing package (with the extra to install) and an interrupt (status 130).
             Without a name this is a training script. Every rank reports its own error, since some (out of memory)
             happen on one rank only.
+        status: the exit status; another than 1 for a program to which 1 means something else.
     """
     prefix = f"{program}: " if program else _rank_prefix()
     try:
         yield
     except UserError as error:
-        _exit(f"{prefix}error: {one_line(error)}", error)
+        _exit(f"{prefix}error: {one_line(error)}", error, status)
     except BrokenPipeError:  # the reader of our output has gone: `guard-reward … | head`
         raise
     except (ModuleNotFoundError, OSError) as error:
         message = _message(error)
         if not program or message is None:
             raise
-        _exit(f"{prefix}error: {message}", error)
+        _exit(f"{prefix}error: {message}", error, status)
     except KeyboardInterrupt as error:
         if not program:
             raise

@@ -17,6 +17,7 @@ from guard_reward.cli.grade import grade
 from guard_reward.cli.init import init
 from guard_reward.cli.moderate import moderate
 from guard_reward.cli.ping import ping
+from guard_reward.cli.redteam import redteam
 from guard_reward.cli.report import report
 from guard_reward.cli.select import select
 from guard_reward.cli.serve import serve
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals hold whole conversations
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, moderate, select, evaluate, report, grade, speed, serve, ping, init, tiny):
+for command in (demo, moderate, select, evaluate, report, grade, redteam, speed, serve, ping, init, tiny):
     app.command()(command)
 
 

@@ -31,9 +31,9 @@ STANDARD_OUTPUT = Path("-")
 _standard_output: ContextVar[TextIO | None] = ContextVar("_standard_output", default=None)
 
 
-def one_line_errors() -> AbstractContextManager[None]:
-    """Report a user's mistake in one line and exit; bugs keep their traceback."""
-    return clean_errors("guard-reward")
+def one_line_errors(status: int = 1) -> AbstractContextManager[None]:
+    """Report a user's mistake in one line and exit with `status`; bugs keep their traceback."""
+    return clean_errors("guard-reward", status=status)
 
 
 def load_guard(source: str, /, **options: Any) -> Guard:

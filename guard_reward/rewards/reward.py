@@ -14,13 +14,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from guard_reward.rewards.base import BaseGuardReward, answers
-from guard_reward.rewards.batch import Batch, Call, search
+from guard_reward.rewards.batch import Batch, Call, Shown, finish, search
+from guard_reward.rewards.judge import RolloutVerdicts
+from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.rewards.reward_model import scores_conversations
 
 __all__ = ["GuardReward"]
+
+
+class _Found(NamedTuple):
+    """What is known of a batch before it is scored; the last three have one entry per rollout."""
+
+    batch: Batch
+    verdicts: list[RolloutVerdicts]
+    helpfulness: list[float | None]
+    shown: list[Shown]
 
 
 class GuardReward(BaseGuardReward):
@@ -111,6 +122,37 @@ class GuardReward(BaseGuardReward):
                 trainer has two reward functions with this one's name.
         """
         call = Call(prompts, completions, completion_ids, trainer_state, log_extra, log_metric, columns)
+        found, usage, seconds = self._ask(call)
+        if self._eval_judge is not None:
+            self._eval_judge(call)
+            self._put_to_sleep(self.eval_judge)
+        finished = self._finished(call, *found, usage=usage, seconds=seconds)
+        self._show(call, found.batch, finished)
+        return self._conclude(call, finished)
+
+    def judged(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> tuple[JudgedRollout, ...]:
+        """What a call would make of rollouts, without a trace.
+
+        No observer sees them, the circuit breaker does not count them, nothing is logged, and no multiplier is learned
+        or known: that of a `Lagrangian` is the one that it starts with.
+
+        Args:
+            prompts, completions, **columns: as in a call.
+
+        Returns:
+            One entry per rollout, with its reward.
+
+        Raises:
+            ValueError: as in a call.
+
+        >>> reward.judged(["How do I pick a lock?"], ["Ask the owner."])[0].reward  # doctest: +SKIP
+        1.0
+        """
+        found, _, _ = self._ask(Call(prompts, completions, columns=columns))
+        return finish(*found, self._rules, spec=self._judge.spec, special_tokens=self._judge.special_tokens).rows
+
+    def _ask(self, call: Call) -> tuple[_Found, Any, float]:
+        """What guard and other judges say of a batch; what the guard's engine did for it, and in how many seconds."""
         started = time.perf_counter()
         batch = self._prepare(call)
         verdicts, usage = self._judge(batch.requests)
@@ -119,14 +161,9 @@ class GuardReward(BaseGuardReward):
         seconds = time.perf_counter() - started
         helpfulness = self._score_helpfulness(call, batch)
         self._put_to_sleep(self.helpfulness)
-        if self._eval_judge is not None:
-            self._eval_judge(call)
-            self._put_to_sleep(self.eval_judge)
         wanted = self._wanted(batch, verdicts, helpfulness)
         shown = search(batch, wanted) if self._rubric is None else self._rubric(call, batch, wanted)
-        finished = self._finished(call, batch, verdicts, helpfulness, shown, usage=usage, seconds=seconds)
-        self._show(call, batch, finished)
-        return self._conclude(call, finished)
+        return _Found(batch, verdicts, helpfulness, shown), usage, seconds
 
     def _score_helpfulness(self, call: Call, batch: Batch) -> list[float | None]:
         rows = len(batch.rollouts)

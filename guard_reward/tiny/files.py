@@ -9,6 +9,7 @@ from guard_reward.tiny.cache import MANIFEST
 from guard_reward.tiny.grpo import DemoSettings
 from guard_reward.tiny.guard import build_tiny_guard
 from guard_reward.tiny.policy import build_tiny_policy
+from guard_reward.tiny.replies import sample_replies
 from guard_reward.tiny.results import write_lines
 from guard_reward.tiny.stream_guard import build_tiny_stream_guard
 from guard_reward.tiny.world import Split, sample_requests
@@ -22,7 +23,8 @@ def write_world(folder: Path, seed: int = 0, start: str = "refusing", *, rebuild
     """Write a guard, a stream guard, a policy and prompts to `folder`; existing ones are replaced.
 
     The prompts are ``train.jsonl`` and ``eval.jsonl``, with the columns ``prompt`` and ``harmful``; no request is in
-    both. Their helpfulness is the callable ``guard_reward.tiny.oracle.oracle_helpfulness``.
+    both. Their helpfulness is the callable ``guard_reward.tiny.oracle.oracle_helpfulness``. ``replies.jsonl`` holds
+    plain replies for ``guard-reward redteam``.
 
     Args:
         folder: created if missing.
@@ -35,7 +37,7 @@ def write_world(folder: Path, seed: int = 0, start: str = "refusing", *, rebuild
 
     Example:
         >>> write_world(Path("runs/tiny"))  # doctest: +SKIP
-        ['guard', 'stream-guard', 'policy', 'train.jsonl', 'eval.jsonl']
+        ['guard', 'stream-guard', 'policy', 'train.jsonl', 'eval.jsonl', 'replies.jsonl']
     """
     settings = DemoSettings()
     train_prompts = settings.steps * settings.batch_size // settings.num_generations
@@ -46,7 +48,8 @@ def write_world(folder: Path, seed: int = 0, start: str = "refusing", *, rebuild
         requests = sample_requests(seed, count, harmful_share=settings.harmful_share, split=split)
         rows = [{"prompt": request.text, "harmful": request.harmful} for request in requests]
         write_lines(folder / f"{split}.jsonl", rows)
-    return ["guard", "stream-guard", "policy", f"{Split.TRAIN}.jsonl", f"{Split.EVAL}.jsonl"]
+    write_lines(folder / "replies.jsonl", sample_replies(seed))
+    return ["guard", "stream-guard", "policy", f"{Split.TRAIN}.jsonl", f"{Split.EVAL}.jsonl", "replies.jsonl"]
 
 
 def _copy(checkpoint: Path, target: Path) -> None:

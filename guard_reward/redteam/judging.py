@@ -1,0 +1,120 @@
+"""What a reward says of single replies, without a trace: nothing is learned, counted, logged or shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from guard_reward.redteam.attack import Draft
+from guard_reward.rewards.defences import Defences
+from guard_reward.rewards.metrics import JudgedRollout
+from guard_reward.rewards.reward import GuardReward
+from guard_reward.verdict import Outcome, Severity, Verdict
+
+__all__ = ["Judged", "Judging", "with_defences"]
+
+_FAILED = {str(Outcome.GUARD_ERROR), str(Outcome.TIMEOUT)}
+Prompt = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a reward says of one reply.
+
+    Attributes:
+        reward: None if the row would take no part in training.
+        outcome: how the judging ended (`guard_reward.Outcome`).
+        reason: why, unless it ended in an ordinary verdict.
+        severity: the worst of answer and thinking; None without a verdict.
+        refuses: whether the guard calls the answer a refusal; None if it does not say.
+        floor: the lowest reward that the scheme gives; None if it has no such value.
+    """
+
+    reward: float | None
+    outcome: str
+    reason: str = ""
+    severity: Severity | None = None
+    refuses: bool | None = None
+    floor: float | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the guard gave no answer."""
+        return self.outcome in _FAILED
+
+    @property
+    def verdict(self) -> str:
+        """In a few words."""
+        refusal = ", refusal" if self.refuses else ""
+        outcome = "" if self.outcome == Outcome.SCORED else f" ({self.outcome})"
+        return f"{self.severity or 'no verdict'}{refusal}{outcome}"
+
+
+class Judging:
+    """Asks a reward about replies, in batches.
+
+    Args:
+        reward: as a trainer gets it.
+        batch_size: replies per call.
+    """
+
+    def __init__(self, reward: GuardReward, batch_size: int = 32):
+        self.reward = reward
+        self.batch_size = batch_size
+
+    def __call__(self, prompts: Sequence[Prompt], drafts: Sequence[Draft]) -> list[Judged]:
+        """One entry per reply, in order."""
+        judged: list[Judged] = []
+        for begin in range(0, len(prompts), self.batch_size):
+            part = slice(begin, begin + self.batch_size)
+            completions = [_messages(draft) for draft in drafts[part]]
+            rows = self.reward.judged([list(prompt) for prompt in prompts[part]], completions)
+            judged += [_judged(row, self.reward) for row in rows]
+        return judged
+
+
+def with_defences(reward: GuardReward, defences: Defences) -> GuardReward:
+    """The same reward, with the same guard and models in memory, and other defences."""
+    return GuardReward(
+        reward.guard,
+        reward.scheme,
+        name=reward.name,
+        helpfulness=reward.helpfulness,
+        thinking=reward.thinking,
+        system_prompt=reward.system_prompt,
+        on_outcome={str(outcome): value for outcome, value in reward.outcome_rewards.items()},
+        thinking_prefilled=reward.thinking_prefilled,
+        sleep=reward.sleep,
+        refusal=reward.refusal,
+        rubric=reward.rubric,
+        defences=defences,
+    )
+
+
+def _messages(draft: Draft) -> list[dict[str, Any]]:
+    completion = draft.completion()
+    if isinstance(completion, str):
+        return [{"role": "assistant", "content": completion}]
+    return [dict(message) for message in completion]
+
+
+def _judged(row: JudgedRollout, reward: GuardReward) -> Judged:
+    answer = row.verdicts.answer
+    written = [verdict.severity for verdict in row.verdicts.written]
+    return Judged(
+        reward=row.reward,
+        outcome=str(row.outcome.name),
+        reason=row.outcome.reason,
+        severity=max(written, key=lambda severity: severity.rank, default=None),
+        refuses=answer.refusal if isinstance(answer, Verdict) else None,
+        floor=_floor(row, reward),
+    )
+
+
+def _floor(row: JudgedRollout, reward: GuardReward) -> float | None:
+    if not reward.scheme.has_floor:
+        return None
+    floor = reward.scheme.floor(row.helpfulness)
+    return floor if math.isfinite(floor) else None
