@@ -53,7 +53,9 @@ Replies = Annotated[
 ]
 Recipe = Annotated[
     Path | None,
-    typer.Option(metavar="YAML", help="A recipe's file, whose reward is attacked; other options override it.", exists=True),
+    typer.Option(
+        metavar="YAML", help="A recipe's file, whose reward is attacked; other options override it.", exists=True
+    ),
 ]
 Guard = Annotated[
     str | None,
@@ -72,15 +74,15 @@ Helpfulness = Annotated[
 RefusalGuard = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Another guard, that says whether an answer refuses.")
 ]
-Thinking = Annotated[
-    ThinkingMode | None, typer.Option(help="How thinking is judged.", show_default="separate")
-]
+Thinking = Annotated[ThinkingMode | None, typer.Option(help="How thinking is judged.", show_default="separate")]
 OnOutcome = Annotated[
     str | None, typer.Option(metavar="JSON", help='Reward of rows without a verdict, such as {"no_verdict": "floor"}.')
 ]
 DefencesOption = Annotated[
     str | None,
-    typer.Option("--defences", metavar="off|default|strict|JSON", help="Which defences are on.", show_default="default"),
+    typer.Option(
+        "--defences", metavar="off|default|strict|JSON", help="Which defences are on.", show_default="default"
+    ),
 ]
 Compare = Annotated[bool, typer.Option("--compare", help="Attack the reward without defences too, side by side.")]
 Kinds = Annotated[
@@ -239,8 +241,9 @@ def _kinds(text: str) -> list[Kind]:
     from guard_reward.redteam.targets import ATTACKED, Kind
 
     names = [name.strip() for name in text.split(",") if name.strip()]
-    if wrong := [name for name in names if name not in ATTACKED] or not names:
-        raise UserError(f"--kinds should be of {', '.join(ATTACKED)}, found {wrong[0] if names else text!r}")
+    wrong = [name for name in names if name not in ATTACKED]
+    if wrong or not names:
+        raise UserError(f"--kinds should be of {', '.join(ATTACKED)}, found {', '.join(wrong) or 'none'}")
     return [Kind(name) for name in names]
 
 
@@ -270,7 +273,7 @@ def _run(
         judging = Judging(of, choice.batch_size)
         chosen = select_targets(choice.targets, judging, kinds=choice.kinds, limit=choice.limit, seed=choice.seed)
         journal = place.journal(name)
-        job = {"journal_path": journal, "restart": place.overwrite, "progress": progress}
+        job: dict[str, Any] = {"journal_path": journal, "restart": place.overwrite, "progress": progress}
         return run_attacks(attacks, chosen, judging, seed=choice.seed, **job)
 
     off = results(with_defences(reward, Defences.off()), "without_defences") if compare else None

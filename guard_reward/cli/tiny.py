@@ -29,8 +29,8 @@ def tiny(
     """Write the tiny world as files, to try the recipes: two guards, a policy and prompts.
 
     Writes DIR/guard, DIR/stream-guard and DIR/policy (checkpoints), DIR/train.jsonl and DIR/eval.jsonl (columns prompt
-    and harmful). With another seed than 0, or with --rebuild, the models are trained on first use, in a few minutes,
-    and then cached.
+    and harmful), and DIR/replies.jsonl (plain replies for guard-reward redteam). With another seed than 0, or with
+    --rebuild, the models are trained on first use, in a few minutes, and then cached.
 
     Examples:
 

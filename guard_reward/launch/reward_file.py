@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from guard_reward.errors import UserError, one_line
 from guard_reward.launch.config import GuardRewardConfig

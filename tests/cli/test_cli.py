@@ -64,7 +64,7 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"guard-reward {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["demo", "grade", "init", "moderate", "ping", "serve", "speed", "tiny"])
+@pytest.mark.parametrize("command", ["demo", "grade", "init", "moderate", "ping", "redteam", "serve", "speed", "tiny"])
 def test_help_has_examples_and_a_json_option(command: str) -> None:
     result = run(command, "--help", env={"COLUMNS": "200"})
     assert result.exit_code == 0
@@ -149,7 +149,7 @@ def test_moderate_judges_chosen_and_rejected(guards: Any, source: Path, tmp_path
     assert facts["reasons"] == {"no_verdict: the script says mumble": 1, "empty: column 'rejected' is missing": 1}
 
 
-@pytest.mark.parametrize("command", ["demo", "init", "moderate", "ping", "serve", "speed", "tiny"])
+@pytest.mark.parametrize("command", ["demo", "init", "moderate", "ping", "redteam", "serve", "speed", "tiny"])
 @pytest.mark.parametrize(
     ("path", "message"),
     [("a file/results.json", "is not a folder"), ("folder", "is a directory"), ("n" * 300, "File name too long")],
@@ -310,7 +310,7 @@ def test_tiny_writes_what_the_recipes_read(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "next: python recipes/grpo.py" in result.stdout
     facts = json.loads(target.read_text())
-    assert facts["written"] == ["guard", "stream-guard", "policy", "train.jsonl", "eval.jsonl"]
+    assert facts["written"] == ["guard", "stream-guard", "policy", "train.jsonl", "eval.jsonl", "replies.jsonl"]
     assert sorted(path.name for path in (tmp_path / "tiny").iterdir()) == sorted(facts["written"])
     assert (tmp_path / "tiny" / "guard" / "model.safetensors").is_file()
     rows = [json.loads(line) for line in (tmp_path / "tiny" / "train.jsonl").read_text().splitlines()]

@@ -42,6 +42,7 @@ def test_the_old_command_of_the_tiny_world_names_the_new_one(tmp_path: Path) -> 
         "policy",
         "train.jsonl",
         "eval.jsonl",
+        "replies.jsonl",
     }
 
 
