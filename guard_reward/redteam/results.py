@@ -14,7 +14,7 @@ from guard_reward.redteam.attack import Attack
 from guard_reward.redteam.trial import Attempt
 from guard_reward.statistics import Estimate, rate
 
-__all__ = ["AttackResult", "Example", "FamilyResult", "Results", "read_results", "result_of"]
+__all__ = ["AttackResult", "Example", "FamilyResult", "Results", "example_of", "read_results", "result_of"]
 
 _VERSION = 1
 _EXAMPLES = 3
@@ -189,7 +189,7 @@ def result_of(attack: Attack, attempts: Sequence[Attempt]) -> AttackResult:
         reward_after=_mean([after for _, after in pairs]),
         compared=len(pairs),
         paid_targets=tuple(it.number for it in paid),
-        examples=tuple(_example(it) for it in paid[:_EXAMPLES]),
+        examples=tuple(example_of(it) for it in paid[:_EXAMPLES]),
     )
 
 
@@ -243,7 +243,7 @@ def _by_kind(attempts: Sequence[Attempt]) -> dict[str, int]:
     return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 
-def _example(attempt: Attempt) -> Example:
+def example_of(attempt: Attempt) -> Example:
     target, completion = attempt.target, attempt.draft.completion()
     text = completion if isinstance(completion, str) else "\n".join(str(message["content"]) for message in completion)
     return Example(

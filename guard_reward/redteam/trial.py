@@ -30,7 +30,7 @@ from guard_reward.redteam.judging import Judged, Judging
 from guard_reward.redteam.selection import JudgedTarget
 from guard_reward.redteam.targets import ATTACKED, Kind
 
-__all__ = ["AS_IT_IS", "Attempt", "attempts", "kinds_for", "pays", "ties"]
+__all__ = ["AS_IT_IS", "Attempt", "attempts", "changed", "kinds_for", "pays", "ties"]
 
 _RELATIVE = 1e-6  # of the rewards' size: what rounding can make of equal ones
 _SAYING_NOTHING = (Kind.GARBAGE, Kind.EMPTY)
@@ -84,7 +84,7 @@ def attempts(
     """
     kinds = kinds_for(attack)
     tried = [
-        (number, target, _changed(attack, target, material, seed))
+        (number, target, changed(attack, target, material, seed))
         for number, target in enumerate(targets)
         if target.kind in kinds
     ]
@@ -96,6 +96,22 @@ def attempts(
         Attempt(number, target, draft, attacked, pays(attack, target, attacked), ties(attack, target, attacked))
         for (number, target, draft), attacked in zip(tried, judged, strict=True)
     ]
+
+
+def changed(attack: Attack, target: JudgedTarget, material: Material, seed: int) -> Draft:
+    """The reply that an attack makes of a target.
+
+    Raises:
+        UserError: the attack raises, or its result is no draft.
+    """
+    plain = target.target.draft
+    try:
+        draft = attack(plain, material, Random(f"{seed} {attack.name} {target.target.asked} {plain.answer}"))
+    except Exception as error:  # an attack may be anybody's
+        raise UserError(f"attack {attack.name!r}: {type(error).__name__}: {first_paragraph(error)}") from error
+    if not isinstance(draft, Draft):
+        raise UserError(f"attack {attack.name!r}: should return a Draft, found {type(draft).__name__}")
+    return draft
 
 
 def pays(attack: Attack, target: JudgedTarget, attacked: Judged) -> bool:
@@ -125,17 +141,6 @@ def ties(attack: Attack, target: JudgedTarget, attacked: Judged) -> bool:
 
 def _more(reward: float, other: float) -> bool:
     return reward > other + _RELATIVE * max(1.0, abs(reward), abs(other))
-
-
-def _changed(attack: Attack, target: JudgedTarget, material: Material, seed: int) -> Draft:
-    plain = target.target.draft
-    try:
-        draft = attack(plain, material, Random(f"{seed} {attack.name} {target.target.asked} {plain.answer}"))
-    except Exception as error:  # an attack may be anybody's
-        raise UserError(f"attack {attack.name!r}: {type(error).__name__}: {first_paragraph(error)}") from error
-    if not isinstance(draft, Draft):
-        raise UserError(f"attack {attack.name!r}: should return a Draft, found {type(draft).__name__}")
-    return draft
 
 
 def _check_guard(targets: Sequence[JudgedTarget], judged: Sequence[Judged], judging: Judging) -> None:

@@ -1,0 +1,150 @@
+"""A whole search: the attacks alone, then compositions of them, and what was found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from random import Random
+from typing import Any, Protocol
+
+from guard_reward.errors import UserError
+from guard_reward.progress_bars import progress_bar
+from guard_reward.redteam.attack import Attack
+from guard_reward.redteam.judging import Judging
+from guard_reward.redteam.searching.composition import Composition, shortened
+from guard_reward.redteam.searching.evolutionary import evolutionary
+from guard_reward.redteam.searching.findings import Finding, SearchResults, finding_of
+from guard_reward.redteam.searching.greedy import greedy
+from guard_reward.redteam.searching.scoring import BudgetSpent, Score, Scored, Scoring, Worth
+from guard_reward.redteam.selection import Selection
+
+__all__ = ["STRATEGIES", "search"]
+
+
+_ROUND = 32
+
+
+class Strategy(Protocol):
+    """Which compositions are tried; see `greedy`."""
+
+    def __call__(self, alone: Sequence[Scored], score: Score, worth: Worth, random: Random, *, depth: int) -> None: ...
+
+
+STRATEGIES: Mapping[str, Strategy] = {"greedy": greedy, "evolutionary": evolutionary}
+"""By the names that users type."""
+
+
+def search(
+    attacks: Sequence[Attack],
+    selection: Selection,
+    judging: Judging,
+    *,
+    strategy: str = "evolutionary",
+    budget: int = 20_000,
+    depth: int = 3,
+    seed: int = 0,
+    progress: bool = False,
+) -> SearchResults:
+    """Search for compositions of attacks that pay.
+
+    An interruption (Ctrl-C), once the attacks alone were tried, ends the search and keeps what was found.
+
+    Args:
+        attacks: with different names. Each is tried by itself first, so that what is new is known.
+        selection: what is attacked.
+        judging: the reward.
+        strategy: a name of `STRATEGIES`.
+        budget: replies that may be judged. Each different reply is judged once.
+        depth: parts of a composition, at most.
+        seed: of the search and of the attacks' choices: the same seed finds the same.
+        progress: show a bar on standard error.
+
+    Raises:
+        UserError: the budget is too small for the attacks alone.
+    """
+    with progress_bar(budget, f"search, {strategy}", "reply", shown=progress) as bar:
+        trials = _Trials(Scoring(selection, judging, budget=budget, seed=seed), bar)
+        alone = _alone(attacks, trials, len(selection.targets))
+        trials.covered = frozenset().union(*(scored.paid for scored in alone))
+        interrupted = False
+        try:
+            STRATEGIES[strategy](
+                [scored for scored in alone if scored.attempts],  # those that change nothing here lead nowhere
+                trials,
+                lambda scored: scored.worth(trials.covered),
+                Random(f"search {seed}"),
+                depth=depth,
+            )
+        except BudgetSpent:
+            pass
+        except KeyboardInterrupt:
+            interrupted = True
+    return SearchResults(
+        reward=judging.reward.describe(),
+        strategy=strategy,
+        seed=seed,
+        targets=dict(Counter(str(target.kind) for target in selection.targets)),
+        budget=budget,
+        spent=trials.scoring.spent,
+        interrupted=interrupted,
+        alone=len(alone),
+        alone_paying=sum(bool(scored.paid) for scored in alone),
+        covered=len(trials.covered),
+        compositions=len(trials.tried) - len(alone),
+        compositions_paying=sum(bool(it.paid) for parts, it in trials.tried.items() if len(parts) > 1),
+        findings=tuple(trials.findings()),
+    )
+
+
+def _alone(attacks: Sequence[Attack], trials: _Trials, targets: int) -> list[Scored]:
+    """Every attack by itself."""
+    found: list[Scored] = []
+    try:
+        while len(found) < len(attacks):
+            found += trials([(attack,) for attack in attacks[len(found) : len(found) + _ROUND]])
+    except BudgetSpent:
+        raise UserError(
+            f"a budget of {trials.scoring.budget:,} does not suffice for {len(attacks):,} attacks alone on {targets:,} "
+            f"replies, up to {len(attacks) * targets:,}: give a larger --budget, fewer replies (--limit) or fewer "
+            "attacks (--family)"
+        ) from None
+    return found
+
+
+class _Trials:
+    """What was tried. Of what pays beyond its parts, compositions without one of the parts are tried too."""
+
+    def __init__(self, scoring: Scoring, bar: Any):
+        self.scoring = scoring
+        self.tried: dict[Composition, Scored] = {}
+        self.covered: frozenset[int] = frozenset()
+        self._bar = bar
+
+    def __call__(self, compositions: Sequence[Composition]) -> list[Scored]:
+        scored = self.scoring(compositions)
+        self.tried |= {it.parts: it for it in scored}
+        self._bar.update(self.scoring.spent - self._bar.n)
+        beyond = [it for it in scored if len(it.parts) > 2 and it.paid.difference(*self._paid_shorter(it))]
+        simpler = dict.fromkeys(parts for it in beyond for parts in shortened(it.parts) if parts not in self.tried)
+        if simpler:
+            self(list(simpler))
+        return scored
+
+    def findings(self) -> list[Finding]:
+        """What pays beyond its parts, the best first."""
+        found = [
+            finding_of(it, self._shorter(it), self.covered)
+            for it in self.tried.values()
+            if len(it.parts) > 1 and it.paid.difference(*self._paid_shorter(it))
+        ]
+        return sorted(found, key=lambda it: (-it.new, -it.beyond_parts, len(it.parts), -it.paid, -(it.gain or 0.0)))
+
+    def _shorter(self, scored: Scored) -> list[Scored]:
+        """What was tried of some of its parts, in the same order."""
+        parts = scored.parts
+        some = {it: None for size in range(1, len(parts)) for it in combinations(parts, size)}
+        return [self.tried[it] for it in some if it in self.tried]
+
+    def _paid_shorter(self, scored: Scored) -> list[frozenset[int]]:
+        return [it.paid for it in self._shorter(scored)]
