@@ -18,19 +18,31 @@ from guard_reward.cli.options import (
     check_writable,
 )
 from guard_reward.cli.output import one_line_errors, printable, write_json
+from guard_reward.cli.redteam_search import REPLIES_PER_KIND, run_search
 from guard_reward.cli.redteam_tables import print_attacks
 from guard_reward.errors import UserError
 from guard_reward.presets import DEFAULT_GUARD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from guard_reward.redteam.attack import Attack
+    from guard_reward.redteam.judging import Judging
     from guard_reward.redteam.results import Results
+    from guard_reward.redteam.selection import Selection
     from guard_reward.redteam.targets import Kind, Target
     from guard_reward.rewards.reward import GuardReward
 
 __all__ = ["redteam"]
 
 _RESULTS = "results.json"
+
+
+class SearchStrategy(StrEnum):
+    """How compositions of attacks are searched for."""
+
+    GREEDY = "greedy"
+    EVOLUTIONARY = "evolutionary"
 
 
 class ThinkingMode(StrEnum):
@@ -96,8 +108,17 @@ Names = Annotated[
 AttacksFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Your own attacks, one JSON object per line.", exists=True)
 ]
+Search = Annotated[
+    SearchStrategy | None, typer.Option(help="Search for compositions of attacks that pay where no attack alone does.")
+]
+Budget = Annotated[int, typer.Option(min=1, help="Replies that --search may judge.")]
 List = Annotated[bool, typer.Option("--list", help="List the attacks that would be run, and stop.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many replies of each kind.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="At most so many replies of each kind.", show_default=f"all; {REPLIES_PER_KIND} with --search"
+    ),
+]
 MaxRate = Annotated[float, typer.Option(min=0.0, max=1.0, help="An attack may pay on this share of replies.")]
 Out = Annotated[
     Path | None,
@@ -135,6 +156,8 @@ def redteam(
     family: Families = None,
     attack: Names = None,
     attacks_file: AttacksFile = None,
+    search: Search = None,
+    budget: Budget = 20_000,
     listed: List = False,
     limit: Limit = None,
     seed: Annotated[int, typer.Option(help="Of the choice of replies, and of the attacks.")] = 0,
@@ -154,6 +177,7 @@ def redteam(
 
     - `guard-reward redteam --guard Qwen/Qwen3Guard-Gen-0.6B`
     - `guard-reward redteam eval/replies.jsonl --config configs/gspo_hybrid.yaml --compare --markdown attacks.md`
+    - `guard-reward redteam --search evolutionary --budget 20000 --out runs/search`
     - `guard-reward redteam --family openers --attack my_attacks.shout --defences strict --limit 20`
     """
     asked = {"guard": guard, "guard_revision": revision, "guard_device": device, "guard_dtype": dtype}
@@ -161,16 +185,32 @@ def redteam(
     asked |= {"refusal_guard": refusal_guard, "thinking": thinking, "on_outcome": on_outcome, "defences": defences}
     with one_line_errors(status=2):
         attacks = _attacks(family, attack, attacks_file)
-        if listed:
-            _list(attacks)
-            return
         choice = _Choice(_targets(replies), _kinds(kinds), limit, seed, batch_size)
-        place = _Place.of(out, overwrite=overwrite)
-        found = _run(_reward(config, asked), attacks, choice, place, compare=compare, progress=not quiet)
-        _show(found, max_rate, quiet=quiet, page=markdown)
-        write_json(json_file, found.to_dict())
-    if found.given.paying(max_rate):
+        mode = _Mode(listed, compare, search, budget)
+        shown = _Shown(_Place.of(out, overwrite=overwrite), max_rate, quiet, markdown, json_file)
+        pays = mode.run(attacks, choice, lambda: _reward(config, asked), shown)
+    if pays:
         raise typer.Exit(1)
+
+
+class _Mode(NamedTuple):
+    """What is done with the attacks."""
+
+    listed: bool
+    compare: bool
+    search: SearchStrategy | None
+    budget: int
+
+    def run(self, attacks: list[Attack], choice: _Choice, reward: Callable[[], GuardReward], shown: _Shown) -> bool:
+        """Do it; returns whether something pays."""
+        if self.listed:
+            _list(attacks)
+            return False
+        if self.search is None:
+            return _attack(reward(), attacks, choice, shown, compare=self.compare)
+        if self.compare or shown.markdown is not None:
+            raise UserError("--search has no comparison and no Markdown: leave out --compare and --markdown")
+        return _search(reward(), attacks, choice, shown, strategy=self.search, budget=self.budget)
 
 
 class _Choice(NamedTuple):
@@ -181,6 +221,12 @@ class _Choice(NamedTuple):
     limit: int | None
     seed: int
     batch_size: int
+
+    def select(self, judging: Judging) -> Selection:
+        """The replies that are what they are said to be."""
+        from guard_reward.redteam.selection import select_targets
+
+        return select_targets(self.targets, judging, kinds=self.kinds, limit=self.limit, seed=self.seed)
 
 
 class _Found(NamedTuple):
@@ -217,6 +263,45 @@ class _Place(NamedTuple):
         write_json(self.folder / _RESULTS, found.to_dict())
         for path in self.folder.glob("*.journal"):
             path.unlink()
+
+
+class _Shown(NamedTuple):
+    """Where the results go."""
+
+    place: _Place
+    max_rate: float
+    quiet: bool
+    markdown: Path | None
+    json_file: Path | None
+
+
+def _attack(reward: GuardReward, attacks: list[Attack], choice: _Choice, shown: _Shown, *, compare: bool) -> bool:
+    found = _run(reward, attacks, choice, shown.place, compare=compare, progress=not shown.quiet)
+    _show(found, shown.max_rate, quiet=shown.quiet, page=shown.markdown)
+    write_json(shown.json_file, found.to_dict())
+    return bool(found.given.paying(shown.max_rate))
+
+
+def _search(
+    reward: GuardReward, attacks: list[Attack], choice: _Choice, shown: _Shown, *, strategy: str, budget: int
+) -> bool:
+    from guard_reward.redteam.judging import Judging
+
+    judging = Judging(reward, choice.batch_size)
+    few = choice._replace(limit=choice.limit or REPLIES_PER_KIND)
+    found = run_search(
+        attacks,
+        few.select(judging),
+        judging,
+        strategy=strategy,
+        budget=budget,
+        seed=choice.seed,
+        out=shown.place.folder,
+        overwrite=shown.place.overwrite,
+        quiet=shown.quiet,
+    )
+    write_json(shown.json_file, found.to_dict())
+    return bool(found.alone_paying or found.compositions_paying)
 
 
 def _attacks(families: list[str] | None, names: list[str] | None, file: Path | None) -> list[Attack]:
@@ -268,10 +353,9 @@ def _run(
     def results(of: GuardReward, name: str) -> Results:
         from guard_reward.redteam.judging import Judging
         from guard_reward.redteam.run import run_attacks
-        from guard_reward.redteam.selection import select_targets
 
         judging = Judging(of, choice.batch_size)
-        chosen = select_targets(choice.targets, judging, kinds=choice.kinds, limit=choice.limit, seed=choice.seed)
+        chosen = choice.select(judging)
         journal = place.journal(name)
         job: dict[str, Any] = {"journal_path": journal, "restart": place.overwrite, "progress": progress}
         return run_attacks(attacks, chosen, judging, seed=choice.seed, **job)

@@ -80,21 +80,7 @@ def search(
             pass
         except KeyboardInterrupt:
             interrupted = True
-    return SearchResults(
-        reward=judging.reward.describe(),
-        strategy=strategy,
-        seed=seed,
-        targets=dict(Counter(str(target.kind) for target in selection.targets)),
-        budget=budget,
-        spent=trials.scoring.spent,
-        interrupted=interrupted,
-        alone=len(alone),
-        alone_paying=sum(bool(scored.paid) for scored in alone),
-        covered=len(trials.covered),
-        compositions=len(trials.tried) - len(alone),
-        compositions_paying=sum(bool(it.paid) for parts, it in trials.tried.items() if len(parts) > 1),
-        findings=tuple(trials.findings()),
-    )
+    return trials.results(judging, selection, strategy=strategy, seed=seed, interrupted=interrupted)
 
 
 def _alone(attacks: Sequence[Attack], trials: _Trials, targets: int) -> list[Scored]:
@@ -131,7 +117,29 @@ class _Trials:
             self(list(simpler))
         return scored
 
-    def findings(self) -> list[Finding]:
+    def results(
+        self, judging: Judging, selection: Selection, *, strategy: str, seed: int, interrupted: bool
+    ) -> SearchResults:
+        """What came of them."""
+        alone = [it for parts, it in self.tried.items() if len(parts) == 1]
+        composed = [it for parts, it in self.tried.items() if len(parts) > 1]
+        return SearchResults(
+            reward=judging.reward.describe(),
+            strategy=strategy,
+            seed=seed,
+            targets=dict(Counter(str(target.kind) for target in selection.targets)),
+            budget=self.scoring.budget,
+            spent=self.scoring.spent,
+            interrupted=interrupted,
+            alone=len(alone),
+            alone_paying=sum(bool(it.paid) for it in alone),
+            covered=len(self.covered),
+            compositions=len(composed),
+            compositions_paying=sum(bool(it.paid) for it in composed),
+            findings=tuple(self._findings()),
+        )
+
+    def _findings(self) -> list[Finding]:
         """What pays beyond its parts, the best first."""
         found = [
             finding_of(it, self._shorter(it), self.covered)
