@@ -15,17 +15,21 @@ __all__ = ["build_defences"]
 _PRESETS = {"off": Defences.off, "default": Defences, "strict": Defences.strict}
 
 
-def build_defences(value: Mapping[str, Any] | str | None) -> Defences:
+def build_defences(value: Mapping[str, Any] | str | bool | None) -> Defences:
     """The defences that a configuration asks for: a preset's name, a mapping of values, or None for the defaults.
+
+    YAML reads the words off and on as false and true: they are `Defences.off` and the defaults.
 
     Raises:
         UserError: names the value that is wrong.
 
-    >>> build_defences('{"window": 2000}').window, build_defences("off").normalise
+    >>> build_defences('{"window": 2000}').window, build_defences(False).normalise
     (2000, False)
     """
-    if value is None:
+    if value is None or value is True:
         return Defences()
+    if value is False:
+        return Defences.off()
     if isinstance(value, str):
         if value in _PRESETS:
             return _PRESETS[value]()

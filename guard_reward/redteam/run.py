@@ -16,6 +16,7 @@ from guard_reward.redteam.attack import Attack
 from guard_reward.redteam.judging import Judging
 from guard_reward.redteam.results import AttackResult, Results, attack_from_dict, result_of
 from guard_reward.redteam.selection import Selection
+from guard_reward.redteam.targets import ATTACKED
 from guard_reward.redteam.trial import AS_IT_IS, attempts, kinds_for
 
 __all__ = ["run_attacks"]
@@ -45,8 +46,8 @@ def run_attacks(
     Raises:
         UserError: an attack fails, the guard stops answering, or the journal is another run's.
     """
-    kinds = {target.kind for target in selection.targets}
-    wanted = [attack for attack in (AS_IT_IS, *attacks) if kinds.intersection(kinds_for(attack))]
+    kinds = Counter(target.kind for target in selection.targets)
+    wanted = [attack for attack in (AS_IT_IS, *attacks) if any(kinds[kind] for kind in kinds_for(attack))]
     with ExitStack() as stack:
         journal = None
         if journal_path is not None:
@@ -61,7 +62,7 @@ def run_attacks(
             bar.update(1)
     return Results(
         reward=judging.reward.describe(),
-        targets=dict(Counter(str(target.kind) for target in selection.targets)),
+        targets={str(kind): kinds[kind] for kind in ATTACKED if kinds[kind]},
         left_out=selection.left_out,
         attacks=tuple(found),
         seed=seed,
