@@ -4,6 +4,7 @@
 - `repetition`: share of the text that it has said before.
 - `language_switch`: the answer is written in another script than the prompt.
 - `degenerate`: why a reply says nothing.
+- `openers`: replies that begin and never come to an answer.
 - `windows`: a long text in overlapping pieces.
 - `words`: frequent English words: whether letters are English text.
 - `views`: the other forms in which a text can be read, made by

@@ -13,7 +13,7 @@ import urllib.parse
 
 from guard_reward.text.words import readable
 
-__all__ = ["decoded"]
+__all__ = ["decoded", "encoded_share"]
 
 # Each takes linear time: what can follow a repeated part can not begin with it.
 _BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,}={0,6}(?![\w+/=])")
@@ -23,6 +23,10 @@ _BITS = re.compile(r"(?<!\w)[01]{7,8}(?:[ ,]?[01]{7,8}){3,}(?!\w)")
 _ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}){3,}")
 _PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}[^\s%]*){3,}")
 _ENTITIES = re.compile(r"(?:&#(?:\d{1,7}|[xX][0-9A-Fa-f]{1,6});? ?){3,}")
+_LONG_WORD = re.compile(r"(?<!\S)(?=[^\s]{0,80}[0-9])[A-Za-z0-9+/_-]{40,}={0,6}(?!\S)")  # of no language
+_LETTERED_HEX = re.compile(rf"(?=[^A-Za-z]{{0,80}}[A-Fa-fx]){_HEX.pattern}")  # no table of numbers
+_RUNS = (_LONG_WORD, _LETTERED_HEX, _BITS, _ESCAPES, _PERCENT, _ENTITIES)
+_LONG_TOKEN, _DIGITS = 40, 0.2  # without a long token and with few digits there is no run worth a look
 _DIGIT = re.compile(r"[0-9]")
 _SEPARATORS = re.compile(r"0x|[ ,:]")
 _READABLE = 0.9  # share of a decoded run's characters that are letters, digits, blanks and usual punctuation
@@ -48,6 +52,19 @@ def decoded(text: str) -> str:
         text = _BITS.sub(lambda run: _or_itself(_from_bits(run[0]), run[0]), text)
         text = _HEX.sub(lambda run: _or_itself(_from_hex(run[0]), run[0]), text)
     return _BASE64.sub(lambda run: _from_base(run[0]), text)
+
+
+def encoded_share(text: str) -> float:
+    """The share of a text's characters in long runs of an encoding, whatever it decodes to, from 0 to 1.
+
+    >>> encoded_share("c2FsdCBhbmQgcGVwcGVyLCBwbGVhc2UsIGFuZCBzb21lIHRlYQ=="), encoded_share("salt and pepper")
+    (1.0, 0.0)
+    """
+    tokens = text.split()
+    dense = sum(map(len, tokens))
+    if max(map(len, tokens), default=0) < _LONG_TOKEN and sum(map(str.isdigit, text)) < _DIGITS * dense:
+        return 0.0
+    return max(sum(len("".join(run.split())) for run in runs.findall(text)) for runs in _RUNS) / dense
 
 
 def _unescaped(run: str) -> str:
