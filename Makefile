@@ -7,6 +7,8 @@ OUT ?= runs/demo
 PIPELINE ?= runs/pipeline
 OLDEST_TRL ?= 1.14.0
 VLLM ?= 0.32.0
+# The tools that look at what is built and pinned; they stay out of the environment that they look at.
+TOOLS ?= pip-audit==2.10.1 cyclonedx-bom==7.5.0 twine==7.0.0 check-wheel-contents==0.6.3
 # Of the soak: generated inputs, and the minutes after which it ends.
 INPUTS ?= 1000000
 MINUTES ?= 60
@@ -25,9 +27,11 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 INSTALLED := $(VENV)/.installed
 VLLM_VENV := $(VENV)-vllm
 VLLM_INSTALLED := $(VLLM_VENV)/.installed
+TOOLS_VENV := $(VENV)-tools
+TOOLS_INSTALLED := $(TOOLS_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline test test-whole test-served test-oldest-trl soak check docs docs-serve format tiny-models build clean
+.PHONY: help install demo pipeline test test-whole test-served test-oldest-trl test-pythons soak check audit sbom docs docs-serve format tiny-models build clean
 
 help:
 	@echo "make demo     install, then watch a tiny policy become safe (minutes, no GPU; only the install needs a network): $(OUT)/report.html"
@@ -37,7 +41,11 @@ help:
 	@echo "make test-served  install vLLM for the CPU into $(VENV)-vllm, then run the tests that need real servers (minutes)"
 	@echo "make test-oldest-trl   install, then run the trainers' tests with the oldest supported TRL"
 	@echo "make soak     install, then a million generated inputs against parsers, readers, prompting, packing, resuming and configs (about an hour on two cores)"
-	@echo "make check    install, then lint, formatting, types and the direction of imports"
+	@echo "make test-pythons  a fast share of the tests under each of Python 3.11 to 3.14 that is here (installs each; minutes)"
+	@echo "make check    install, then lint, formatting, types, the direction of imports, and what the pins promise"
+	@echo "make audit    install, then look for known vulnerabilities of the pinned versions; says so where it cannot"
+	@echo "make sbom     install, then write dist/sbom.json: the pinned versions as CycloneDX JSON"
+	@echo "make build    install, then build sdist and wheel into dist/ and check them"
 	@echo "make docs     install, then build the documentation: site/index.html (seconds; works without a server)"
 	@echo "make docs-serve   the same behind a local server that follows changes"
 	@echo "make format   rewrite the code the way 'make check' wants it"
@@ -100,11 +108,30 @@ test-oldest-trl: install
 soak: install
 	$(BIN)/python -m tests.soak --inputs $(INPUTS) --minutes $(MINUTES) $(ARGS)
 
+# Every supported Python that is on this machine, each in an environment of its own: $(VENV)-python3.12, …
+test-pythons:
+	$(PYTHON) .ci/pythons.py $(if $(PYTHONS),--versions $(PYTHONS)) $(ARGS)
+
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pip check
+	$(BIN)/python .ci/signed_pins.py
+
+# If the tool cannot be installed, the audit says that it was not run.
+audit: install
+	-@test -e $(TOOLS_INSTALLED) || $(MAKE) --no-print-directory $(TOOLS_INSTALLED)
+	$(BIN)/python .ci/audit.py $(TOOLS_VENV)/bin/pip-audit constraints.txt
+
+sbom: install $(TOOLS_INSTALLED)
+	$(BIN)/python .ci/sbom.py $(TOOLS_VENV)/bin/cyclonedx-py dist/sbom.json
+
+$(TOOLS_INSTALLED): Makefile
+	test -x $(TOOLS_VENV)/bin/python || $(PYTHON) -m venv $(TOOLS_VENV)
+	$(TOOLS_VENV)/bin/python -m pip install --quiet $(TOOLS)
+	@touch $@
 
 # Every page, the reference from the docstrings, the commands' help; a broken link or docstring fails.
 docs: install
@@ -121,8 +148,12 @@ format: install
 tiny-models: install
 	$(BIN)/python -m guard_reward.tiny.shipped
 
-build: install
-	$(BIN)/python -m build
+# The wheel is built from the sdist.
+build: install $(TOOLS_INSTALLED)
+	rm -f dist/*.whl dist/*.tar.gz
+	$(BIN)/python -m build --no-isolation
+	$(TOOLS_VENV)/bin/twine check --strict dist/*.whl dist/*.tar.gz
+	$(TOOLS_VENV)/bin/check-wheel-contents dist
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) $(TOOLS_VENV) $(VENV)-python* build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
