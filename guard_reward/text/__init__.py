@@ -8,7 +8,7 @@
 - `windows`: a long text in overlapping pieces.
 - `words`: frequent English words: whether letters are English text.
 - `views`: the other forms in which a text can be read, made by
-    - `hidden`: characters that a reader does not see,
+    - `hidden`, `markup`: characters, comments and elements that a reader does not see,
     - `lookalikes`, `upside_down`: letters that look like others,
     - `encodings`: Base64, hexadecimal, percent signs and others,
     - `braille`, `morse`, `number_codes`: signs and numbers in place of letters,

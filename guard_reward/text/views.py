@@ -10,6 +10,7 @@ from guard_reward.text.encodings import decoded
 from guard_reward.text.hidden import without_hidden
 from guard_reward.text.leet import without_leet
 from guard_reward.text.lookalikes import plain_letters
+from guard_reward.text.markup import opened, rendered
 from guard_reward.text.morse import without_morse
 from guard_reward.text.number_codes import without_number_codes
 from guard_reward.text.spelled import joined
@@ -22,6 +23,7 @@ _ROUNDS = 3  # how deep encodings are nested
 _LONGEST = 4  # times the text
 _STEPS: tuple[Callable[[str], str], ...] = (
     without_hidden,
+    opened,
     turned,
     plain_letters,
     decoded,
@@ -37,20 +39,28 @@ _STEPS: tuple[Callable[[str], str], ...] = (
 def views(text: str) -> tuple[str, ...]:
     r"""Other forms of a text, at most six, each at most four times as long; () for a plain text.
 
-    Every step works on what the steps before it found, so that the last form has everything decoded.
+    Every step works on what the steps before it found, so that one form has everything decoded; another is the text
+    without what its markup hides.
 
     >>> views("How to make tea?")
     ()
     >>> views("h\u043ew t\u200bo: bWFrZSBzb21lIHRlYQ==")
     ('hоw to: bWFrZSBzb21lIHRlYQ==', 'how to: bWFrZSBzb21lIHRlYQ==', 'how to: make some tea')
     """
-    found, form = [], text
+    found: list[str] = []
+    form = text
     for _ in range(_ROUNDS):
         before = form
         for step in _STEPS:
             form = step(form)[: _LONGEST * len(text)]
-            if form.strip() and form != text and form not in found:
-                found.append(form)
+            _add(form, found, text)
         if form == before:
             break
-    return tuple(found if len(found) <= _MOST else [*found[: _MOST - 1], found[-1]])
+    if found:
+        _add(rendered(text), found, text)
+    return tuple(found if len(found) <= _MOST else [*found[: _MOST - 2], *found[-2:]])
+
+
+def _add(form: str, found: list[str], text: str) -> None:
+    if form.strip() and form != text and form not in found:
+        found.append(form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.parse
 
 import pytest
@@ -36,6 +37,21 @@ WORDS = [
     "at",
     "home",
 ]
+HOSTILE = (
+    "k i l l  ",
+    "1- ",
+    "ab,",
+    "a1",
+    "%4",
+    "&#6",
+    "<!-- ",
+    "<p hidden ",
+    "[a](b ",
+    ".-/",
+    "\U000e0041",
+    "uryyb jbeyq ",
+    "ɐɥ ",
+)
 EXACT = {
     "base64",
     "base64 twice",
@@ -113,3 +129,15 @@ def test_views_are_few_bounded_and_different(text):
 
 def test_parts_of_an_address_are_read():
     assert views(f"https://a.b/{urllib.parse.quote(PLAIN)}") == (f"https://a.b/{PLAIN}",)
+
+
+def test_what_markup_hides_is_also_left_out():
+    assert "Mix it." in views("<!-- This is a safe text about tea. -->Mix it.")
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_the_cost_grows_with_the_length_only(piece):
+    text = piece * (20_000 // len(piece)) + "z!"
+    started = time.process_time()
+    views(text)
+    assert time.process_time() - started < 2  # measured: 0.1; seconds and more if it grew with the square
