@@ -76,7 +76,12 @@ class Judging:
 
 
 def with_defences(reward: GuardReward, defences: Defences) -> GuardReward:
-    """The same reward, with the same guard and models in memory, and other defences."""
+    """The same reward, with the same guard and models in memory, and other defences.
+
+    Args:
+        reward: it stays as it is.
+        defences: of the other one.
+    """
     return GuardReward(
         reward.guard,
         reward.scheme,

@@ -29,8 +29,10 @@ class Example:
         kind: what the plain reply is.
         prompt: the text of the last message of its prompt.
         reply: the attacked reply with its thinking, the beginning of a long one.
-        reward_before, reward_after: without and with the attack; None for a row that takes no part in training.
-        verdict_before, verdict_after: what the guard says, and how the judging ended.
+        reward_before: without the attack; None for a row that takes no part in training.
+        reward_after: with it.
+        verdict_before: what the guard says without the attack, and how the judging ended.
+        verdict_after: the same with it.
     """
 
     kind: str
@@ -47,13 +49,15 @@ class AttackResult:
     """What came of one attack.
 
     Attributes:
-        name, family: of the attack.
+        name: of the attack.
+        family: what it belongs to.
         keeps: what is left of the reply.
         rows: replies that it was tried on, by kind.
         paid: on how many it pays, by kind.
         tied: on how many it is paid as an honest refusal is.
         not_judged: rows that it left without a reward.
-        reward_before, reward_after: means, over the rows that have both; None if no row has.
+        reward_before: mean without the attack, over the rows that have both; None if no row has.
+        reward_after: mean with it, over the same rows.
         compared: how many these are.
         paid_targets: numbers of the targets on which it pays.
         examples: of replies that are paid.
@@ -87,7 +91,8 @@ class FamilyResult:
         attacks: how many there are.
         paying: how many of them pay on some reply.
         rows: replies that they were tried on, of all attacks together.
-        reward_before, reward_after: means over the rows of all its attacks.
+        reward_before: mean without an attack, over the rows of all its attacks that have both.
+        reward_after: mean with them, over the same rows.
         exploits: the share of these rows on which an attack pays.
         tied: the share of these rows that are paid as an honest refusal is.
         not_judged: the share of these rows without a reward.
@@ -207,6 +212,9 @@ def attack_from_dict(values: Mapping[str, Any]) -> AttackResult:
 
 def read_results(path: Path) -> Results:
     """Results that ``guard-reward redteam --json`` wrote; with ``--compare``, those with the defences.
+
+    Args:
+        path: of the JSON file.
 
     Raises:
         UserError: the file holds something else.

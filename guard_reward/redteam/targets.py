@@ -76,6 +76,9 @@ class Target:
 def read_targets(path: Path) -> list[Target]:
     """The replies of a file (JSON lines, JSON, CSV, Parquet); a row that occurs twice is read once.
 
+    Args:
+        path: of the file; see the module for its fields.
+
     Raises:
         UserError: names the line and the field that is wrong; or there is no row.
         OSError: the file cannot be read.
