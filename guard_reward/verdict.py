@@ -81,6 +81,8 @@ class Outcome(StrEnum):
     | ``timeout`` | a served guard did not answer before the call's deadline |
     | ``too_long`` | more text than the guard's context holds; judged in windows if possible |
     | ``injection`` | the policy typed marks of the guard's prompt or answer, and ``on_outcome`` says what that pays |
+    | ``degenerate`` | the reply says nothing: repetition, filler (`guard_reward.text.degenerate`) |
+    | ``language_switch`` | the reply is in another script than its prompt, and that defence is on |
     """
 
     SCORED = "scored"
@@ -90,6 +92,8 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     TOO_LONG = "too_long"
     INJECTION = "injection"
+    DEGENERATE = "degenerate"
+    LANGUAGE_SWITCH = "language_switch"
 
 
 class Probabilities(NamedTuple):
@@ -138,8 +142,9 @@ class Verdict:
             are the worst window's, categories those of all windows of that severity, and refusal and its probability
             the highest of all windows.
         unknown_categories: those of `categories` that the guard's policy does not have.
-        readings: the verdicts on the whole message and on its parts, if it contains marks of the guard's own prompt
-            (`guard_reward.guards.readings`), of which this verdict is the worst; empty otherwise.
+        readings: the verdicts of which this one is the worst: on the whole message and on its parts, if it contains
+            marks of the guard's own prompt (`guard_reward.guards.readings`), and on its other forms, in a reward
+            (`guard_reward.rewards.forms`); empty otherwise.
         flagged_char: where the judged text begins to be flagged, as a number of characters from its beginning; None if
             it is not, for a prompt, and for guards that judge whole texts.
         token_scores: a stream guard's verdicts on the tokens of a response, in short; None for other guards.

@@ -16,6 +16,7 @@ from guard_reward.errors import UserError
 from guard_reward.guards.loading import load_guard
 from guard_reward.integrations.micro_batching import MicroBatches
 from guard_reward.rewards.batch import Call, Rules, ThinkingMode, finish, prepare, search, wanted_signs
+from guard_reward.rewards.defences import Defences
 from guard_reward.rewards.judge import Judge, Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.rewards.outcomes import checked_outcome_rewards
@@ -86,7 +87,7 @@ class SampleJudge:
         return finished.rows[0]
 
     async def _ask(self, judge: Judge, request: RolloutRequests) -> RolloutVerdicts:
-        if not any(part is not None for part in request):  # nothing to judge, so nothing to wait for
+        if not any(part is not None for part in request.parts):  # nothing to judge, so nothing to wait for
             return RolloutVerdicts()
         try:
             if not (isinstance(judge.guard, AsyncGuard) and _in_asyncio()):
@@ -95,7 +96,8 @@ class SampleJudge:
                 verdicts, _ = await judge.judge_async([request])
                 return verdicts[0]
         except TimeoutError:
-            return RolloutVerdicts(*map(self._late, request))
+            answer, thinking, prompt = map(self._late, request.parts)
+            return RolloutVerdicts(answer, thinking, prompt)
 
     def _late(self, request: Request) -> Unjudged | None:
         if request is None or isinstance(request, Unjudged):
@@ -128,12 +130,12 @@ def _rules(scheme: str | Scheme | SchemeFunction, thinking: ThinkingMode) -> Rul
         raise UserError(f"thinking should be 'separate', 'joint' or 'ignore', found {thinking!r}")
     try:
         made = make_scheme(scheme)
-        rewards = checked_outcome_rewards({} if made.has_floor else {Outcome.EMPTY: None}, made)
+        rewards = checked_outcome_rewards({} if made.has_floor else {Outcome.EMPTY: None}, made, Defences.off())
     except ValueError as error:
         raise UserError(f"scheme: {error}") from error
     if made.needs_helpfulness:
         raise UserError(f"scheme: {made.name} needs helpfulness, which no guard gives: choose another scheme")
-    return Rules(scheme=made, thinking=thinking, outcome_rewards=rewards)
+    return Rules(scheme=made, thinking=thinking, outcome_rewards=rewards, defences=Defences.off())
 
 
 def _checked_deadline(deadline: float | None) -> float | None:

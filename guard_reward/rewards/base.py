@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 __all__ = ["BaseGuardReward"]
 
 
+_NOT_THE_GUARDS = (Outcome.EMPTY, Outcome.DEGENERATE)
+"""Outcomes of rows for which no guard can be blamed."""
+
+
 class BaseGuardReward(ReadOnlySettings):
     """Settings and steps of `guard_reward.GuardReward`, which documents them, and `guard_reward.AsyncGuardReward`.
 
@@ -83,7 +87,7 @@ class BaseGuardReward(ReadOnlySettings):
         self._rules = Rules(
             scheme=made,
             thinking=thinking,
-            outcome_rewards=checked_outcome_rewards(on_outcome, made),
+            outcome_rewards=checked_outcome_rewards(on_outcome, made, defences),
             prompt_label_column=prompt_label_column,
             eos_token_ids=None if ends is None else tuple(ends),
             thinking_prefilled=thinking_prefilled,
@@ -269,6 +273,8 @@ class BaseGuardReward(ReadOnlySettings):
             self._judge.spec,
             labels=self.prompt_label_column is not None,
             helpfulness=self.helpfulness is not None,
+            rails=self.defences.helpfulness is not None,
+            forms=self.defences.normalise or self.defences.window is not None,
             thinking=self.thinking == "separate",
             prompts=self.scheme.needs_prompt,
             shadow=self.shadow is not None,
@@ -331,7 +337,7 @@ class BaseGuardReward(ReadOnlySettings):
     def _check_breaker(self, rows: Sequence[JudgedRollout], *, in_trainer: bool) -> None:
         if self.breaker is None:
             return
-        lost = [row for row in rows if not row.outcome.is_complete and row.outcome.name is not Outcome.EMPTY]
+        lost = [row for row in rows if not row.outcome.is_complete and row.outcome.name not in _NOT_THE_GUARDS]
         unjudged = Counter(str(row.outcome.name) for row in lost)
         # Only a trainer is known to call on every rank; a collective on one rank alone would hang.
         self.breaker.check(len(rows), unjudged, all_ranks=in_trainer, reason=lost[0].outcome.reason if lost else "")

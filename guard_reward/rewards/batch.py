@@ -10,7 +10,7 @@ finished = finish(batch, verdicts, helpfulness, shown, rules)  # verdicts → re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from guard_reward.conversation import Turns
@@ -18,14 +18,16 @@ from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.typed_marks import TypedMark
 from guard_reward.rewards.behaviour import Shown, search_text, signs_of, worst_compliance
 from guard_reward.rewards.defences import Defences
+from guard_reward.rewards.forms import Forms
 from guard_reward.rewards.judge import Request, RolloutRequests, RolloutVerdicts
 from guard_reward.rewards.labels import read_labels
 from guard_reward.rewards.metrics import JudgedRollout, table_columns
-from guard_reward.rewards.outcomes import OutcomeReward, RowOutcome, as_injection, row_outcome, score_row
+from guard_reward.rewards.outcomes import OutcomeReward, RowOutcome, row_outcome, score_row
 from guard_reward.rewards.policy import policy_of_trainer
 from guard_reward.rewards.reading import check_lengths, read_rollout
 from guard_reward.rewards.stopped import as_stopped, read_stopped, with_stop
 from guard_reward.rewards.system_prompt import SystemPromptMode, without_system_prompt
+from guard_reward.rewards.written import as_written, railed, switched_language
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Scheme, Sign
 from guard_reward.verdict import Outcome, Severity, Unjudged
@@ -179,7 +181,7 @@ def wanted_signs(
             return {}
         return signs_of(rules.scheme, found.assessment(row.helpfulness))
 
-    return [signs(row) for row in _rows(batch, verdicts, helpfulness)]
+    return [signs(row) for row in _rows(batch, verdicts, helpfulness, rules)]
 
 
 def search(batch: Batch, wanted: Sequence[Mapping[str, Sign]]) -> list[Shown]:
@@ -213,44 +215,58 @@ def finish(
         special_tokens: of the guard's tokenizer.
     """
 
-    scheme = rules.scheme
-
-    def rows() -> Iterator[JudgedRollout]:
-        for row, shown in zip(_rows(batch, verdicts, helpfulness), found_signs, strict=True):
-            readable = row.rollout if isinstance(row.rollout, Rollout) else None
-            marks = _typed_marks(readable, spec, special_tokens)
-            found, ended = _ended(row, scheme, shown)
-            outcome = as_injection(ended, marks, rules.outcome_rewards)
-            if row.stopped and row.said.answer is None and not outcome.is_complete:
-                # No helpfulness of an answer that is none.
-                outcome = RowOutcome(Outcome.EMPTY, "stopped by a stream guard before an answer")
-            known = {} if isinstance(shown, Unjudged) else shown
-            assessment = found.assessment(row.helpfulness, known) if outcome.is_complete else None
-            yield JudgedRollout(
-                rollout=readable,
-                verdicts=found,
-                outcome=outcome,
-                helpfulness=row.helpfulness,
-                harmful=row.harmful,
-                injection_attempts=len(marks),
-                reward=score_row(outcome, assessment, row.helpfulness, scheme, rules.outcome_rewards),
-                compliance=None if assessment is None else worst_compliance(scheme, assessment),
-            )
-
-    judged = tuple(rows())
+    rows = zip(_rows(batch, verdicts, helpfulness, rules), helpfulness, found_signs, strict=True)
+    judged = tuple(_judged(*row, rules, spec, special_tokens) for row in rows)
     columns = table_columns(
         judged,
         labels=rules.prompt_label_column is not None,
         helpfulness=rules.has_helpfulness,
-        prompts=scheme.needs_prompt,
+        prompts=rules.scheme.needs_prompt,
         shadow=rules.has_shadow,
-        policies=bool(scheme.behaviours),
+        policies=bool(rules.scheme.behaviours),
     )
     return FinishedBatch(judged, columns)
 
 
+def _judged(
+    row: _Row,
+    raw_helpfulness: float | None,
+    shown: Shown,
+    rules: Rules,
+    spec: GuardSpec,
+    special_tokens: Sequence[str],
+) -> JudgedRollout:
+    """A row with its reward."""
+    scheme, rewards = rules.scheme, rules.outcome_rewards
+    readable = row.rollout if isinstance(row.rollout, Rollout) else None
+    marks = _typed_marks(readable, spec, special_tokens)
+    switched = switched_language(readable)
+    found, outcome = _ended(row, scheme, shown)
+    if found.forms is not None and found.forms.reason:
+        outcome = replace(outcome, reason="; ".join(filter(None, (outcome.reason, found.forms.reason))))
+    # What a stream guard cut off is not the policy's whole reply.
+    outcome = as_written(outcome, readable, switched, marks, Defences.off() if row.stopped else rules.defences, rewards)
+    if row.stopped and row.said.answer is None and not outcome.is_complete:
+        # No helpfulness of an answer that is none.
+        outcome = RowOutcome(Outcome.EMPTY, "stopped by a stream guard before an answer")
+    known = {} if isinstance(shown, Unjudged) else shown
+    assessment = found.assessment(row.helpfulness, known) if outcome.is_complete else None
+    return JudgedRollout(
+        rollout=readable,
+        verdicts=found,
+        outcome=outcome,
+        helpfulness=row.helpfulness,
+        raw_helpfulness=raw_helpfulness,
+        harmful=row.harmful,
+        injection_attempts=len(marks),
+        switched_language=switched,
+        reward=score_row(outcome, assessment, row.helpfulness, scheme, rewards),
+        compliance=None if assessment is None else worst_compliance(scheme, assessment),
+    )
+
+
 class _Row(NamedTuple):
-    """A row with its verdicts."""
+    """A row with its verdicts; its helpfulness is the one within the limits."""
 
     rollout: Rollout | Unjudged
     harmful: bool | None
@@ -259,9 +275,14 @@ class _Row(NamedTuple):
     helpfulness: float | None
 
 
-def _rows(batch: Batch, verdicts: Sequence[RolloutVerdicts], helpfulness: Sequence[float | None]) -> Iterator[_Row]:
+def _rows(
+    batch: Batch, verdicts: Sequence[RolloutVerdicts], helpfulness: Sequence[float | None], rules: Rules
+) -> Iterator[_Row]:
     stopped = batch.stopped or [None] * len(batch.rollouts)
-    return map(_Row._make, zip(batch.rollouts, batch.harmful, stopped, verdicts, helpfulness, strict=True))
+    for row in zip(batch.rollouts, batch.harmful, stopped, verdicts, helpfulness, strict=True):
+        rollout, harmful, stop, said, raw = row
+        value = railed(raw, rules.defences.helpfulness, rollout if isinstance(rollout, Rollout) else None)
+        yield _Row(rollout, harmful, stop, said, value)
 
 
 def _ended(row: _Row, scheme: Scheme, shown: Shown | None) -> tuple[RolloutVerdicts, RowOutcome]:
@@ -284,11 +305,10 @@ def _requests(rollout: Rollout | Unjudged, stopped: Severity | None, rules: Rule
         # Stopped in its thinking: there is no answer to judge, and the stream guard's verdict stands for it.
         return RolloutRequests(None, None, _prompt_request(rollout) if rules.scheme.needs_prompt else None)
     prompt = _prompt_request(rollout) if rules.scheme.needs_prompt else None
-    if rules.thinking == "joint":
-        return RolloutRequests(rollout.joint_conversation(), None, prompt)
-    if rules.thinking == "ignore" or rollout.thinking is None:
-        return RolloutRequests(rollout.answer_conversation(), None, prompt)
-    return RolloutRequests(rollout.answer_conversation(), rollout.thinking_conversation(), prompt)
+    answer = rollout.joint_conversation() if rules.thinking == "joint" else rollout.answer_conversation()
+    is_separate = rules.thinking == "separate" and rollout.thinking is not None
+    thinking = rollout.thinking_conversation() if is_separate else None
+    return RolloutRequests(answer, thinking, prompt, Forms.of(answer, thinking, rules.defences))
 
 
 def _prompt_request(rollout: Rollout) -> Request:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from guard_reward.rewards.batch import Call, Rules, finish, prepare
+from guard_reward.rewards.defences import Defences
 from guard_reward.rewards.dual_ascent import is_training
 from guard_reward.rewards.judge import Judge, as_guard
 from guard_reward.rewards.metrics import log_rows, metrics_of
@@ -35,7 +36,8 @@ class EvaluationJudge:
     def __init__(self, judge: Judge, rules: Rules):
         self.judge = judge
         self._has_warned = False
-        self.rules = replace(rules, scheme=GuardOnly(), outcome_rewards={}, has_shadow=False)
+        off = Defences.off()
+        self.rules = replace(rules, scheme=GuardOnly(), outcome_rewards={}, has_shadow=False, defences=off)
 
     @classmethod
     def of(cls, guard: Any, rules: Rules, reward: str) -> EvaluationJudge | None:

@@ -16,6 +16,7 @@ from guard_reward.guards.loading import load_guard
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 from guard_reward.models.sleep import MODEL_LOCK
+from guard_reward.rewards.forms import Forms, FormsJudged, judge_forms
 from guard_reward.schemes import Assessment
 from guard_reward.verdict import AsyncGuard, Guard, Outcome, Severity, Unjudged, Verdict, describe_guard
 
@@ -31,24 +32,43 @@ Request = Sequence[Message] | Unjudged | None
 
 
 class RolloutRequests(NamedTuple):
-    """What the guard is asked about one rollout."""
+    """What the guard is asked about one rollout: its parts, and other forms in which they can be read."""
 
     answer: Request = None
     thinking: Request = None
     prompt: Request = None
+    forms: Forms = Forms()
+
+    @property
+    def parts(self) -> tuple[Request, Request, Request]:
+        """Answer, thinking and prompt."""
+        return self.answer, self.thinking, self.prompt
+
+    @property
+    def conversations(self) -> list[Sequence[Message]]:
+        """All that the guard must judge, with the other forms."""
+        forms = (form.conversation for form in (*self.forms.answer, *self.forms.thinking))
+        return [*filter(_is_conversation, self.parts), *forms]
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutVerdicts:
     """What the guard said about the parts of one rollout; None for a part that it was not asked about.
 
-    `shadow` is what another guard, which gives no reward, said about the answer.
+    `shadow` is what another guard, which gives no reward, said about the answer. `forms` is what came of the rollout's
+    other forms; the verdicts on answer and thinking include them.
     """
 
     answer: Verdict | Unjudged | None = None
     thinking: Verdict | Unjudged | None = None
     prompt: Verdict | Unjudged | None = None
     shadow: Verdict | Unjudged | None = None
+    forms: FormsJudged | None = None
+
+    @property
+    def answer_as_written(self) -> Verdict | Unjudged | None:
+        """What the guard said about the answer itself, whatever it said about its other forms."""
+        return self.forms.answer if self.forms is not None and isinstance(self.answer, Verdict) else self.answer
 
     @property
     def written(self) -> tuple[Verdict, ...]:
@@ -153,7 +173,7 @@ class Judge:
 
     def _split(self, batch: Sequence[RolloutRequests]) -> tuple[dict[_Key, Sequence[Message]], dict[_Key, Verdict]]:
         """The distinct conversations that the guard must judge, and the verdicts that are kept."""
-        distinct = {_key(one): one for row in batch for one in row if _is_conversation(one)}
+        distinct = {_key(one): one for row in batch for one in row.conversations}
         with _KEPT_LOCK:
             known = {key: self._kept[key] for key in distinct if key in self._kept}
         return {key: one for key, one in distinct.items() if key not in known}, known
@@ -173,7 +193,12 @@ class Judge:
         def verdict(request: Any) -> Verdict | Unjudged | None:
             return judged[_key(request)] if _is_conversation(request) else request
 
-        return [RolloutVerdicts(*map(verdict, row)) for row in batch]
+        def of_row(row: RolloutRequests) -> RolloutVerdicts:
+            answer, thinking, prompt = map(verdict, row.parts)
+            answer, thinking, forms = judge_forms(answer, thinking, row.forms, lambda form: judged[_key(form)])
+            return RolloutVerdicts(answer, thinking, prompt, forms=forms)
+
+        return [of_row(row) for row in batch]
 
     def _moderate(self, conversations: list[Sequence[Message]]) -> tuple[list[Verdict | Unjudged], Any]:
         if not conversations:

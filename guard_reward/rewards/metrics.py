@@ -32,11 +32,14 @@ class JudgedRollout:
         rollout: None if the row could not be read.
         verdicts: what the guard said.
         outcome: how the judging ended, and why.
-        helpfulness: H(x, y), if there is a helpfulness function.
+        helpfulness: H(x, y), if there is a helpfulness function, within the limits of `HelpfulnessRails`.
         harmful: whether the prompt is labelled harmful; None without a label.
         injection_attempts: how many pieces of the guard's prompt or answer format the policy typed.
         reward: None if the row takes no part in training.
         compliance: what was right to do and how far the answer does it, if the scheme knows.
+        raw_helpfulness: H(x, y) as the helpfulness function gave it.
+        switched_language: 1 if the reply is in a script that its prompt neither uses nor asks for, else 0; None if
+            unknown.
     """
 
     rollout: Rollout | None
@@ -47,6 +50,8 @@ class JudgedRollout:
     injection_attempts: int
     reward: float | None
     compliance: Compliance | None = None
+    raw_helpfulness: float | None = None
+    switched_language: float | None = None
 
 
 class Metric(NamedTuple):
@@ -66,6 +71,8 @@ def metrics_of(
     *,
     labels: bool = False,
     helpfulness: bool = False,
+    rails: bool = False,
+    forms: bool = False,
     thinking: bool = True,
     prompts: bool = False,
     shadow: bool = False,
@@ -78,6 +85,8 @@ def metrics_of(
         spec: of the guard, for its categories.
         labels: whether prompts are labelled harmful or benign.
         helpfulness: whether there is a helpfulness function.
+        rails: whether its values are limited.
+        forms: whether replies are also judged in other forms.
         thinking: whether thinking is judged by itself.
         prompts: whether prompts are judged.
         shadow: whether another guard's verdicts on answers are compared.
@@ -91,7 +100,10 @@ def metrics_of(
         Metric("injection_attempt_rate", lambda row: float(row.injection_attempts > 0)),
         Metric("truncation_unknown_rate", lambda row: float(_truncated(row) is None)),
         Metric("truncated_rate", _truncated),
+        Metric("language_switch_rate", lambda row: row.switched_language),
         *((Metric("helpfulness", lambda row: row.helpfulness),) if helpfulness else ()),
+        *((Metric("raw_helpfulness", lambda row: row.raw_helpfulness),) if helpfulness and rails else ()),
+        *((Metric("worse_form_rate", _is_worse), Metric("lost_form_rate", _has_lost)) if forms else ()),
         *answers,
         refusal,
         *(_split((*answers, refusal)) if labels else ()),
@@ -100,7 +112,11 @@ def metrics_of(
         *(_severity_rates("thinking/", lambda row: row.verdicts.thinking) if thinking else ()),
         *(_severity_rates("prompt/", lambda row: row.verdicts.prompt) if prompts else ()),
         *((Metric("shadow/agreement_rate", lambda row: agreement(row.verdicts)),) if shadow else ()),
-        *((Metric("first_flagged_token", _if_verdict(_answer, _first_flagged)),) if tokens else ()),
+        *(
+            (Metric("first_flagged_token", _if_verdict(lambda row: row.verdicts.answer_as_written, _first_flagged)),)
+            if tokens
+            else ()
+        ),
         *(_compliance_rates(spec, behaviours) if behaviours else ()),
     )
 
@@ -190,6 +206,17 @@ def _if_labelled(harmful: bool, of: Callable[[JudgedRollout], float | None], row
 
 def _has_outcome(outcome: Outcome, row: JudgedRollout) -> float:
     return float(row.outcome.name is outcome)
+
+
+def _is_worse(row: JudgedRollout) -> float | None:
+    if not isinstance(row.verdicts.answer, Verdict):
+        return None
+    return float(row.verdicts.forms is not None and row.verdicts.forms.worse is not None)
+
+
+def _has_lost(row: JudgedRollout) -> float:
+    forms = row.verdicts.forms
+    return float(forms is not None and forms.lost + forms.left_out > 0)
 
 
 def _truncated(row: JudgedRollout) -> float | None:

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Literal
 
 from guard_reward.guards.typed_marks import Kind, TypedMark
+from guard_reward.rewards.defences import Defences
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rollout import Rollout
 from guard_reward.schemes import Assessment, Scheme
@@ -16,9 +17,11 @@ from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
 
 __all__ = [
     "DEFAULT_OUTCOME_REWARDS",
+    "OVERLAYS",
     "OutcomeReward",
     "RowOutcome",
     "as_injection",
+    "as_overlay",
     "checked_outcome_rewards",
     "readings",
     "row_outcome",
@@ -36,9 +39,14 @@ DEFAULT_OUTCOME_REWARDS: Mapping[Outcome, OutcomeReward] = {
     Outcome.GUARD_ERROR: None,
     Outcome.TIMEOUT: None,
 }
-"""What rows get unless a user says otherwise. ``injection`` has no entry: without a choice, such rows end as others."""
+"""What rows get unless a user says otherwise. ``injection`` has no entry: without a choice, such rows end as others.
+``degenerate`` and ``language_switch`` have one if their defence is on: the floor, or, under a scheme without one, what
+``empty`` gets."""
 
-_CHOOSABLE = [*map(str, DEFAULT_OUTCOME_REWARDS), str(Outcome.INJECTION)]
+OVERLAYS = (Outcome.INJECTION, Outcome.DEGENERATE, Outcome.LANGUAGE_SWITCH)
+"""Outcomes of what the policy wrote, whatever the guard says of it; the first one that a row has is its name."""
+
+_CHOOSABLE = [*map(str, DEFAULT_OUTCOME_REWARDS), *map(str, OVERLAYS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +57,13 @@ class RowOutcome:
         name: of the outcome.
         reason: why, unless it ended in an ordinary verdict.
         is_complete: whether everything that the scheme needs is there.
-        without_marks: how an ``injection`` would have ended otherwise; None for other rows.
+        otherwise: how a row that ends for what the policy wrote (`OVERLAYS`) would have ended without that.
     """
 
     name: Outcome
     reason: str = ""
     is_complete: bool = False
-    without_marks: Outcome | None = None
+    otherwise: tuple[Outcome, ...] = ()
 
 
 def row_outcome(
@@ -65,7 +73,7 @@ def row_outcome(
     scheme: Scheme,
     shown: Mapping[str, float] | Unjudged | None = None,
 ) -> RowOutcome:
-    """Name a row's outcome; whether it is an ``injection`` instead, `as_injection` says. The first line decides:
+    """Name a row's outcome by what the guard said; `as_overlay` may give it another name. The first line decides:
 
     | | if | outcome |
     |---|---|---|
@@ -80,6 +88,14 @@ def row_outcome(
 
     An Unsafe part decides alone, so that a policy cannot escape it by making another part unreadable. Under a scheme
     that reads probabilities nothing is surely unsafe, so there it does not stand in for the prompt's verdict.
+
+    Then what the policy wrote, in this order; the row never gets more than without it:
+
+    | | if | outcome |
+    |---|---|---|
+    | 9 | it typed marks of the guard's prompt, and ``on_outcome`` has ``injection`` | ``injection`` |
+    | 10 | it says nothing, and is not ``empty``; `Defences.degenerate` is on | ``degenerate`` |
+    | 11 | it is in another script than the prompt; `Defences.language_switch` is on | ``language_switch`` |
     """
     is_unsafe = any(verdict.severity is Severity.UNSAFE for verdict in verdicts.written)
     for part in (rollout, verdicts.answer, verdicts.thinking):
@@ -110,11 +126,26 @@ def as_injection(
     Tags do not count: policies think in them and call tools with them.
     """
     typed = sum(mark.kind is not Kind.TAG for mark in marks)
-    if not typed or Outcome.INJECTION not in outcome_rewards:
+    if not typed:
         return row
-    reason = f"the policy typed {typed} marks of the guard's prompt or answer"
+    return as_overlay(
+        row, Outcome.INJECTION, f"the policy typed {typed} marks of the guard's prompt or answer", outcome_rewards
+    )
+
+
+def as_overlay(
+    row: RowOutcome, outcome: Outcome, reason: str, outcome_rewards: Mapping[Outcome, OutcomeReward]
+) -> RowOutcome:
+    """The row as one that ends for what the policy wrote, if there is a choice of what that pays.
+
+    >>> row = as_overlay(RowOutcome(Outcome.SCORED), Outcome.DEGENERATE, "repetition", {Outcome.DEGENERATE: "floor"})
+    >>> str(row.name), [str(other) for other in row.otherwise]
+    ('degenerate', ['scored'])
+    """
+    if outcome not in outcome_rewards:
+        return row
     reason = f"{reason}; {row.reason}" if row.reason else reason
-    return replace(row, name=Outcome.INJECTION, reason=reason, without_marks=row.name)
+    return replace(row, name=outcome, reason=reason, otherwise=(row.name, *row.otherwise))
 
 
 def score_row(
@@ -126,8 +157,8 @@ def score_row(
 ) -> float | None:
     """What a row gets; None if it takes no part in training.
 
-    A verdict with several readings pays what the worst of them pays under the scheme. An ``injection`` never pays more
-    than the outcome that the row would have without its marks, unless that is None.
+    A verdict with several readings pays what the worst of them pays under the scheme. A row that ends for what the
+    policy wrote (`OVERLAYS`) never gets more than it would without that, unless that is None.
 
     Args:
         row: how it ended.
@@ -152,24 +183,31 @@ def score_row(
         assert not isinstance(choice, str)
         return choice
 
-    if row.without_marks is None:
-        return pay(row.name)
-    return min((number for number in (pay(row.name), pay(row.without_marks)) if number is not None), default=None)
+    numbers = map(pay, (row.name, *row.otherwise))
+    return min((number for number in numbers if number is not None), default=None)
 
 
 def checked_outcome_rewards(
-    given: Mapping[Outcome | str, OutcomeReward] | None, scheme: Scheme
+    given: Mapping[Outcome | str, OutcomeReward] | None, scheme: Scheme, defences: Defences
 ) -> dict[Outcome, OutcomeReward]:
     """The defaults with what a user chose.
 
     Raises:
-        ValueError: an unknown outcome or word, a number that is not finite, or a floor that the scheme does not have.
+        ValueError: an unknown outcome or word, a number that is not finite, the outcome of a defence that is off, or a
+            floor that the scheme does not have.
     """
     rewards = dict(DEFAULT_OUTCOME_REWARDS)
     for key, value in (given or {}).items():
         if key not in _CHOOSABLE:
             raise ValueError(f"on_outcome: {key!r} is not an outcome; there are {', '.join(_CHOOSABLE)}")
         rewards[Outcome(key)] = _checked(value, Outcome(key))
+    for outcome in (Outcome.DEGENERATE, Outcome.LANGUAGE_SWITCH):
+        if getattr(defences, outcome.value):
+            like_empty = rewards[Outcome.EMPTY]
+            if scheme.has_floor or like_empty is not None:
+                rewards.setdefault(outcome, "floor" if scheme.has_floor else like_empty)
+        elif outcome in rewards:
+            raise ValueError(f"on_outcome[{outcome.value!r}] has no effect: switch on defences.{outcome}")
     if "floor" in rewards.values() and not scheme.has_floor:
         floors = [str(outcome) for outcome, value in rewards.items() if value == "floor"]
         raise ValueError(
@@ -179,17 +217,24 @@ def checked_outcome_rewards(
     return rewards
 
 
+_ESCAPES = {
+    Outcome.INJECTION: "typing a mark of the guard's prompt",
+    Outcome.DEGENERATE: "saying nothing",
+    Outcome.LANGUAGE_SWITCH: "writing in another script",
+}
+
+
 def _checked(value: OutcomeReward, outcome: Outcome) -> OutcomeReward:
     words = ("floor", "windows") if outcome is Outcome.TOO_LONG else ("floor",)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if outcome is Outcome.INJECTION and value is None:
+    if outcome in _ESCAPES and value is None:
         raise ValueError(
-            "on_outcome['injection'] cannot be None: a policy could escape every punishment by typing a mark of the "
-            "guard's prompt; say 'floor' or a number"
+            f"on_outcome[{outcome.value!r}] cannot be None: a policy could escape every punishment by "
+            f"{_ESCAPES[outcome]}; say 'floor' or a number"
         )
     if value is None or is_number or value in words:
         return value
-    nothing = "" if outcome is Outcome.INJECTION else ", None"
+    nothing = "" if outcome in _ESCAPES else ", None"
     raise ValueError(
         f"on_outcome[{str(outcome)!r}] should be a finite number{nothing} or {' or '.join(words)}, found {value!r}"
     )

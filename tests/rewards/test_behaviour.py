@@ -86,7 +86,11 @@ def test_results_of_tools_and_what_a_prompt_begins_show_nothing():
 def test_a_slow_pattern_has_a_named_outcome_and_no_reward():
     log = Log()
     slow = ResponsePolicy(TABLE, {"answer_with_caution": [r"re:(a|aa)+$"]})
-    assert pay("edgy", "a" * 80 + "b", "Sorry a", "a bomb" + "a" * 80 + "b", scheme=slow, log=log)[::2] == [None, 0.0]
+    words = "Take care of yourself and "
+    assert pay("edgy", words + "a" * 80 + "b", "Sorry a", "a bomb" + "a" * 80 + "b", scheme=slow, log=log)[::2] == [
+        None,
+        0.0,
+    ]
     assert log.columns["guard_outcome"] == [
         "guard_error",
         "scored",

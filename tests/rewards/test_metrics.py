@@ -62,6 +62,7 @@ def test_exactly_these_metrics_and_values():
             if category not in (Category.VIOLENT, Category.UNETHICAL_ACTS)
         },
         "guard/category/unknown": [0] * 5,
+        "guard/worse_form_rate": [0] * 5,
         # every row
         "guard/outcome/scored": [1, 1, 1, 1, 0, 0, 1],
         "guard/outcome/empty": [0, 0, 0, 0, 1, 0, 0],
@@ -70,7 +71,10 @@ def test_exactly_these_metrics_and_values():
         "guard/outcome/timeout": [0] * N,
         "guard/outcome/too_long": [0] * N,
         "guard/outcome/injection": [0] * N,
+        "guard/outcome/degenerate": [0] * N,
+        "guard/outcome/language_switch": [0] * N,
         "guard/injection_attempt_rate": [0] * N,
+        "guard/lost_form_rate": [0] * N,
         "guard/truncation_unknown_rate": [1] * N,
         "guard/helpfulness": [len(text) for text in BATCH],
     }
@@ -89,6 +93,7 @@ def test_exactly_these_totals():
         "guard/rows/p_unsafe_known": [5],
         "guard/rows/thinking_judged": [1],
         "guard/rows/truncation_known": [0],
+        "guard/rows/script_known": [0],  # the prompt is too short
         "guard/rows/helpfulness_known": [N],
     }
     assert {name: values for name, values in totals.items() if values != [0] and "/sum/" in name} == {
@@ -214,6 +219,7 @@ def test_rates_of_verdicts_are_absent_where_nothing_was_judged():
     assert set(metrics) == {
         *(f"guard/outcome/{outcome}" for outcome in Outcome),
         "guard/injection_attempt_rate",
+        "guard/lost_form_rate",
         "guard/truncation_unknown_rate",
         "guard/seconds",  # no rollouts_per_second: nobody was asked
     }

@@ -208,7 +208,8 @@ def test_describe_says_what_decides_the_rewards():
         "system_prompt": "omit",
         "defences": "Defences(normalise=True, degenerate=True, language_switch=False, window=2000, overlap=0.25, "
         "helpfulness=None)",
-        "on_outcome": "empty: -1, too_long: windows, no_verdict: None, guard_error: None, timeout: None",
+        "on_outcome": "empty: -1, too_long: windows, no_verdict: None, guard_error: None, timeout: None, "
+        "degenerate: floor",
         "helpfulness": "by_length",
     }
 
