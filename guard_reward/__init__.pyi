@@ -13,6 +13,8 @@ from .rewards.async_reward import AsyncGuardReward as AsyncGuardReward
 from .rewards.circuit_breaker import CircuitBreaker as CircuitBreaker
 from .rewards.circuit_breaker import GuardOutageError as GuardOutageError
 from .rewards.combine import combine as combine
+from .rewards.defences import Defences as Defences
+from .rewards.defences import HelpfulnessRails as HelpfulnessRails
 from .rewards.reward import GuardReward as GuardReward
 from .rewards.reward_model import RewardModel as RewardModel
 from .rewards.stream_reward import StreamReward as StreamReward

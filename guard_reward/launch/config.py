@@ -205,7 +205,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
         >>> build_reward(config, PolicyFacts(eos_token_ids=(2,), thinking_prefilled=False))  # doctest: +SKIP
         GuardReward('runs/tiny/guard', GuardOnly(controversial='unsafe'), name='guard')
     """
-    scheme = build_scheme(config)
+    scheme, defences = build_scheme(config), build_defences(config.defences)
     found = _find_helpfulness(config.helpfulness)
     rubric = None if config.rubric is None else _find_callable(config.rubric, "rubric")
     _check_options_of_helpfulness(config, found)
@@ -234,7 +234,7 @@ def build_reward(config: GuardRewardConfig, policy: PolicyFacts, *, labelled: bo
             thinking_prefilled=policy.thinking_prefilled,
             sleep=config.guard_sleep,
             rubric=rubric,
-            defences=build_defences(config.defences),
+            defences=defences,
             **others,
         )
     except (OSError, ValueError) as error:

@@ -72,6 +72,7 @@ _NOT_OF_THE_GUARD = frozenset(
             "scheme",
             "thinking",
             "on_outcome",
+            "defences",
             "helpfulness",
             "rubric",
         ),

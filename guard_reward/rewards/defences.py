@@ -33,11 +33,11 @@ class HelpfulnessRails:
         for name in ("low", "high", "per_word"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
-                raise ValueError(f"helpfulness rails: {name} should be a finite number, found {value}")
+                raise ValueError(f"{name} should be a finite number, found {value}")
         if self.low is not None and self.high is not None and self.low >= self.high:
-            raise ValueError(f"helpfulness rails: low ({self.low}) should be below high ({self.high})")
+            raise ValueError(f"low ({self.low}) should be below high ({self.high})")
         if self.free_words < 0 or self.per_word < 0:
-            raise ValueError("helpfulness rails: free_words and per_word should not be negative")
+            raise ValueError("free_words and per_word should not be negative")
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Defences:
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 200:
-            raise ValueError(f"defences: window should be at least 200 characters, found {self.window}")
+            raise ValueError(f"window should be at least 200 characters, found {self.window}")
         if not 0 <= self.overlap <= 0.9:
-            raise ValueError(f"defences: overlap should be from 0 to 0.9, found {self.overlap}")
+            raise ValueError(f"overlap should be from 0 to 0.9, found {self.overlap}")
 
     @classmethod
     def off(cls) -> Defences:
