@@ -25,6 +25,8 @@ from guard_reward.noise import quiet_libraries
 
 quiet_libraries()  # first, because some speak when they are imported
 
+from typing import Any
+
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config, get_quantization_config
 
 from guard_reward import launch
@@ -33,7 +35,7 @@ from guard_reward.prompts import DataConfig, load_prompts
 
 
 def main() -> None:
-    """Parse, load, train, save."""
+    """Parse, and train in a folder that no other run writes to."""
     configs = launch.parse(
         (
             launch.GuardRewardConfig,
@@ -45,6 +47,12 @@ def main() -> None:
         ),
         __doc__,
     )
+    with launch.own_output(configs[-2]):
+        train(*configs)
+
+
+def train(*configs: Any) -> None:
+    """Load, train, save."""
     guard, stopping, watching, data, args, model = configs
     args.model_init_kwargs = launch.model_init_kwargs(model, args)
     if launch.is_finished(args, configs):

@@ -20,7 +20,7 @@ from benchmarks.kill_parts.blows import Blow, arm
 __all__ = ["Attempt", "attempt", "load"]
 
 _DEADLINE = 600.0  # seconds; a run that takes longer hangs
-_POLL = 0.005  # seconds
+_POLL = 0.01  # seconds
 _HEAVY = frozenset(
     [
         "accelerate",
@@ -85,18 +85,20 @@ def attempt(
     start = time.perf_counter()
     child = _launch(command, log) if launched else _fork(command, folder, blow, log)
     first, status, size = start, None, 0
-    while status is None:
-        if first == start and begun():
-            first = time.perf_counter()
-        now = time.perf_counter()
-        is_due = blow is not None and blow.kind == "moment" and first > start and now - first >= blow.at
-        if is_due or now - start > _DEADLINE:
-            _kill_all(child)
-        if blow is None:
-            size = max(size, _longest(folder))
-        status = _ended(child)
-        time.sleep(_POLL)
-    _kill_all(child)  # what it had started
+    try:
+        while status is None:
+            if first == start and begun():
+                first = time.perf_counter()
+            now = time.perf_counter()
+            is_due = blow is not None and blow.kind == "moment" and first > start and now - first >= blow.at
+            if is_due or now - start > _DEADLINE:
+                _kill_all(child)
+            if blow is None:
+                size = max(size, _longest(folder))
+            status = _ended(child)
+            time.sleep(_POLL)
+    finally:
+        _kill_all(child)  # and what it had started
     end = time.perf_counter()
     said = log.read_text(encoding="utf-8", errors="replace")
     report = log.with_suffix(".report")
@@ -117,13 +119,11 @@ def load(modules: Iterable[str]) -> None:
 
 def _longest(folder: Path) -> int:
     """Bytes of the longest file that is there now."""
-    sizes = [0]
-    for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size)
-        except FileNotFoundError:  # renamed or removed since
-            continue
-    return max(sizes)
+    longest = 0
+    with suppress(FileNotFoundError):  # something was renamed or removed since
+        for path in folder.rglob("*"):
+            longest = max(longest, path.stat().st_size)
+    return longest
 
 
 def _fork(command: Sequence[str], folder: Path, blow: Blow | None, log: Path) -> int:

@@ -2,6 +2,7 @@ from .config import GuardRewardConfig as GuardRewardConfig
 from .config import build_reward as build_reward
 from .monitor import MonitorConfig as MonitorConfig
 from .monitor import build_monitor as build_monitor
+from .output_folder import own_output as own_output
 from .parsing import parse as parse
 from .policy import model_init_kwargs as model_init_kwargs
 from .policy import policy_source as policy_source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.errors import UserError
+from guard_reward.launch.checkpoints import fault_of, read_state
 from guard_reward.launch.record import read_record
 from guard_reward.launch.same_run import guard_changes, listed, setting_changes
 from guard_reward.launch.unset import is_nothing
@@ -26,14 +26,12 @@ __all__ = ["check_guard", "find_checkpoint", "is_finished"]
 
 logger = logging.getLogger(__name__)
 
-_STATE = "trainer_state.json"  # written last: a folder without it was not finished
-
 
 def find_checkpoint(args: TrainingArguments, configs: Sequence[Any] = ()) -> str | None:
     """The checkpoint folder to resume from, or None for a fresh start.
 
     Args:
-        args: ``resume_from_checkpoint`` is ``"auto"`` (the last finished checkpoint in ``output_dir``, or a fresh
+        args: ``resume_from_checkpoint`` is ``"auto"`` (the last whole checkpoint in ``output_dir``, or a fresh
             start if there is none), a checkpoint's folder, or ``"none"``, ``"null"``, ``"false"`` or None for a fresh
             start.
         configs: all configs of the run, including `args`. With ``"auto"`` they must match ``run_config.json`` in
@@ -48,7 +46,7 @@ def find_checkpoint(args: TrainingArguments, configs: Sequence[Any] = ()) -> str
         return None
     if wanted != "auto":
         return _named_checkpoint(str(wanted), args.max_steps)
-    found = _last_checkpoint(args)
+    found = _last_checkpoint(args, says=True)
     if found is None:
         logger.warning("%s has no checkpoint: starting fresh", args.output_dir)
         return None
@@ -74,9 +72,9 @@ def is_finished(args: TrainingArguments, configs: Sequence[Any] = ()) -> bool:
     if args.resume_from_checkpoint != "auto" or _changes(args, configs):
         return False
     folder = Path(args.output_dir)
-    is_saved = _is_at_end(_read_state(folder), args)
+    is_saved = _is_at_end(read_state(folder), args)
     last = None if is_saved else _last_checkpoint(args)
-    if not is_saved and (last is None or not _is_at_end(_read_state(last), args)):
+    if not is_saved and (last is None or not _is_at_end(read_state(last), args)):
         return False
     logger.warning(
         "%s: this run is finished, so nothing was changed. Its model is in %s. Raise --max_steps or --num_train_epochs "
@@ -146,12 +144,12 @@ def _changes(args: TrainingArguments, configs: Sequence[Any]) -> dict[str, tuple
 
 
 def _named_checkpoint(path: str, max_steps: int) -> str:
-    state = _read_state(Path(path))
-    if state is None:
+    if fault := fault_of(Path(path)):
         raise UserError(
-            f"resume_from_checkpoint: {path!r} is not a checkpoint folder (it has no readable {_STATE}); "
-            "'auto' takes the last one in output_dir"
+            f"resume_from_checkpoint: {path!r} is not a checkpoint folder ({fault}); 'auto' takes the last one in "
+            "output_dir"
         )
+    state = read_state(Path(path)) or {}
     if 0 < max_steps <= state["global_step"]:
         raise UserError(
             f"resume_from_checkpoint: {path!r} has already reached max_steps ({max_steps}); raise --max_steps"
@@ -168,24 +166,17 @@ def _is_at_end(state: dict[str, Any] | None, args: TrainingArguments) -> bool:
     return bool((state.get("epoch") or 0) >= args.num_train_epochs - 1e-6)
 
 
-def _last_checkpoint(args: TrainingArguments) -> Path | None:
-    """The finished checkpoint with the highest step."""
+def _last_checkpoint(args: TrainingArguments, *, says: bool = False) -> Path | None:
+    """The checkpoint with the highest step that is whole; says which are passed over."""
     steps = {
         int(match[1]): path
         for path in Path(args.output_dir).glob("checkpoint-*")
         if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
     }
     for _, path in sorted(steps.items(), reverse=True):
-        if _read_state(path) is not None:
+        fault = fault_of(path)
+        if fault is None:
             return path
-        logger.warning("%s is not finished: skipped", path)
+        if says:
+            logger.warning("%s is not whole (%s): skipped", path, fault)
     return None
-
-
-def _read_state(folder: Path) -> dict[str, Any] | None:
-    """The trainer's state in a folder; None if it was not written to its end."""
-    try:
-        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return state if isinstance(state, dict) and isinstance(state.get("global_step"), int) else None

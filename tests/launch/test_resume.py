@@ -8,7 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import pytest
+from safetensors.numpy import save_file
 
 pytest.importorskip("transformers")
 
@@ -22,6 +24,7 @@ from guard_reward.prompts import DataConfig, PromptSet
 def checkpoint(run: Path, step: int, *, finished: bool = True) -> Path:
     folder = run / f"checkpoint-{step}"
     folder.mkdir(parents=True)
+    save_file({"weight": numpy.zeros(3)}, folder / "model.safetensors")
     if finished:
         (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     return folder
@@ -116,16 +119,24 @@ def test_auto_takes_the_last_one(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert "resuming from checkpoint-100" in caplog.text
 
 
-@pytest.mark.parametrize("state", [None, "", '{"global_st', "{}"])
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        (None, "it has no trainer_state.json"),
+        ("", "trainer_state.json was not written to its end"),
+        ('{"global_st', "trainer_state.json was not written to its end"),
+        ("{}", "trainer_state.json was not written to its end"),
+    ],
+)
 def test_auto_passes_over_what_was_not_written_to_its_end(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, state: str | None
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, state: str | None, fault: str
 ) -> None:
     checkpoint(tmp_path, 1)
     folder = checkpoint(tmp_path, 2, finished=False)
     if state is not None:
         (folder / "trainer_state.json").write_text(state)
     assert find_checkpoint(args(tmp_path, "auto")) == str(tmp_path / "checkpoint-1")
-    assert "checkpoint-2 is not finished: skipped" in caplog.text
+    assert f"checkpoint-2 is not whole ({fault}): skipped" in caplog.text
 
 
 def test_a_checkpoint_by_its_path(tmp_path: Path) -> None:
@@ -234,6 +245,7 @@ def test_a_setting_that_the_record_does_not_have_counts_as_its_default(tmp_path:
 
 def state(folder: Path, **values: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    save_file({"weight": numpy.zeros(3)}, folder / "model.safetensors")
     (folder / "trainer_state.json").write_text(json.dumps({"global_step": 5, "epoch": 0.5, **values}))
 
 
