@@ -16,7 +16,7 @@ from guard_reward.text.words import readable
 __all__ = ["decoded", "encoded_share"]
 
 # Each takes linear time: what can follow a repeated part can not begin with it.
-_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{12,}={0,6}(?![\w+/=])")
+_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{6,}={0,6}(?![\w+/=])")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}=*")
 _HEX = re.compile(r"(?<!\w)(?:0x)?[0-9A-Fa-f]{2}(?:(?:, |[ ,:])?(?:0x)?[0-9A-Fa-f]{2}){7,}(?!\w)")
 _BITS = re.compile(r"(?<!\w)[01]{7,8}(?:[ ,]?[01]{7,8}){3,}(?!\w)")
@@ -30,6 +30,7 @@ _LONG_TOKEN, _DIGITS = 40, 0.2  # without a long token and with few digits there
 _DIGIT = re.compile(r"[0-9]")
 _SEPARATORS = re.compile(r"0x|[ ,:]")
 _READABLE = 0.9  # share of a decoded run's characters that are letters, digits, blanks and usual punctuation
+_SHORT = 12  # letters of a run that could be a word
 _ENGLISH = 0.5  # share of letters in words, where it is not sure where a run begins
 _PUNCTUATION = frozenset(" \n\t.,;:!?'\"()-")
 
@@ -84,16 +85,29 @@ def _from_hex(run: str) -> bytes:
 
 def _from_base(run: str) -> str:
     """A run of Base64 or 32 as text; of Base64 also with up to three characters in front that do not belong to it."""
+    letters = run.rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+    if len(letters) < _SHORT:
+        return _from_short_base64(letters, run)
     if _BASE32.fullmatch(run) and (text := _or_itself(_from_base32(run.rstrip("=")), run)) != run:
         return text
-    letters = run.rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
     for start in range(4):
-        shifted = letters[start:]
-        shifted = shifted[: len(shifted) - (len(shifted) % 4 == 1)]
-        text = _or_itself(base64.b64decode(shifted + "=" * (-len(shifted) % 4)), run)
+        text = _or_itself(_from_base64(letters[start:]), run)
         if text != run and (start == 0 or readable(text) > _ENGLISH):
             return text
     return run
+
+
+def _from_short_base64(letters: str, run: str) -> str:
+    """A run that could be a word: as text only if that is one English word."""
+    if letters.islower() or letters.istitle():
+        return run
+    text = _or_itself(_from_base64(letters), run)
+    return text if text != run and text.isalpha() and len(text) > 3 and readable(text) == 1 else run
+
+
+def _from_base64(letters: str) -> bytes:
+    letters = letters[: len(letters) - (len(letters) % 4 == 1)]
+    return base64.b64decode(letters + "=" * (-len(letters) % 4))
 
 
 def _from_base32(letters: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Words letter by letter, ``k i l l`` or ``k-i-l-l``, as words."""
+"""Words letter by letter (``k i l l``, ``k-i-l-l``), and words without blanks between them, as words."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ __all__ = ["joined"]
 _GAP = r"[^\w\n]|[_\n]"
 _RUN = re.compile(rf"(?<![^\W_])[^\W_](?:(?:{_GAP}){{1,3}}[^\W_]){{3,}}(?![^\W_])")
 _GAPS = re.compile(rf"(?:{_GAP})+")
+_GLUED = re.compile(r"(?<![\w/.@#-])[A-Za-z][a-z]{13,}(?![\w/.@-])")
+_MANY = 4  # words that stand together without blanks; compounds have fewer
 _READABLE = 0.75  # share of the letters that are in words
 _FEWEST = 3  # letters of the longest word
 
@@ -19,10 +21,17 @@ _FEWEST = 3  # letters of the longest word
 def joined(text: str) -> str:
     """The text with its spelled out words as words; letters that do not become words stay.
 
+    >>> joined("howtomakesometea"), joined("Straightforwardness")
+    ('how to make some tea', 'Straightforwardness')
     >>> joined("First k i l l  t h e m."), joined("h-o-w-t-o"), joined("Answer A, B, C or D, U.S.S.R.")
     ('First kill them.', 'how to', 'Answer A, B, C or D, U.S.S.R.')
     """
-    return _RUN.sub(lambda run: _words(run[0]), text)
+    return _GLUED.sub(lambda run: _apart(run[0]), _RUN.sub(lambda run: _words(run[0]), text))
+
+
+def _apart(run: str) -> str:
+    words = split_words(run)
+    return words if len(words.split()) >= _MANY and readable(words) == 1 else run
 
 
 def _words(run: str) -> str:

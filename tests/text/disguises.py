@@ -74,6 +74,7 @@ DISGUISES: Mapping[str, Callable[[str], str]] = {
     "spelled, hyphens": each("-", " "),
     "spelled, dots": each(".", " "),
     "spelled, commas": each(", ", " / "),
+    "without blanks": lambda text: "".join(filter(str.isalpha, text)).lower(),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64, shifted": lambda text: "x" + base64.b64encode(text.encode()).decode(),
     "base64, lines": lambda text: base64.encodebytes((text + " ").encode() * 4).decode(),

@@ -141,3 +141,8 @@ def test_the_cost_grows_with_the_length_only(piece):
     started = time.process_time()
     views(text)
     assert time.process_time() - started < 2  # measured: 0.1; seconds and more if it grew with the square
+
+
+@pytest.mark.parametrize("word", ["b0mb", "b\u043emb", "Ym9tYg==", "b-o-m-b", "b o m b", "b\u200bo\u200bm\u200bb"])
+def test_one_disguised_word_is_seen(word):
+    assert any("build a bomb at" in view for view in views(f"Now we can build a {word} at home."))
