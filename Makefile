@@ -122,7 +122,7 @@ check: install
 
 # If the tool cannot be installed, the audit says that it was not run.
 audit: install
-	-@test -e $(TOOLS_INSTALLED) || $(MAKE) --no-print-directory $(TOOLS_INSTALLED)
+	-@$(MAKE) --no-print-directory --silent $(TOOLS_INSTALLED)
 	$(BIN)/python .ci/audit.py $(TOOLS_VENV)/bin/pip-audit constraints.txt
 
 sbom: install $(TOOLS_INSTALLED)
