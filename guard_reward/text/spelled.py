@@ -13,6 +13,7 @@ _GAP = r"[^\w\n]|[_\n]"
 _RUN = re.compile(rf"(?<![^\W_])[^\W_](?:(?:{_GAP}){{1,3}}[^\W_]){{3,}}(?![^\W_])")
 _GAPS = re.compile(rf"(?:{_GAP})+")
 _GLUED = re.compile(r"(?<![\w/.@#-])[A-Za-z][a-z]{13,}(?![\w/.@-])")
+_SUFFIX = "ion"  # national-isat-ion
 _MANY = 4  # words that stand together without blanks; compounds have fewer
 _READABLE = 0.75  # share of the letters that are in words
 _FEWEST = 3  # letters of the longest word
@@ -31,7 +32,9 @@ def joined(text: str) -> str:
 
 def _apart(run: str) -> str:
     words = split_words(run)
-    return words if len(words.split()) >= _MANY and readable(words) == 1 else run
+    parts = words.split()
+    is_text = len(parts) >= _MANY and readable(words) == 1 and _SUFFIX not in parts
+    return words if is_text else run
 
 
 def _words(run: str) -> str:
