@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -15,11 +14,40 @@ from guard_reward.cli.options import (
     Quiet,
     Revision,
     ServedModel,
-    check_writable,
 )
 from guard_reward.cli.output import one_line_errors, printable, write_json
+from guard_reward.cli.redteam_options import (
+    Attacker,
+    AttacksFile,
+    Budget,
+    Compare,
+    DefencesOption,
+    Families,
+    Guard,
+    Helpfulness,
+    JudgeOption,
+    Kinds,
+    Limit,
+    List,
+    Markdown,
+    MaxRate,
+    Names,
+    OnOutcome,
+    Out,
+    Overwrite,
+    Recipe,
+    RefusalGuard,
+    Replies,
+    Scheme,
+    SchemeValues,
+    Search,
+    SearchStrategy,
+    Thinking,
+    Train,
+)
 from guard_reward.cli.redteam_search import REPLIES_PER_KIND, run_search
 from guard_reward.cli.redteam_tables import print_attacks
+from guard_reward.cli.redteam_training import run_training
 from guard_reward.errors import UserError
 from guard_reward.presets import DEFAULT_GUARD
 
@@ -31,109 +59,14 @@ if TYPE_CHECKING:
     from guard_reward.redteam.results import Results
     from guard_reward.redteam.selection import Selection
     from guard_reward.redteam.targets import Kind, Target
+    from guard_reward.rewards.policy import PolicyFacts
     from guard_reward.rewards.reward import GuardReward
+
+    _MakeReward = Callable[[PolicyFacts], GuardReward]
 
 __all__ = ["redteam"]
 
 _RESULTS = "results.json"
-
-
-class SearchStrategy(StrEnum):
-    """How compositions of attacks are searched for."""
-
-    GREEDY = "greedy"
-    EVOLUTIONARY = "evolutionary"
-
-
-class ThinkingMode(StrEnum):
-    """How thinking is judged."""
-
-    SEPARATE = "separate"
-    JOINT = "joint"
-    IGNORE = "ignore"
-
-
-Replies = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[REPLIES]",
-        help="Plain replies: a file with prompt (or messages), reply and perhaps kind. Default: samples.",
-        exists=True,
-        dir_okay=False,
-        show_default=False,
-    ),
-]
-Recipe = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="YAML", help="A recipe's file, whose reward is attacked; other options override it.", exists=True
-    ),
-]
-Guard = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL",
-        envvar="GUARD_REWARD_MODEL",
-        help="The guard: a hub id, a folder or a server's URL.",
-        show_default="the recipe's, or Qwen/Qwen3Guard-Gen-0.6B",
-    ),
-]
-Scheme = Annotated[str | None, typer.Option(metavar="NAME", help="The reward scheme.", show_default="guard_only")]
-SchemeValues = Annotated[str | None, typer.Option("--scheme-kwargs", metavar="JSON", help="The scheme's values.")]
-Helpfulness = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="A reward model, or package.module.callable, for H(x, y).")
-]
-RefusalGuard = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="Another guard, that says whether an answer refuses.")
-]
-Thinking = Annotated[ThinkingMode | None, typer.Option(help="How thinking is judged.", show_default="separate")]
-OnOutcome = Annotated[
-    str | None, typer.Option(metavar="JSON", help='Reward of rows without a verdict, such as {"no_verdict": "floor"}.')
-]
-DefencesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--defences", metavar="off|default|strict|JSON", help="Which defences are on.", show_default="default"
-    ),
-]
-Compare = Annotated[bool, typer.Option("--compare", help="Attack the reward without defences too, side by side.")]
-Kinds = Annotated[
-    str, typer.Option(metavar="KINDS", help="Which replies are attacked: unsafe, refusal, garbage, empty; with commas.")
-]
-Families = Annotated[list[str] | None, typer.Option("--family", metavar="NAME", help="Only this family; repeatable.")]
-Names = Annotated[
-    list[str] | None,
-    typer.Option("--attack", metavar="NAME|PATH", help="Only this one, or package.module.function; repeatable."),
-]
-AttacksFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Your own attacks, one JSON object per line.", exists=True)
-]
-Search = Annotated[
-    SearchStrategy | None, typer.Option(help="Search for compositions of attacks that pay where no attack alone does.")
-]
-Budget = Annotated[int, typer.Option(min=1, help="Replies that --search may judge.")]
-List = Annotated[bool, typer.Option("--list", help="List the attacks that would be run, and stop.")]
-Limit = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="At most so many replies of each kind.", show_default=f"all; {REPLIES_PER_KIND} with --search"
-    ),
-]
-MaxRate = Annotated[float, typer.Option(min=0.0, max=1.0, help="An attack may pay on this share of replies.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Keep finished attacks there; a killed run goes on with the same DIR.",
-        file_okay=False,
-        callback=check_writable,
-    ),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard what --out has, and begin anew.")]
-Markdown = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Also write the tables as Markdown.", dir_okay=False, callback=check_writable),
-]
 
 
 def redteam(
@@ -158,6 +91,9 @@ def redteam(
     attacks_file: AttacksFile = None,
     search: Search = None,
     budget: Budget = 20_000,
+    train: Train = None,
+    policy: Attacker = None,
+    judge: JudgeOption = None,
     listed: List = False,
     limit: Limit = None,
     seed: Annotated[int, typer.Option(help="Of the choice of replies, and of the attacks.")] = 0,
@@ -178,6 +114,7 @@ def redteam(
     - `guard-reward redteam --guard Qwen/Qwen3Guard-Gen-0.6B`
     - `guard-reward redteam eval/replies.jsonl --config configs/gspo_hybrid.yaml --compare --markdown attacks.md`
     - `guard-reward redteam --search evolutionary --budget 20000 --out runs/search`
+    - `guard-reward redteam prompts.jsonl --train 100 --policy Qwen/Qwen3-0.6B --judge allenai/wildguard`
     - `guard-reward redteam --family openers --attack my_attacks.shout --defences strict --limit 20`
     """
     asked = {"guard": guard, "guard_revision": revision, "guard_device": device, "guard_dtype": dtype}
@@ -186,11 +123,20 @@ def redteam(
     with one_line_errors(status=2):
         attacks = _attacks(family, attack, attacks_file)
         choice = _Choice(_targets(replies), _kinds(kinds), limit, seed, batch_size)
-        mode = _Mode(listed, compare, search, budget)
+        mode = _Mode(listed, compare, search, budget, _Training(train, policy, judge, replies is not None))
         shown = _Shown(_Place.of(out, overwrite=overwrite), max_rate, quiet, markdown, json_file)
-        pays = mode.run(attacks, choice, lambda: _reward(config, asked), shown)
+        pays = mode.run(attacks, choice, lambda facts: _reward(config, asked, facts), shown)
     if pays:
         raise typer.Exit(1)
+
+
+class _Training(NamedTuple):
+    """What --train trains, and who judges it."""
+
+    steps: int | None
+    policy: str | None
+    judge: str | None
+    has_prompts: bool
 
 
 class _Mode(NamedTuple):
@@ -200,17 +146,31 @@ class _Mode(NamedTuple):
     compare: bool
     search: SearchStrategy | None
     budget: int
+    training: _Training
 
-    def run(self, attacks: list[Attack], choice: _Choice, reward: Callable[[], GuardReward], shown: _Shown) -> bool:
+    def run(self, attacks: list[Attack], choice: _Choice, reward: _MakeReward, shown: _Shown) -> bool:
         """Do it; returns whether something pays."""
         if self.listed:
             _list(attacks)
             return False
+        self._check(shown)
+        if self.training.steps is not None:
+            return _train(reward, choice, shown, self.training, self.training.steps)
+        # The replies say by themselves where their thinking ends.
+        made = reward(_facts(thinking_prefilled=False))
         if self.search is None:
-            return _attack(reward(), attacks, choice, shown, compare=self.compare)
-        if self.compare or shown.markdown is not None:
-            raise UserError("--search has no comparison and no Markdown: leave out --compare and --markdown")
-        return _search(reward(), attacks, choice, shown, strategy=self.search, budget=self.budget)
+            return _attack(made, attacks, choice, shown, compare=self.compare)
+        return _search(made, attacks, choice, shown, strategy=self.search, budget=self.budget)
+
+    def _check(self, shown: _Shown) -> None:
+        chosen = {"--search": self.search is not None, "--train": self.training.steps is not None}
+        names = [name for name, is_given in chosen.items() if is_given]
+        if len(names) > 1:
+            raise UserError("--search and --train are two things: leave out one")
+        if names and (self.compare or shown.markdown is not None):
+            raise UserError(f"{names[0]} has no comparison and no Markdown: leave out --compare and --markdown")
+        if self.training.steps is None and (self.training.policy or self.training.judge):
+            raise UserError("--policy and --judge are for --train STEPS")
 
 
 class _Choice(NamedTuple):
@@ -304,6 +264,22 @@ def _search(
     return bool(found.alone_paying or found.compositions_paying)
 
 
+def _train(make_reward: _MakeReward, choice: _Choice, shown: _Shown, training: _Training, steps: int) -> bool:
+    found = run_training(
+        make_reward,
+        [target.prompt for target in choice.targets] if training.has_prompts else None,
+        policy=training.policy,
+        judge=training.judge,
+        steps=steps,
+        seed=choice.seed,
+        out=shown.place.folder,
+        overwrite=shown.place.overwrite,
+        quiet=shown.quiet,
+    )
+    write_json(shown.json_file, found.to_dict())
+    return found.found
+
+
 def _attacks(families: list[str] | None, names: list[str] | None, file: Path | None) -> list[Attack]:
     from guard_reward.redteam.choosing import choose_attacks
     from guard_reward.redteam.registry import fixed_attacks
@@ -332,16 +308,20 @@ def _kinds(text: str) -> list[Kind]:
     return [Kind(name) for name in names]
 
 
-def _reward(file: Path | None, asked: dict[str, Any]) -> GuardReward:
+def _facts(*, thinking_prefilled: bool) -> PolicyFacts:
+    from guard_reward.rewards.policy import PolicyFacts
+
+    return PolicyFacts(eos_token_ids=(), thinking_prefilled=thinking_prefilled)
+
+
+def _reward(file: Path | None, asked: dict[str, Any], policy: PolicyFacts) -> GuardReward:
     """The reward of the recipe's file and the options, as the recipe builds it."""
     from guard_reward.launch.config import GuardRewardConfig, build_reward
     from guard_reward.launch.reward_file import read_reward_file
-    from guard_reward.rewards.policy import PolicyFacts
 
     values = {"guard": DEFAULT_GUARD} if file is None else read_reward_file(file)
     values |= {name: value for name, value in asked.items() if value is not None}
-    # The replies say by themselves where their thinking ends.
-    return build_reward(GuardRewardConfig(**values), PolicyFacts(eos_token_ids=(), thinking_prefilled=False))
+    return build_reward(GuardRewardConfig(**values), policy)
 
 
 def _run(

@@ -81,7 +81,7 @@ def _print(found: SearchResults) -> None:
     for finding in found.findings[:_EXAMPLES]:
         example = finding.examples[0]
         console.print(printable(f"{example.kind}: {example.verdict_before} → {example.verdict_after}"))
-        console.print(printable(f"  {example.prompt!r} → {example.reply[:200]!r}"))
+        console.print(printable(f"  {example.prompt!r} → {example.reply[:200]!r}"), soft_wrap=True)
     console.print(
         f"compositions: {found.compositions_paying:,} of {found.compositions:,} pay, {len(found.findings):,} of these "
         f"where no part of theirs does, {len(found.new):,} where no attack alone does; {found.spent:,} replies judged"

@@ -16,18 +16,17 @@ Exactly one of prefix and suffix, replace, template.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from guard_reward.errors import UserError, first_paragraph, shortened
+from guard_reward.errors import UserError, shortened
 from guard_reward.evaluation.grading.row_files import file_rows
 from guard_reward.redteam.attack import Attack, Change, Draft, Keeps, Material
+from guard_reward.redteam.importing import imported
 
 __all__ = ["OWN", "attack_of", "attacks_at", "read_attacks"]
 
@@ -91,14 +90,7 @@ def attacks_at(path: str) -> list[Attack]:
     Raises:
         UserError: it cannot be imported, or is something else.
     """
-    module, _, name = path.rpartition(".")
-    sys.path.insert(0, "")  # the script's folder is on the path, the working directory is not
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"attack: {path!r} cannot be imported: {first_paragraph(error)}") from error
-    finally:
-        sys.path.remove("")
+    found = imported(path, "attack")
     if isinstance(found, Attack):
         return [found]
     if isinstance(found, Sequence) and found and all(isinstance(it, Attack) for it in found):
