@@ -70,7 +70,7 @@ def _check_counts(counts: tuple[float, list[float]]) -> None:
 
 
 TARGETS = [
-    Target("texts", _make_texts, _check_texts, share=40),
+    Target("texts", _make_texts, _check_texts, share=15),
     Target("skeleton", lambda random: hostile_text(random, 15), _check_skeleton, share=50),
-    Target("intervals", _make_counts, _check_counts, share=40),
+    Target("intervals", _make_counts, _check_counts, share=100),
 ]

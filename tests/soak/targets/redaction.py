@@ -134,8 +134,8 @@ def _check_command(command: Command) -> None:
 
 
 TARGETS = [
-    Target("redaction-secrets", _make_planted, _check_planted, share=30),
-    Target("redaction-texts", lambda random: hostile_text(random, 30), _check_text, share=60),
+    Target("redaction-secrets", _make_planted, _check_planted, share=20),
+    Target("redaction-texts", lambda random: hostile_text(random, 30), _check_text, share=50),
     Target("redaction-values", _make_value, _check_value, share=30),
-    Target("redaction-commands", _make_command, _check_command, share=40),
+    Target("redaction-commands", _make_command, _check_command, share=30),
 ]
