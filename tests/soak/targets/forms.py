@@ -63,4 +63,4 @@ def _check_windows(text: str, parts: tuple[str, ...], size: int) -> None:
     require(len(text) in ends, "together they are the whole text", ends, len(text))
 
 
-TARGETS = [Target("forms", _make, _check, share=15)]
+TARGETS = [Target("forms", _make, _check, share=5)]
