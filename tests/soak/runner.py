@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from importlib import import_module
 from itertools import zip_longest
 from multiprocessing import get_context
 
 from tests.soak.chunk import Failure, Tally, run_chunk
-from tests.soak.target import Target, Unavailable, load_targets
+from tests.soak.target import Target, Unavailable
 
-__all__ = ["available", "run", "shares"]
+__all__ = ["available", "failures", "run", "shares"]
 
 _CHUNKS = 200  # per target, at least: so that every target has its share when the time is over
 _MOST = 1000  # inputs of a chunk
@@ -51,7 +53,7 @@ def run(
     """Check inputs of all targets.
 
     Args:
-        targets: by name; with several workers, those of `load_targets`.
+        targets: by name; with several workers, those in the ``TARGETS`` of modules.
         seed: of the run.
         inputs: of all targets together.
         first: index of each target's first input.
@@ -63,7 +65,7 @@ def run(
     tallies = {name: Tally() for name in targets}
     jobs = _jobs(shares(targets, inputs), first)
     if workers > 1:
-        _run_in_processes(jobs, seed, stop_at, workers, tallies, on_progress)
+        _run_in_processes(targets, jobs, seed, stop_at, workers, tallies, on_progress)
         return tallies
     for name, indices in jobs:
         tally = run_chunk(targets[name], seed, indices, stop_at=stop_at)
@@ -84,6 +86,7 @@ def _chunks(name: str, count: int, first: int) -> list[Job]:
 
 
 def _run_in_processes(
+    targets: Mapping[str, Target],
     jobs: Iterator[Job],
     seed: int,
     stop_at: float | None,
@@ -92,10 +95,11 @@ def _run_in_processes(
     on_progress: Callable[[int], object],
 ) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         running: dict[Future[Tally], Job] = {}
         for job in jobs:
-            running[pool.submit(_run_named, *job, seed, stop_at)] = job
+            module = targets[job[0]].check.__module__
+            running[pool.submit(_run_named, module, *job, seed, stop_at)] = job
             while len(running) > 2 * workers:
                 _collect(running, tallies, on_progress)
             if stop_at is not None and time.time() >= stop_at:
@@ -123,16 +127,16 @@ def _places(name: str, ranges: Sequence[range]) -> str:
     return f"{name} or another target, in one of the inputs {', '.join(map(str, ranges))}"
 
 
-_targets: dict[str, Target] = {}
+@cache
+def _prepared(module: str, name: str) -> Target:
+    """In a new process: a target of this module, ready to run; the other modules are not imported."""
+    target: Target = next(target for target in import_module(module).TARGETS if target.name == name)
+    target.prepare()
+    return target
 
 
-def _begin() -> None:
-    """In a new process: the targets, ready to run."""
-    _targets.update(available(load_targets())[0])
-
-
-def _run_named(name: str, indices: range, seed: int, stop_at: float | None) -> Tally:
-    return run_chunk(_targets[name], seed, indices, stop_at=stop_at)
+def _run_named(module: str, name: str, indices: range, seed: int, stop_at: float | None) -> Tally:
+    return run_chunk(_prepared(module, name), seed, indices, stop_at=stop_at)
 
 
 def failures(tallies: Mapping[str, Tally]) -> list[tuple[str, Failure]]:
