@@ -16,20 +16,24 @@ from guard_reward.text.words import readable
 __all__ = ["decoded", "encoded_share"]
 
 # Each takes linear time: what can follow a repeated part can not begin with it.
-_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/_-]{6,}={0,6}(?![\w+/=])")
+_BASE64 = re.compile(r"(?<![\w+/-])[A-Za-z0-9+/_-]{6,}={0,6}(?![\w+/=])")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}=*")
 _HEX = re.compile(r"(?<!\w)(?:0x)?[0-9A-Fa-f]{2}(?:(?:, |[ ,:])?(?:0x)?[0-9A-Fa-f]{2}){7,}(?!\w)")
 _BITS = re.compile(r"(?<!\w)[01]{7,8}(?:[ ,]?[01]{7,8}){3,}(?!\w)")
-_ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}){3,}")
+_ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\u\{[0-9A-Fa-f]{1,4}\}|U\+[0-9A-Fa-f]{4} ?){3,}")
+_LETTER = r"(?:[46][1-9A-Fa-f]|[57][0-9Aa])"  # the code of an ASCII letter, which no honest text escapes
+_ESCAPED = re.compile(rf"&#[xX]0*{_LETTER};|&#(?:6[5-9]|[78]\d|90|9[7-9]|1[01]\d|12[012]);|\\u00{_LETTER}|\\x{_LETTER}")
 _PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}[^\s%]*){3,}")
 _ENTITIES = re.compile(r"(?:&#(?:\d{1,7}|[xX][0-9A-Fa-f]{1,6});? ?){3,}")
 _LONG_WORD = re.compile(r"(?<!\S)(?=[^\s]{0,80}[0-9])[A-Za-z0-9+/_-]{40,}={0,6}(?!\S)")  # of no language
 _LETTERED_HEX = re.compile(rf"(?=[^A-Za-z]{{0,80}}[A-Fa-fx]){_HEX.pattern}")  # no table of numbers
 _RUNS = (_LONG_WORD, _LETTERED_HEX, _BITS, _ESCAPES, _PERCENT, _ENTITIES)
 _LONG_TOKEN, _DIGITS = 40, 0.2  # without a long token and with few digits there is no run worth a look
+_UNITS = re.compile(r"(?:\\u\{?|\\x|U\+)([0-9A-Fa-f]+)")
 _DIGIT = re.compile(r"[0-9]")
 _SEPARATORS = re.compile(r"0x|[ ,:]")
 _READABLE = 0.9  # share of a decoded run's characters that are letters, digits, blanks and usual punctuation
+_FEWEST = 2  # escaped letters that stand alone
 _SHORT = 12  # letters of a run that could be a word
 _ENGLISH = 0.5  # share of letters in words, where it is not sure where a run begins
 _PUNCTUATION = frozenset(" \n\t.,;:!?'\"()-")
@@ -45,8 +49,10 @@ def decoded(text: str) -> str:
     """
     if "&#" in text:
         text = _ENTITIES.sub(lambda run: html.unescape(run[0]), text)
-    if "\\" in text:
+    if "\\" in text or "U+" in text:
         text = _ESCAPES.sub(lambda run: _unescaped(run[0]), text)
+    if len(_ESCAPED.findall(text)) >= _FEWEST:
+        text = _ESCAPED.sub(lambda one: html.unescape(one[0]) if one[0][0] == "&" else _unescaped(one[0]), text)
     if "%" in text:
         text = _PERCENT.sub(lambda run: _or_itself(urllib.parse.unquote_to_bytes(run[0]), run[0]), text)
     if _DIGIT.search(text):  # in hexadecimal, every ASCII letter has one
@@ -69,7 +75,7 @@ def encoded_share(text: str) -> float:
 
 
 def _unescaped(run: str) -> str:
-    units = [int(unit[2:], 16) for unit in re.findall(r"\\[ux][0-9A-Fa-f]+", run)]
+    units = [int(unit, 16) for unit in _UNITS.findall(run)]
     return b"".join(unit.to_bytes(2, "little") for unit in units).decode("utf-16-le", "replace")
 
 
@@ -120,7 +126,7 @@ def _from_base32(letters: str) -> bytes:
 def _or_itself(data: bytes, run: str) -> str:
     """The bytes as text if they are readable text, else the run as it is."""
     try:
-        text = data.decode()
+        text = data[::2].decode() if data[1::2].count(0) == len(data) // 2 else data.decode()  # UTF-16 of ASCII
     except UnicodeDecodeError:
         return run
     usual = sum(character.isalnum() or character in _PUNCTUATION for character in text)

@@ -35,6 +35,7 @@ def plain_letters(text: str) -> str:
     mixed = {word for word in words if _is_mixed(word) or _is_styled(word)}
     if not any(len(word) >= _FEWEST and _is_sure(word) for word in mixed):
         mixed = set()
+    mixed |= {word for word in words if len(word) == 1 and _FLAG.match(word)}  # half a flag
     foreign = {word for word in words - mixed if all(_kind(one) not in ("plain", "styled", "latin") for one in word)}
     changed = mixed | (foreign if _is_written_in_look_alikes(foreign, mixed) else set()) | _needlessly_accented(words)
     return _WORD.sub(lambda word: _plain(word[0]) if word[0] in changed else word[0], text) if changed else text
