@@ -9,9 +9,11 @@ Standard library only.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 __all__ = ["LOADING_ERRORS", "UserError", "clean_errors", "first_paragraph", "one_line", "shortened"]
 
@@ -46,14 +48,15 @@ def clean_errors(program: str = "", *, status: int = 1) -> Iterator[None]:
 
     Args:
         program: the name of a command-line program. It starts the line, and three more errors are reported in one
-            line: a failed file operation, a missing package (with the extra to install) and an interrupt (status 130).
-            Without a name this is a training script. Every rank reports its own error, since some (out of memory)
-            happen on one rank only.
+            line: a failed file operation, a missing package (with the extra to install) and an interrupt (status 130)
+            or SIGTERM (143). Without a name this is a training script. Every rank reports its own error, since some
+            (out of memory) happen on one rank only.
         status: the exit status; another than 1 for a program to which 1 means something else.
     """
     prefix = f"{program}: " if program else _rank_prefix()
     try:
-        yield
+        with _terminating() if program else nullcontext():
+            yield
     except UserError as error:
         _exit(f"{prefix}error: {one_line(error)}", error, status)
     except BrokenPipeError:  # the reader of our output has gone: `guard-reward … | head`
@@ -66,7 +69,28 @@ def clean_errors(program: str = "", *, status: int = 1) -> Iterator[None]:
     except KeyboardInterrupt as error:
         if not program:
             raise
-        _exit(f"{prefix}stopped", error, status=130)
+        _exit(f"{prefix}stopped", error, status=143 if isinstance(error, _Terminated) else 130)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which then ends a program as an interrupt does: temporary files are removed, locks given back."""
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """Raise `_Terminated` on SIGTERM, unless somebody else handles it or this is not the main thread."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(*_: object) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _exit(line: str, cause: BaseException, status: int = 1) -> None:

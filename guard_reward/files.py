@@ -9,8 +9,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-__all__ = ["check_writable", "keep_aside", "naming", "remove_leftovers", "replacing", "without_link"]
+__all__ = ["append_lines", "check_writable", "keep_aside", "naming", "remove_leftovers", "replacing", "without_link"]
 
 _NAME_KEPT = 40  # characters of the file's name in the temporary file's, which must not become too long
 
@@ -116,3 +117,41 @@ def check_writable(target: Path) -> None:
             raise _NotNow
     except _NotNow:
         pass
+
+
+def append_lines(path: Path, lines: str) -> None:
+    """Add whole lines to a file, behind its last line break: what a killed process has left half written is removed.
+
+    Raises:
+        OSError: the file cannot be written, as on a full disk; no half line stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Opened for each line: the file may be moved or removed while the run goes on.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    with open(descriptor, "r+b", buffering=0) as file:
+        end = _end_of_lines(file)
+        file.truncate(end)
+        file.seek(end)
+        try:
+            _write_all(file, lines.encode())
+        except OSError:  # a full disk: no half line stays
+            file.truncate(end)
+            raise
+
+
+def _write_all(file: Any, data: bytes) -> None:
+    while data:
+        data = data[file.write(data) :]
+
+
+def _end_of_lines(file: Any) -> int:
+    """Behind the last line break: what follows was half written by a process that was killed."""
+    end: int = file.seek(0, os.SEEK_END)
+    while end:
+        begin = max(0, end - 2**16)
+        file.seek(begin)
+        newline = file.read(end - begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0

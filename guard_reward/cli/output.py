@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from guard_reward.errors import LOADING_ERRORS, UserError, clean_errors, first_paragraph
+from guard_reward.files import naming, replacing
 
 if TYPE_CHECKING:
     from guard_reward.evaluation.policies.replies import Policy
@@ -96,10 +97,10 @@ def write_json(path: Path | None, results: Any) -> None:
             output.write(json.dumps(results, indent=2) + "\n")  # ASCII: a pipe may have any encoding
             output.flush()
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
         # backslashreplace: a file name that is not UTF-8 has half surrogate pairs; their escapes are JSON.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with replacing(path) if path.is_file() or not path.exists() else nullcontext(path) as part, naming(path):
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from guard_reward.files import keep_aside, replacing
+from guard_reward.files import append_lines, keep_aside, replacing
 
 __all__ = ["FILE", "Alarm", "append_alarms", "drop_alarms"]
 
@@ -47,21 +47,14 @@ class Alarm:
 
 
 def append_alarms(folder: Path, alarms: Sequence[Alarm]) -> None:
-    """Add a line per alarm to the file, in one write; a line that a killed run left unfinished is closed first.
+    """Add a line per alarm to the file, in one write.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; no half line stays.
     """
-    if not alarms:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(asdict(alarm), ensure_ascii=False) + "\n" for alarm in alarms)
-    with (folder / FILE).open("ab+") as file:
-        if file.seek(0, 2):
-            file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                lines = "\n" + lines
-        file.write(lines.encode("utf-8", "replace"))
+    if alarms:
+        lines = "".join(json.dumps(asdict(alarm), ensure_ascii=False) + "\n" for alarm in alarms)
+        append_lines(folder / FILE, lines.encode("utf-8", "replace").decode())
 
 
 def drop_alarms(folder: Path, done: int) -> None:

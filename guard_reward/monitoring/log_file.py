@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from guard_reward.files import keep_aside, replacing
+from guard_reward.files import append_lines, keep_aside, replacing
 
 __all__ = ["LOG_FILE", "LogFile"]
 
@@ -63,7 +62,7 @@ class LogFile(TrainerCallback):
             line = _as_line(state.log_history[-1])
             if not self._is_training:
                 self._before.append(line)
-            self._try(_append, Path(args.output_dir) / LOG_FILE, line)
+            self._try(append_lines, Path(args.output_dir) / LOG_FILE, line)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """What is logged now is no longer the training's."""
@@ -92,39 +91,6 @@ def _keep_earlier(path: Path, own: str) -> None:
 def _write_anew(path: Path, lines: Iterable[str]) -> None:
     with replacing(path) as part:
         part.write_text("".join(lines), encoding="utf-8")
-
-
-def _append(path: Path, line: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Opened for each line: the file may be moved or removed while the run goes on.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    with open(descriptor, "r+b", buffering=0) as file:
-        end = _end_of_lines(file)
-        file.truncate(end)
-        file.seek(end)
-        try:
-            _write_all(file, line.encode())
-        except OSError:  # a full disk: no half line stays
-            file.truncate(end)
-            raise
-
-
-def _write_all(file: Any, data: bytes) -> None:
-    while data:
-        data = data[file.write(data) :]
-
-
-def _end_of_lines(file: Any) -> int:
-    """Behind the last line break: what follows was half written by a process that was killed."""
-    end: int = file.seek(0, os.SEEK_END)
-    while end:
-        begin = max(0, end - 2**16)
-        file.seek(begin)
-        newline = file.read(end - begin).rfind(b"\n")
-        if newline >= 0:
-            return begin + newline + 1
-        end = begin
-    return 0
 
 
 def _as_line(entry: Mapping[str, Any]) -> str:

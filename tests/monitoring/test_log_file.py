@@ -145,7 +145,7 @@ def test_what_cannot_be_written_is_said_once_and_stops_nothing(
     else:
         begin(callback, tmp_path, state)
         log(callback, tmp_path, state, step=0)
-        monkeypatch.setattr("guard_reward.monitoring.log_file._write_all", _half)
+        monkeypatch.setattr("guard_reward.files._write_all", _half)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for step in (1, 2):
