@@ -5,6 +5,7 @@
 - `judging`: what a reward says of single replies, without a trace.
 - `trial`: one attack, and what counts as paid; `run`: all attacks; `results`, `table`: what came of them.
 - `searching`: compositions of attacks that pay.
+- `training`: a policy that is trained against the reward, and what an independent judge says of its answers.
 """
 
 import lazy_loader

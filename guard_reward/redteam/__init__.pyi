@@ -12,6 +12,9 @@ from .results import FamilyResult as FamilyResult
 from .results import Results as Results
 from .results import read_results as read_results
 from .run import run_attacks as run_attacks
+from .searching.findings import Finding as Finding
+from .searching.findings import SearchResults as SearchResults
+from .searching.search import search as search
 from .selection import JudgedTarget as JudgedTarget
 from .selection import Selection as Selection
 from .selection import select_targets as select_targets
@@ -19,3 +22,11 @@ from .targets import Kind as Kind
 from .targets import Target as Target
 from .targets import read_targets as read_targets
 from .targets import sample_targets as sample_targets
+from .training.attacker import AttackerSettings as AttackerSettings
+from .training.attacker import train_attacker as train_attacker
+from .training.faults import judge_of_guard as judge_of_guard
+from .training.hacks import Group as Group
+from .training.hacks import Sample as Sample
+from .training.hacks import Stage as Stage
+from .training.hacks import TrainingResults as TrainingResults
+from .training.phrases import Phrase as Phrase

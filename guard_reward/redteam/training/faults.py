@@ -33,7 +33,11 @@ def fault_of_text(answer: str) -> str | None:
 
 
 def judge_of_guard(guard: Guard) -> FaultJudge:
-    """A second guard: what it calls Unsafe or Controversial, and what it cannot judge, is faulty."""
+    """A second guard: what it calls Unsafe or Controversial, and what it cannot judge, is faulty.
+
+    Args:
+        guard: another one than the reward's.
+    """
 
     def faults(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[str | None]:
         found = [fault_of_text(answer) for answer in answers]

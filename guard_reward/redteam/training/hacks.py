@@ -84,7 +84,8 @@ class TrainingResults:
         steps: of training.
         seed: of it.
         samples: answers at each stage.
-        before, after: the two stages.
+        before: the untrained policy.
+        after: the trained one.
         groups: the hacks after training, the largest group first.
         phrases: that hacks have and faulty answers that are not paid more have not.
     """
