@@ -19,7 +19,7 @@ __all__ = ["LOADING_ERRORS", "UserError", "clean_errors", "first_paragraph", "on
 
 # What loading a model raises for a wrong name, device or dtype, or a package that it needs. Torch raises an
 # AssertionError for a device that it was not built for, and an AttributeError for an unknown dtype.
-LOADING_ERRORS = (OSError, ValueError, ImportError, RuntimeError, AssertionError, AttributeError)
+LOADING_ERRORS = (OSError, ValueError, ImportError, RuntimeError, AssertionError, AttributeError, MemoryError)
 
 # Which extra of this package installs a missing module.
 _EXTRA_OF = {

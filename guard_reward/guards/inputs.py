@@ -26,6 +26,7 @@ __all__ = [
     "guard_error",
     "merged_verdict",
     "new_windows",
+    "not_finite",
 ]
 
 _NO_LIST = (str, bytes, Mapping)  # can be iterated over, but are not lists of conversations or of messages
@@ -217,6 +218,11 @@ def _context(conversation: Any, number: int) -> Hashable:
         return number
     # Other types may raise when they are compared.
     return key if all(type(part) is str for message in key for part in message) else number
+
+
+def not_finite() -> FloatingPointError:
+    """What ends a batch with such outputs. Other rows of it may be well, and are when they are judged without it."""
+    return FloatingPointError("the guard's outputs are not finite numbers")
 
 
 def guard_error(error: Exception) -> Unjudged:

@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from guard_reward.guards.assembly import context_length, refuse_partitioned
-from guard_reward.guards.inputs import checked_rows, chunks, guard_error
+from guard_reward.guards.inputs import checked_rows, chunks, guard_error, not_finite
 from guard_reward.guards.local_guard import LocalGuard
 from guard_reward.guards.stream_inputs import JudgedMessage, StreamEncoder, Window
 from guard_reward.guards.stream_reading import MessageReadings, StreamReader
@@ -20,7 +20,7 @@ from guard_reward.models.checkpoint import Checkpoint
 from guard_reward.models.lazy import LazyModel
 from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.scoring import BatchRunner, GrowingRow, TokenLogitsEngine, choose_runner, token_budget
-from guard_reward.verdict import Conversation, Outcome, TokenTrace, TokenVerdict, Unjudged, Verdict
+from guard_reward.verdict import Conversation, TokenTrace, TokenVerdict, Unjudged, Verdict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -228,7 +228,7 @@ class StreamGuard(LocalGuard[_Parts]):
             if not all(part.isfinite().all() for part in logits):
                 for (session, _), tokens in zip(fed, added, strict=True):
                     parts.engine.truncate(session.row, len(session.row.token_ids) - len(tokens))
-                raise RuntimeError("the guard's outputs are not finite numbers: no session has changed")
+                raise RuntimeError(f"{not_finite()}: no session has changed")
             found = {
                 id(session): session.take(ids, part, parts.reader)
                 for (session, ids), part in zip(fed, logits, strict=True)
@@ -286,9 +286,16 @@ class StreamGuard(LocalGuard[_Parts]):
         cut = [[] if isinstance(message, Unjudged) else message.windows() for message in messages]
         distinct = {window.ids.tobytes(): window.ids for row in cut for window in row}
         ids = list(distinct.values())
+
+        def score(batch: list[int]) -> list[Tensor]:
+            logits = parts.engine.logits([ids[index] for index in batch])
+            if not all(part.isfinite().all() for part in logits):
+                raise not_finite()
+            return logits
+
         with MODEL_LOCK:
             self.wake()
-            found = parts.batches.run(ids, lambda batch: parts.engine.logits([ids[index] for index in batch]))
+            found = parts.batches.run(ids, score)
         logits = dict(zip(distinct, found, strict=True))
         return [
             message
@@ -305,8 +312,6 @@ class StreamGuard(LocalGuard[_Parts]):
         for window, part in zip(windows, logits, strict=True):
             if isinstance(part, Exception):
                 return guard_error(part)
-            if not part.isfinite().all():
-                return Unjudged(Outcome.GUARD_ERROR, reason="the guard's outputs are not finite numbers")
             found.append(read(part[window.start :]))
         repeated = [window.repeated for window in windows]
         readings = MessageReadings.of_windows(found, repeated, message.closing, is_response=message.is_response)

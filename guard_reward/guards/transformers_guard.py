@@ -14,7 +14,7 @@ from guard_reward._ahead import ahead
 from guard_reward.guards.answer_reader import AnswerReader
 from guard_reward.guards.assembly import Parts, Settings, assemble, context_length, drop_prefix_cache
 from guard_reward.guards.grammar import AnswerGrammar
-from guard_reward.guards.inputs import checked_rows, chunks, merged_verdict
+from guard_reward.guards.inputs import checked_rows, chunks, merged_verdict, not_finite
 from guard_reward.guards.local_guard import LocalGuard
 from guard_reward.guards.preparation import Preparation, PreparedChunk
 from guard_reward.guards.spec import GuardSpec
@@ -167,7 +167,10 @@ class TransformersGuard(LocalGuard[Parts]):
         def score(indices: list[int]) -> list[Generation]:
             # A trainer may have switched autocast on; the guard keeps its own precision.
             with torch.autocast(parts.model.device.type, enabled=False):
-                return chunk.generate(parts.engine, indices)
+                answers = chunk.generate(parts.engine, indices)
+            if not all(answer.is_finite for answer in answers):
+                raise not_finite()
+            return answers
 
         with MODEL_LOCK:
             self.wake()

@@ -107,7 +107,7 @@ class Checkpoint:
             if self.name in str(error):
                 raise
             raise self._unloadable(str(error).split("\n")[0]) from error  # some go on with a list of all architectures
-        except (*LOADING_ERRORS, torch.OutOfMemoryError, MemoryError):
+        except LOADING_ERRORS:
             raise
         except Exception as error:  # the libraries' own classes, for what they did not expect in a file
             raise self._unloadable(f"{type(error).__name__}: {first_paragraph(error)}") from error

@@ -22,7 +22,7 @@ from guard_reward.scoring.draft import ROOT, Decision
 from guard_reward.scoring.kv_cache import KVCache
 from guard_reward.scoring.memory import spare_memory
 from guard_reward.scoring.model_runner import ModelRunner
-from guard_reward.scoring.reading import LOGITS_CHUNK, log_probs_of, padded
+from guard_reward.scoring.reading import LOGITS_CHUNK, greedy_tokens, log_probs_of, padded
 from guard_reward.scoring.row import Row
 
 __all__ = ["decode_in_bulk", "portions"]
@@ -110,8 +110,8 @@ class _Decoding:
         while len(tokens) < most and sum(output.nbytes for output in outputs) <= MAX_KEPT_BYTES:
             outputs.append(self._runner.forward(self._batch.next_pass(), self._batch))
             parts = outputs[-1].split(LOGITS_CHUNK)
-            tokens.append(torch.cat([self._runner.logits(part).argmax(dim=1) for part in parts]))
-            self._batch.advance(tokens[-1])
+            tokens.append(torch.cat([greedy_tokens(self._runner.logits(part)) for part in parts]))
+            self._batch.advance(tokens[-1].clamp(min=0))  # a row whose logits are not finite is taken out at the look
         return outputs, tokens
 
     def _look(self, outputs: list[Tensor], tokens: list[list[int]]) -> None:

@@ -239,6 +239,8 @@ class ScoringEngine:
             rows = self._next_rows(rows, lost, batch.cache)
             planned = self._plan_pass(rows)
         generations = [row.generation for row in batch.rows]
+        if not all(generation.is_finite for generation in generations):
+            self.reset_prefix_cache()  # what is kept may be where they come from
         self.usage.rows += len(generations)
         self.usage.passes += sum(generation.passes for generation in generations)
         self.usage.input_tokens += batch.input_tokens

@@ -17,9 +17,10 @@ from guard_reward.scoring.transfer import to_device
 if TYPE_CHECKING:
     from guard_reward.scoring.model_runner import ModelRunner
 
-__all__ = ["LOGITS_CHUNK", "ReadLogits", "log_probs_of", "padded", "read_logits"]
+__all__ = ["LOGITS_CHUNK", "NOT_FINITE", "ReadLogits", "greedy_tokens", "log_probs_of", "padded", "read_logits"]
 
 LOGITS_CHUNK = 256  # positions whose logits are held at once: 78 MB in bfloat16 for a vocabulary of 152k
+NOT_FINITE = -1  # in the place of a token whose logits are no finite numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class ReadLogits:
     """What was read at V places.
 
     Attributes:
-        argmax: token id at each place.
+        argmax: token id at each place, or `NOT_FINITE`.
         log_probs: place → log-probabilities of the tokens of its decision, for places with one.
     """
 
@@ -57,7 +58,7 @@ def read_logits(runner: ModelRunner, output: Tensor, decisions: Sequence[Decisio
     argmax, log_probs, done = list[Tensor](), list[Tensor](), 0
     for begin in range(0, len(output), LOGITS_CHUNK):
         logits = runner.logits(output[begin : begin + LOGITS_CHUNK])  # (n, vocabulary)
-        argmax.append(logits.argmax(dim=1))
+        argmax.append(greedy_tokens(logits))
         end = bisect_left(places, begin + LOGITS_CHUNK)  # of the decisions up to here
         if end > done:
             log_probs.append(log_probs_of(logits.index_select(0, in_chunk[done:end]), watched[done:end]))
@@ -68,6 +69,19 @@ def read_logits(runner: ModelRunner, output: Tensor, decisions: Sequence[Decisio
     tokens: list[int] = found[: len(output)].tolist()
     values = found[len(output) :].view(torch.float32).view(len(places), -1).tolist() if places else []
     return ReadLogits(tokens, dict(zip(places, values, strict=True)))
+
+
+def greedy_tokens(logits: Tensor) -> Tensor:
+    """The likeliest token at each place, shape (n,), or `NOT_FINITE`; from logits, shape (n, vocabulary).
+
+    A NaN or an infinite number anywhere is the maximum, so this costs no second look at the logits. Single tokens may
+    have minus infinity: a model may rule them out.
+
+    >>> greedy_tokens(torch.tensor([[0.0, 2.0, -torch.inf], [5.0, torch.nan, 0.0]])).tolist()
+    [1, -1]
+    """
+    most, tokens = logits.max(dim=1)
+    return torch.where(most.isfinite(), tokens, NOT_FINITE)
 
 
 def padded(token_ids: Sequence[Sequence[int]], device: torch.device) -> Tensor:

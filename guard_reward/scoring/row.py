@@ -9,6 +9,7 @@ import numpy as np
 
 from guard_reward.scoring.draft import Draft, Grammar, State
 from guard_reward.scoring.prefixes import Ids
+from guard_reward.scoring.reading import NOT_FINITE
 from guard_reward.scoring.verification import VerifiedDraft
 
 __all__ = ["MAX_DRAFT_TOKENS", "MAX_MISSES", "MAX_UNGUESSED", "NO_DRAFT", "Generation", "Row"]
@@ -28,12 +29,14 @@ class Generation:
         ended: whether the end token came within the limit of new tokens.
         passes: forward passes this row took part in.
         log_probs: name of each `Decision` that the answer passed → the log-probabilities of its tokens at that place.
+        is_finite: whether all logits were finite numbers; if not, the answer is cut off where they were not.
     """
 
     token_ids: list[int] = field(default_factory=list)
     ended: bool = False
     passes: int = 0
     log_probs: dict[str, list[float]] = field(default_factory=dict)
+    is_finite: bool = True
 
 
 @dataclass(slots=True)
@@ -70,8 +73,8 @@ class Row:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer has ended or reached the limit."""
-        return self.generation.ended or self.left <= 0
+        """Whether the answer has ended, has reached the limit, or cannot go on."""
+        return self.generation.ended or self.left <= 0 or not self.generation.is_finite
 
     @property
     def is_lost(self) -> bool:
@@ -92,13 +95,16 @@ class Row:
         self.generation.passes += 1
         self.generation.token_ids += verified.token_ids
         self.generation.ended = verified.ended
+        self.generation.is_finite = verified.is_finite
         self.state = verified.state
         for node, decision in verified.decisions:
             self.generation.log_probs[decision.name] = log_probs[node][: len(decision.token_ids)]
 
     def take(self, token: int, end_token_ids: Collection[int]) -> None:
         """Take the model's next token."""
-        if token in end_token_ids:
+        if token == NOT_FINITE:
+            self.generation.is_finite = False
+        elif token in end_token_ids:
             self.generation.ended = True
         else:
             self.generation.token_ids.append(token)

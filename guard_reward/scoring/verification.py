@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from guard_reward.scoring.draft import ROOT, Decision, Draft, Grammar, State
+from guard_reward.scoring.reading import NOT_FINITE
 
 __all__ = ["VerifiedDraft", "Verifier"]
 
@@ -17,6 +18,7 @@ class VerifiedDraft:
     Attributes:
         token_ids: the model's next tokens: those of the right guesses, and one more unless the answer has ended.
         ended: whether an end token came behind them.
+        is_finite: whether the model's logits were finite numbers so far; if not, there is nothing behind them.
         state: of the grammar behind them.
         nodes: of the draft whose guesses are right, in order.
         decisions: (node, what was decided behind it).
@@ -27,6 +29,7 @@ class VerifiedDraft:
     state: State
     nodes: list[int]
     decisions: list[tuple[int, Decision]]
+    is_finite: bool = True
 
 
 class Verifier:
@@ -61,6 +64,8 @@ class Verifier:
             if decision is not None:
                 decisions.append((node, decision))
             token = argmax[node]
+            if token == NOT_FINITE:
+                return VerifiedDraft(tokens, False, state, nodes, decisions, is_finite=False)
             if token in self._end_token_ids:
                 return VerifiedDraft(tokens, True, state, nodes, decisions)
             tokens.append(token)
