@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +84,24 @@ def _read(entry: PromptSet) -> Dataset:
         return load_dataset(_FORMATS[suffix], data_files=str(path), split=entry.split, **options)
     except (DatasetsError, OSError, ValueError) as error:
         reason = (error.__cause__ or error) if isinstance(error, DatasetGenerationError) else error
-        raise UserError(f"datasets: {entry.path} could not be loaded: {one_line(reason)}") from error
+        raise UserError(
+            f"datasets: {entry.path} could not be loaded: {one_line(reason)}{_cache_fault(reason)}"
+        ) from error
+
+
+def _cache_fault(error: BaseException) -> str:
+    """What to do if the fault is not the data's, but that of the folder where datasets keeps what it has read."""
+    from datasets.config import HF_DATASETS_CACHE
+
+    if not isinstance(error, OSError):
+        return ""
+    try:
+        os.makedirs(HF_DATASETS_CACHE, exist_ok=True)
+        with tempfile.TemporaryFile(dir=HF_DATASETS_CACHE) as file:
+            file.write(b"0" * 65_536)
+    except OSError as fault:
+        return f"; the cache {str(HF_DATASETS_CACHE)!r} cannot be written ({fault.strerror}): set HF_HOME elsewhere"
+    return ""
 
 
 def _read_set(path: str, entry: PromptSet) -> Dataset:

@@ -17,8 +17,10 @@ from guard_reward.rewards.base import BaseGuardReward, answers
 from guard_reward.rewards.batch import Batch, Call, search
 from guard_reward.rewards.behaviour import Shown
 from guard_reward.rewards.functions import is_asynchronous
+from guard_reward.rewards.helpfulness import finite_numbers, no_numbers
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.reward_model import scores_conversations
+from guard_reward.rewards.slow_calls import said_if_slow
 from guard_reward.rewards.turns import in_order_of_start
 
 __all__ = ["AsyncGuardReward"]
@@ -89,14 +91,19 @@ class AsyncGuardReward(BaseGuardReward):
         helpfulness: Any = self.helpfulness
         if helpfulness is None:
             return [None] * rows
-        if scores_conversations(helpfulness, thinking_prefilled=self.thinking_prefilled):
-            values: Any = await asyncio.to_thread(helpfulness.score, answers(batch))
-        elif is_asynchronous(helpfulness):
-            values = await helpfulness(**call.arguments())
-        else:
-            values = await asyncio.to_thread(lambda: list(helpfulness(**call.arguments())))
-        await self._put_to_sleep_in_a_thread(helpfulness)
-        return self._checked_helpfulness(list(values), rows)
+        try:
+            with said_if_slow("the helpfulness function", rows):
+                if scores_conversations(helpfulness, thinking_prefilled=self.thinking_prefilled):
+                    values: Any = await asyncio.to_thread(helpfulness.score, answers(batch))
+                elif is_asynchronous(helpfulness):
+                    values = await helpfulness(**call.arguments())
+                else:
+                    values = await asyncio.to_thread(lambda: helpfulness(**call.arguments()))
+        except Exception as error:  # as in GuardReward
+            return no_numbers(error, rows)
+        finally:
+            await self._put_to_sleep_in_a_thread(helpfulness)
+        return finite_numbers(values, rows)
 
     async def _put_to_sleep_in_a_thread(self, model: Any) -> None:
         """Not in the event loop: it waits until no other call uses the model."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -341,12 +340,6 @@ class BaseGuardReward(ReadOnlySettings):
         unjudged = Counter(str(row.outcome.name) for row in lost)
         # Only a trainer is known to call on every rank; a collective on one rank alone would hang.
         self.breaker.check(len(rows), unjudged, all_ranks=in_trainer, reason=lost[0].outcome.reason if lost else "")
-
-    def _checked_helpfulness(self, values: Sequence[float | None], rows: int) -> list[float | None]:
-        """H of every row; None if it is not a finite number."""
-        if len(values) != rows:
-            raise ValueError(f"the helpfulness function returned {len(values)} values for {rows} completions")
-        return [float(value) if value is not None and math.isfinite(value) else None for value in values]
 
     def _put_to_sleep(self, model: Any) -> None:
         if self._sleep and callable(getattr(model, "sleep", None)):

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, TypeGuard, cast
 
 from guard_reward._fork_safe_lock import ForkSafeLock
 from guard_reward.conversation import Message
+from guard_reward.guards.contract import checked_verdicts
 from guard_reward.guards.loading import load_guard
 from guard_reward.guards.spec import GuardSpec
 from guard_reward.guards.specs.qwen3guard import QWEN3GUARD
 from guard_reward.models.sleep import MODEL_LOCK
 from guard_reward.rewards.forms import Forms, FormsJudged, judge_forms
+from guard_reward.rewards.slow_calls import said_if_slow
 from guard_reward.schemes import Assessment
 from guard_reward.verdict import AsyncGuard, Guard, Outcome, Severity, Unjudged, Verdict, describe_guard
 
@@ -144,7 +146,7 @@ class Judge:
         """The verdicts on every rollout, in the same order, and what a local guard's engine did for them.
 
         Raises:
-            ValueError: the guard returned another number of verdicts than it was asked for.
+            TypeError, ValueError: the guard returned no list, or another number of verdicts than it was asked for.
         """
         conversations, known = self._split(batch)
         found, usage = self._moderate(list(conversations.values()))
@@ -183,11 +185,9 @@ class Judge:
         batch: Sequence[RolloutRequests],
         known: dict[_Key, Verdict],
         keys: Sequence[_Key],
-        verdicts: Sequence[Verdict | Unjudged],
+        verdicts: Any,
     ) -> list[RolloutVerdicts]:
-        if len(verdicts) != len(keys):
-            raise ValueError(f"the guard returned {len(verdicts)} verdicts for {len(keys)} conversations")
-        judged: dict[_Key, Verdict | Unjudged] = {**known, **dict(zip(keys, verdicts, strict=True))}
+        judged = {**known, **dict(zip(keys, checked_verdicts(verdicts, len(keys)), strict=True))}
         self._keep(judged)
 
         def verdict(request: Any) -> Verdict | Unjudged | None:
@@ -214,7 +214,8 @@ class Judge:
 
     def _asked(self, conversations: list[Sequence[Message]]) -> list[Verdict | Unjudged]:
         try:
-            return self.guard.moderate(conversations)
+            with said_if_slow("the guard", len(conversations)):
+                return self.guard.moderate(conversations)
         except Exception as error:  # a guard of any make; its outage has a name and is counted by the circuit breaker
             return _failed(conversations, error)
 
@@ -223,7 +224,8 @@ class Judge:
             return [], None
         assert isinstance(self.guard, AsyncGuard)
         try:
-            return await self.guard.amoderate(conversations), None
+            with said_if_slow("the guard", len(conversations)):
+                return await self.guard.amoderate(conversations), None
         except Exception as error:
             return _failed(conversations, error), None
 

@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 
 from guard_reward.rewards.base import BaseGuardReward, answers
 from guard_reward.rewards.batch import Batch, Call, Shown, finish, search
+from guard_reward.rewards.helpfulness import finite_numbers, no_numbers
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.rewards.reward_model import scores_conversations
+from guard_reward.rewards.slow_calls import said_if_slow
 
 __all__ = ["GuardReward"]
 
@@ -170,6 +172,12 @@ class GuardReward(BaseGuardReward):
         helpfulness: Any = self.helpfulness
         if helpfulness is None:
             return [None] * rows
-        if scores_conversations(helpfulness, thinking_prefilled=self.thinking_prefilled):
-            return self._checked_helpfulness(helpfulness.score(answers(batch)), rows)
-        return self._checked_helpfulness(list(helpfulness(**call.arguments())), rows)
+        try:
+            with said_if_slow("the helpfulness function", rows):
+                if scores_conversations(helpfulness, thinking_prefilled=self.thinking_prefilled):
+                    values: Any = helpfulness.score(answers(batch))
+                else:
+                    values = helpfulness(**call.arguments())
+        except Exception as error:  # of any make; the rows that need it end as guard_error, as when the guard fails
+            return no_numbers(error, rows)
+        return finite_numbers(values, rows)

@@ -38,6 +38,9 @@ def cached(name: str, key: Mapping[str, object], build: Callable[[Path], None]) 
         key: everything that determines the content, JSON values only.
         build: called with an empty folder; when it raises, nothing is kept.
 
+    Raises:
+        OSError: the cache's folder cannot be written; says how to choose another.
+
     Of several processes that ask at once (the ranks of a distributed run, parallel tests) one builds, the others wait.
     """
     from filelock import FileLock
@@ -46,7 +49,7 @@ def cached(name: str, key: Mapping[str, object], build: Callable[[Path], None]) 
     folder = cache_folder() / f"{name}-{digest}"
     if is_whole(folder):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    _make_cache(folder.parent)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if is_whole(folder):  # another process built it while this one waited
             return folder
@@ -61,6 +64,19 @@ def cached(name: str, key: Mapping[str, object], build: Callable[[Path], None]) 
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def _make_cache(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"the cache cannot be written ({error.strerror}): set GUARD_REWARD_CACHE to a folder that can",
+            str(folder),
+        ) from error
 
 
 def hash_of_sources(*paths: Path) -> str:
