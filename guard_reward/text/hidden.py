@@ -15,7 +15,7 @@ _RUN = re.compile(f"[{_CONTROLS}]+")
 _SIGNS = "=<>~∈∋∣∥≡≤≥⊂⊃⊆⊇∃←→"  # an overlay says "not"
 _OVERLAYS = re.compile(f"(?<![{_SIGNS}])[\u0334-\u0338\u20d0-\u20dc\u20e5-\u20f0]+")
 _BYTES = {chr(code): byte for byte, code in enumerate([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])}
-_STACK = re.compile("(?<=[A-Za-z])[\u0300-\u036f]{3,}")
+_STACK = re.compile("(?<=[ -~])[\u0300-\u036f]{3,}")
 
 
 def without_hidden(text: str) -> str:
