@@ -107,6 +107,7 @@ test-oldest-trl: install
 # Generated inputs, and what must hold for each of them: tests/soak. A share of them is in `make test`.
 soak: install
 	$(BIN)/python -m tests.soak --inputs $(INPUTS) --minutes $(MINUTES) $(ARGS)
+	$(BIN)/python -m tests.soak.coverage_guided
 
 # Every supported Python that is on this machine, each in an environment of its own: $(VENV)-python3.12, …
 test-pythons:
