@@ -340,7 +340,10 @@ def _run(
         job: dict[str, Any] = {"journal_path": journal, "restart": place.overwrite, "progress": progress}
         return run_attacks(attacks, chosen, judging, seed=choice.seed, **job)
 
-    off = results(with_defences(reward, Defences.off()), "without_defences") if compare else None
+    off = None
+    if compare:
+        bare, reward = with_defences(reward, Defences.off(), reward.defences)
+        off = results(bare, "without_defences")
     found = _Found(results(reward, "attacks"), off)
     place.finish(found)
     return found

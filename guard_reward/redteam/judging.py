@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from guard_reward.redteam.attack import Draft
+from guard_reward.redteam.remembering import RememberingGuard
 from guard_reward.rewards.defences import Defences
 from guard_reward.rewards.metrics import JudgedRollout
 from guard_reward.rewards.reward import GuardReward
@@ -75,27 +76,33 @@ class Judging:
         return judged
 
 
-def with_defences(reward: GuardReward, defences: Defences) -> GuardReward:
-    """The same reward, with the same guard and models in memory, and other defences.
+def with_defences(reward: GuardReward, *several: Defences) -> list[GuardReward]:
+    """The same reward once per set of defences, all with the same guard and models in memory.
+
+    Together they ask the guard about each conversation once.
 
     Args:
         reward: it stays as it is.
-        defences: of the other one.
+        *several: the defences of each.
     """
-    return GuardReward(
-        reward.guard,
-        reward.scheme,
-        name=reward.name,
-        helpfulness=reward.helpfulness,
-        thinking=reward.thinking,
-        system_prompt=reward.system_prompt,
-        on_outcome={str(outcome): value for outcome, value in reward.outcome_rewards.items()},
-        thinking_prefilled=reward.thinking_prefilled,
-        sleep=reward.sleep,
-        refusal=reward.refusal,
-        rubric=reward.rubric,
-        defences=defences,
-    )
+    guard = RememberingGuard(reward.guard)
+    return [
+        GuardReward(
+            guard,
+            reward.scheme,
+            name=reward.name,
+            helpfulness=reward.helpfulness,
+            thinking=reward.thinking,
+            system_prompt=reward.system_prompt,
+            on_outcome={str(outcome): value for outcome, value in reward.outcome_rewards.items()},
+            thinking_prefilled=reward.thinking_prefilled,
+            sleep=reward.sleep,
+            refusal=reward.refusal,
+            rubric=reward.rubric,
+            defences=defences,
+        )
+        for defences in several
+    ]
 
 
 def _messages(draft: Draft) -> list[dict[str, Any]]:
