@@ -11,6 +11,7 @@ from guard_reward.redteam.attack import Draft
 from guard_reward.redteam.remembering import RememberingGuard
 from guard_reward.rewards.defences import Defences
 from guard_reward.rewards.metrics import JudgedRollout
+from guard_reward.rewards.outcomes import OutcomeReward
 from guard_reward.rewards.reward import GuardReward
 from guard_reward.verdict import Outcome, Severity, Verdict
 
@@ -94,7 +95,7 @@ def with_defences(reward: GuardReward, *several: Defences) -> list[GuardReward]:
             helpfulness=reward.helpfulness,
             thinking=reward.thinking,
             system_prompt=reward.system_prompt,
-            on_outcome={str(outcome): value for outcome, value in reward.outcome_rewards.items()},
+            on_outcome=_outcome_rewards(reward, defences),
             thinking_prefilled=reward.thinking_prefilled,
             sleep=reward.sleep,
             refusal=reward.refusal,
@@ -103,6 +104,12 @@ def with_defences(reward: GuardReward, *several: Defences) -> list[GuardReward]:
         )
         for defences in several
     ]
+
+
+def _outcome_rewards(reward: GuardReward, defences: Defences) -> dict[str, OutcomeReward]:
+    """The reward's own, without the outcomes of defences that are off, which are called as the defences are."""
+    given = {str(outcome): value for outcome, value in reward.outcome_rewards.items()}
+    return {name: value for name, value in given.items() if getattr(defences, name, True)}
 
 
 def _messages(draft: Draft) -> list[dict[str, Any]]:

@@ -304,21 +304,25 @@ class BaseGuardReward(ReadOnlySettings):
         seconds: float,
     ) -> FinishedBatch:
         """The rewards of a batch that was judged, logged."""
-        rules = self._rules
-        if self._dual_ascent:
-            rules = replace(rules, scheme=self._dual_ascent.scheme_now(call.trainer_state))
-        finished = finish(
-            batch,
-            verdicts,
-            helpfulness,
-            shown,
-            rules,
-            spec=self._judge.spec,
-            special_tokens=self._judge.special_tokens,
-        )
+        finished = self._scored(call, batch, verdicts, helpfulness, shown)
         self._batch_log.warn(finished.rows, self.scheme)
         self._batch_log.log(call, finished, self._metrics, usage=usage, seconds=seconds)
         return finished
+
+    def _scored(
+        self,
+        call: Call,
+        batch: Batch,
+        verdicts: Sequence[RolloutVerdicts],
+        helpfulness: Sequence[float | None],
+        shown: Sequence[Shown],
+    ) -> FinishedBatch:
+        """The rewards of a batch that was judged, with the multiplier of the trainer's state."""
+        rules = self._rules
+        if self._dual_ascent:
+            rules = replace(rules, scheme=self._dual_ascent.scheme_now(call.trainer_state))
+        judge = self._judge
+        return finish(batch, verdicts, helpfulness, shown, rules, spec=judge.spec, special_tokens=judge.special_tokens)
 
     def _show(self, call: Call, batch: Batch, finished: FinishedBatch) -> None:
         if self._observers:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from guard_reward.rewards.base import BaseGuardReward, answers
-from guard_reward.rewards.batch import Batch, Call, Shown, finish, search
+from guard_reward.rewards.batch import Batch, Call, Shown, search
 from guard_reward.rewards.helpfulness import finite_numbers, no_numbers
 from guard_reward.rewards.judge import RolloutVerdicts
 from guard_reward.rewards.metrics import JudgedRollout
@@ -150,8 +150,9 @@ class GuardReward(BaseGuardReward):
         >>> reward.judged(["How do I pick a lock?"], ["Ask the owner."])[0].reward  # doctest: +SKIP
         1.0
         """
-        found, _, _ = self._ask(Call(prompts, completions, columns=columns))
-        return finish(*found, self._rules, spec=self._judge.spec, special_tokens=self._judge.special_tokens).rows
+        call = Call(prompts, completions, columns=columns)
+        found, _, _ = self._ask(call)
+        return self._scored(call, *found).rows
 
     def _ask(self, call: Call) -> tuple[_Found, Any, float]:
         """What guard and other judges say of a batch; what the guard's engine did for it, and in how many seconds."""
