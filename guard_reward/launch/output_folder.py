@@ -59,8 +59,8 @@ def own_output(args: TrainingArguments) -> Iterator[None]:
             if not is_out_of_space(error):
                 raise
             raise UserError(
-                f"output_dir: no space left for {_newest(folder)}. The checkpoints before it are whole: make room and "
-                "give the same command again with --resume_from_checkpoint auto"
+                f"output_dir: no space left {_where(error, folder)}. The checkpoints before it are whole: make room "
+                "and give the same command again with --resume_from_checkpoint auto"
             ) from error
 
 
@@ -133,7 +133,12 @@ def _try_to_lock(file: FileIO, folder: Path) -> None:
         return
 
 
-def _newest(folder: Path) -> str:
-    """The file that was written last."""
-    found = [(path.stat().st_mtime, str(path)) for path in folder.rglob("*") if path.is_file()]
-    return f"'{max(found)[1]}'" if found else f"'{folder}'"
+def _where(error: BaseException | None, folder: Path) -> str:
+    """The file that could not be written, if an error names it, or the one that was written last."""
+    while error is not None:
+        if isinstance(error, OSError) and error.filename is not None:
+            return f"for '{error.filename}'"
+        error = error.__cause__ or error.__context__
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK_FILE)
+    found = max(files, key=lambda path: path.stat().st_mtime_ns, default=folder)
+    return f"in '{folder}', where '{found.relative_to(folder)}' was written last"

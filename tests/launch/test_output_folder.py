@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from guard_reward.errors import UserError
+from guard_reward.files import replacing
 from guard_reward.launch.output_folder import LOCK_FILE, is_out_of_space, own_output
 
 
@@ -96,9 +97,18 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path, full_disk: 
     os.utime(tmp_path / "log.jsonl", (0, 0))
     with pytest.raises(UserError) as error, own_output(run(tmp_path)), full_disk():
         saving()
-    assert str(error.value).startswith(f"output_dir: no space left for '{tmp_path}/")
+    written_last = "log.jsonl" if save == "safetensors" else "checkpoint-2/file"  # Rust leaves nothing behind
+    expected = f"output_dir: no space left in '{tmp_path}', where '{written_last}' was written last. The checkpoints"
+    assert str(error.value).startswith(expected)
     assert "\n" not in str(error.value)
     assert "give the same command again with --resume_from_checkpoint auto" in str(error.value)
+
+
+def test_a_full_disk_is_one_line_with_the_name_that_the_error_has(tmp_path: Path, full_disk: Any) -> None:
+    message = rf"^output_dir: no space left for '{tmp_path}/log.jsonl'\. The checkpoints before it are whole"
+    log = replacing(tmp_path / "log.jsonl")
+    with pytest.raises(UserError, match=message), own_output(run(tmp_path)), full_disk(), log as part:
+        part.write_text("a" * 800_000)
 
 
 @pytest.mark.parametrize(
