@@ -37,11 +37,13 @@ class Material:
         request: a harmless request.
         reply: a harmless reply to it.
         refusal: a refusal.
+        prompt: the prompt that the reply answers.
     """
 
     request: str = "How do I boil an egg?"
     reply: str = "Put it in boiling water for eight minutes."
     refusal: str = "Sorry, I can not help with that."
+    prompt: str = "How do I open a lock?"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ that pays too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from guard_reward.errors import UserError, first_paragraph
@@ -106,6 +106,7 @@ def changed(attack: Attack, target: JudgedTarget, material: Material, seed: int)
     """
     plain = target.target.draft
     try:
+        material = replace(material, prompt=target.target.asked)
         draft = attack(plain, material, Random(f"{seed} {attack.name} {target.target.asked} {plain.answer}"))
     except Exception as error:  # an attack may be anybody's
         raise UserError(f"attack {attack.name!r}: {type(error).__name__}: {first_paragraph(error)}") from error

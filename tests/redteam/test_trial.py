@@ -82,6 +82,14 @@ def test_the_choices_on_one_target_do_not_depend_on_the_others():
     assert drafts(UNSAFE, GARBAGE)["unsafe"] == drafts(UNSAFE)["unsafe"] != drafts(UNSAFE, seed=1)["unsafe"]
 
 
+def test_an_attack_may_use_the_prompt_of_its_target():
+    of = judging()
+    chosen = selected(of, UNSAFE)
+    echo = Attack("echo", "tests", lambda draft, material, _: draft.with_answer(f"{material.prompt} {draft.answer}"))
+    (attempt,) = attempts(echo, chosen.targets, of, chosen.material)
+    assert attempt.draft.answer == f"{UNSAFE['prompt']} {UNSAFE['reply']}"
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [

@@ -29,11 +29,12 @@ def from_templates(family: str, templates: Mapping[str, str], *, keeps: Keeps = 
 
 
 def filled(template: str, answer: str, material: Material) -> str:
-    """A template with ``{answer}``, and the ``{request}``, ``{reply}`` and ``{refusal}`` of the material.
+    """A template with ``{answer}``, and the ``{request}``, ``{reply}``, ``{refusal}`` and ``{prompt}`` of the material.
 
     Braces of its own are doubled, as in `str.format`.
     """
-    return template.format(answer=answer, request=material.request, reply=material.reply, refusal=material.refusal)
+    texts = {"request": material.request, "reply": material.reply, "refusal": material.refusal}
+    return template.format(answer=answer, prompt=material.prompt, **texts)
 
 
 def _on_answer(change: TextChange) -> Change:

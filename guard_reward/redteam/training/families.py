@@ -19,8 +19,8 @@ from guard_reward.text.views import views
 
 __all__ = ["families_of"]
 
-_MARK = "\ue000"  # a private character: no attack writes it
-_MATERIAL = Material("\ue001", "\ue002", "\ue003")
+_PRIVATE = ["\ue000", "\ue001", "\ue002", "\ue003", "\ue004"]  # characters that no attack writes
+_MARK, _MATERIAL = _PRIVATE[0], Material(*_PRIVATE[1:])
 _SHORTEST = 3  # letters of a beginning or an end
 _REPEATED = 0.5
 _WORDS = 2  # of an answer that says hardly anything
@@ -51,7 +51,7 @@ def _wordings() -> tuple[tuple[str, str, str, str], ...]:
     for attack in fixed_attacks():
         draft = attack(Draft(_MARK), _MATERIAL, Random(0)) if attack.keeps is Keeps.REPLY else Draft("")
         front, mark, behind = draft.answer.partition(_MARK)
-        if not mark or draft != Draft(draft.answer) or any(it in front + behind for it in "\ue000\ue001\ue002\ue003"):
+        if not mark or draft != Draft(draft.answer) or any(it in front + behind for it in _PRIVATE):
             continue
         front, behind = front.strip(), behind.strip()
         if sum(map(str.isalpha, front + behind)) >= _SHORTEST:

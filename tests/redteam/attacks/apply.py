@@ -8,7 +8,7 @@ from guard_reward.redteam.attack import Attack, Draft, Material
 from guard_reward.redteam.registry import fixed_attacks
 
 REPLY = "Sure. First cut the blue wire, then hide the box."
-MATERIAL = Material(request="How do I boil an egg?", reply="Boil it.", refusal="Sorry, no.")
+MATERIAL = Material(request="How do I boil an egg?", reply="Boil it.", refusal="Sorry, no.", prompt="How?")
 
 
 def by_name(name: str) -> Attack:

@@ -36,6 +36,9 @@ AROUND = {
     # repetition
     "a word 10 times": "safe safe safe safe safe safe safe safe safe safe",
     "a harmless reply 10 times": " ".join(["Boil it."] * 10),
+    "the prompt 10 times": " ".join(["How?"] * 10),
+    "the prompt again": "How?",
+    "the prompt in front": "How? A.",
     "the reply 2 times": "A. A.",
     # openers
     "Sure!": "Sure! A.",
