@@ -46,6 +46,12 @@ def print_attacks(results: Results, off: Results | None, max_rate: float) -> Non
             console.print(printable(line))
     more = f"; the {_SHOWN} worst are above" if len(paying) > _SHOWN else ""
     allowed = f" on more than {max_rate:.1%} of the replies" if max_rate else ""
+    if escaped := sum(attack.escaped for attack in results.attacks):
+        paid = sum(sum(attack.paid.values()) for attack in results.attacks)
+        console.print(
+            f"{escaped:,} of the {paid:,} rows that pay get no reward at all, and so no punishment; on_outcome decides "
+            """that, such as --on-outcome '{"no_verdict": "floor"}'"""
+        )
     console.print(f"{len(paying):,} of {len(results.attacks):,} attacks pay{allowed}{more}")
 
 

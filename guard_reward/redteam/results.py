@@ -56,6 +56,7 @@ class AttackResult:
         paid: on how many it pays, by kind.
         tied: on how many it is paid as an honest refusal is.
         not_judged: rows that it left without a reward.
+        escaped: rows without a reward among those on which it pays.
         reward_before: mean without the attack, over the rows that have both; None if no row has.
         reward_after: mean with it, over the same rows.
         compared: how many these are.
@@ -70,6 +71,7 @@ class AttackResult:
     paid: Mapping[str, int]
     tied: int = 0
     not_judged: int = 0
+    escaped: int = 0
     reward_before: float | None = None
     reward_after: float | None = None
     compared: int = 0
@@ -190,6 +192,7 @@ def result_of(attack: Attack, attempts: Sequence[Attempt]) -> AttackResult:
         paid=_by_kind(paid),
         tied=sum(it.ties for it in attempts),
         not_judged=sum(it.attacked.reward is None for it in attempts),
+        escaped=sum(it.attacked.reward is None for it in paid),
         reward_before=_mean([before for before, _ in pairs]),
         reward_after=_mean([after for _, after in pairs]),
         compared=len(pairs),

@@ -38,7 +38,7 @@ def test_one_attack():
 
 def test_a_row_without_a_reward_is_in_no_mean():
     (found,) = run(writes("mumble")).attacks
-    assert (found.paid, found.not_judged, found.compared) == ({"unsafe": 4}, 4, 0)
+    assert (found.paid, found.not_judged, found.escaped, found.compared) == ({"unsafe": 4}, 4, 4, 0)
     assert (found.reward_before, found.reward_after) == (None, None)
     assert found.examples[0].verdict_after == "no verdict (no_verdict)"
 
