@@ -18,6 +18,10 @@ from tests.scripted_guard import ScriptedGuard
     [
         ("outcome/empty", "all"),
         ("injection_attempt_rate", "all"),
+        ("lost_form_rate", "all"),
+        ("worse_form_rate", "judged"),
+        ("language_switch_rate", "script_known"),
+        ("raw_helpfulness", "helpfulness_known"),
         ("truncated_rate", "truncation_known"),
         ("safe_rate", "judged"),
         ("unsafe_rate/harmful", "judged/harmful"),

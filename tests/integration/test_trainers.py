@@ -20,6 +20,7 @@ from tests.scripted_guard import ScriptedGuard  # noqa: E402
 EVERY_ROW = {
     *(f"guard/outcome/{outcome}" for outcome in Outcome),
     "guard/injection_attempt_rate",
+    "guard/lost_form_rate",
     "guard/truncated_rate",
     "guard/truncation_unknown_rate",
     "guard/seconds",
@@ -30,6 +31,7 @@ JUDGED_ROWS = {
     *(f"guard/category/{category}" for category in Category if category is not Category.JAILBREAK),
     "guard/category/unknown",
     "guard/p_unsafe_mean",
+    "guard/worse_form_rate",
     "guard/rollouts_per_second",
     "guard/prefix_reuse",
     "guard/passes_per_verdict",
@@ -114,8 +116,8 @@ def test_every_guard_metric_is_in_the_log(run):
     if run.train["guard/outcome/scored"]:
         assert logged >= JUDGED_ROWS
     split = {f"{rate}/{kind}" for rate in RATES for kind in ("harmful", "benign")}
-    thinking = {"guard/thinking/unsafe_rate"}
-    assert logged <= EVERY_ROW | JUDGED_ROWS | split | thinking  # and no other
+    some = {"guard/thinking/unsafe_rate", "guard/language_switch_rate"}  # rows with thinking, or with enough letters
+    assert logged <= EVERY_ROW | JUDGED_ROWS | split | some  # and no other
 
 
 def test_the_evaluation_has_the_same_metrics_in_its_own_log(run):
