@@ -89,7 +89,7 @@ def _check_written(file: File, table: Table, rows: list[Row]) -> None:
     """Written again with a column, as JSON lines: the rows are still there."""
     target = folder() / "written.jsonl"
     table_writer(table.path, target)(target, table, _FIELDS, ([WORDS[0]] for _ in rows))
-    written = [json.loads(line) for line in target.read_text().split("\n")[:-1]]
+    written = [json.loads(line) for line in target.read_bytes().split(b"\n")[:-1]]
     require(len(written) == len(rows), "as many rows as before", len(written))
     for row, found in zip(rows, written, strict=True):
         require(found.pop("guard_severity") == WORDS[0], "the column is there")
