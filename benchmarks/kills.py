@@ -138,7 +138,7 @@ def job_named(name: str, world: Path, rows: int) -> Job:
         "evaluate": lambda: Evaluate(world, rows),
         "grpo": lambda: Training("grpo", world, steps=8),
         "ppo": lambda: Training("ppo", world, steps=8),
-        "zero3": lambda: Training("grpo", world, steps=6, launched=True, kinds=("moment",)),
+        "zero3": lambda: Training("grpo", world, steps=4, launched=True, kinds=("moment",)),
     }
     return jobs[name]()
 

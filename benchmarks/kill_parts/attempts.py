@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+import psutil
+
 from benchmarks.kill_parts.blows import Blow, arm
 
 __all__ = ["Attempt", "attempt", "load"]
@@ -98,7 +100,8 @@ def attempt(
             status = _ended(child)
             time.sleep(_POLL)
     finally:
-        _kill_all(child)  # and what it had started
+        if status is None:  # this process is stopped; a number that has ended may be somebody else's
+            _kill_all(child)
     end = time.perf_counter()
     said = log.read_text(encoding="utf-8", errors="replace")
     report = log.with_suffix(".report")
@@ -168,6 +171,11 @@ def _launch(command: Sequence[str], log: Path) -> int:
 
 
 def _kill_all(leader: int) -> None:
+    """Kill a process and all that it has started; launchers give each rank a session of its own."""
+    with suppress(psutil.NoSuchProcess):
+        for member in psutil.Process(leader).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
     with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 
