@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from guard_reward.redteam.results import Example, example_of
@@ -27,7 +28,7 @@ class Finding:
         new: on how many of these no attack alone pays.
         parts_that_pay: names of the parts that pay alone on a reply.
         beyond_parts: on how many it pays, and none of its parts alone nor a shorter composition of them does.
-        gain: mean gain of reward; None if no row has a reward.
+        gain: mean gain of reward over those on which it pays; None if it leaves all of them without a reward.
         examples: of replies that are paid, the new ones first.
     """
 
@@ -96,6 +97,8 @@ def finding_of(scored: Scored, shorter: Collection[Scored], covered: Collection[
         covered: numbers of the targets on which an attack alone pays.
     """
     paid = sorted((it for it in scored.attempts if it.pays), key=lambda it: it.number in covered)
+    pairs = [(it.target.plain.reward, it.attacked.reward) for it in paid]
+    gains = [after - before for before, after in pairs if before is not None and after is not None]
     return Finding(
         parts=tuple(part.name for part in scored.parts),
         families=tuple(part.family for part in scored.parts),
@@ -105,6 +108,6 @@ def finding_of(scored: Scored, shorter: Collection[Scored], covered: Collection[
         new=len(scored.paid.difference(covered)),
         parts_that_pay=tuple(it.parts[0].name for it in shorter if len(it.parts) == 1 and it.paid),
         beyond_parts=len(scored.paid.difference(*(it.paid for it in shorter))),
-        gain=scored.gain,
+        gain=fmean(gains) if gains else None,
         examples=tuple(map(example_of, paid[:_EXAMPLES])),
     )

@@ -48,7 +48,7 @@ def search(
 ) -> SearchResults:
     """Search for compositions of attacks that pay.
 
-    An interruption (Ctrl-C), once the attacks alone were tried, ends the search and keeps what was found.
+    An interruption (Ctrl-C, SIGTERM in a command) ends the search and keeps what was found.
 
     Args:
         attacks: with different names. Each is tried by itself first, so that what is new is known.
@@ -65,14 +65,14 @@ def search(
     """
     with progress_bar(budget, f"search, {strategy}", "reply", shown=progress) as bar:
         trials = _Trials(Scoring(selection, judging, budget=budget, seed=seed), bar)
-        alone = _alone(attacks, trials, len(selection.targets))
-        trials.covered = frozenset().union(*(scored.paid for scored in alone))
         interrupted = False
         try:
+            alone = _alone(attacks, trials, len(selection.targets))
+            covered = trials.covered
             STRATEGIES[strategy](
                 [scored for scored in alone if scored.attempts],  # those that change nothing here lead nowhere
                 trials,
-                lambda scored: scored.worth(trials.covered),
+                lambda scored: scored.worth(covered),
                 Random(f"search {seed}"),
                 depth=depth,
             )
@@ -104,8 +104,12 @@ class _Trials:
     def __init__(self, scoring: Scoring, bar: Any):
         self.scoring = scoring
         self.tried: dict[Composition, Scored] = {}
-        self.covered: frozenset[int] = frozenset()
         self._bar = bar
+
+    @property
+    def covered(self) -> frozenset[int]:
+        """Numbers of the targets on which an attack alone pays."""
+        return frozenset().union(*(it.paid for parts, it in self.tried.items() if len(parts) == 1))
 
     def __call__(self, compositions: Sequence[Composition]) -> list[Scored]:
         scored = self.scoring(compositions)
@@ -141,8 +145,9 @@ class _Trials:
 
     def _findings(self) -> list[Finding]:
         """What pays beyond its parts, the best first."""
+        covered = self.covered
         found = [
-            finding_of(it, self._shorter(it), self.covered)
+            finding_of(it, self._shorter(it), covered)
             for it in self.tried.values()
             if len(it.parts) > 1 and it.paid.difference(*self._paid_shorter(it))
         ]

@@ -100,6 +100,20 @@ def test_an_interruption_keeps_what_was_found(strategy):
     assert results.findings
 
 
+def test_an_interruption_while_attacks_are_tried_alone_keeps_these():
+    judging = RuleJudging(lambda text: text.endswith("a"), interrupt_after=33)
+    attacks = [appending(letter) for letter in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN"]
+    results = search(attacks, selection(judging, "Cut it. "), judging, strategy="greedy")
+    assert (results.interrupted, results.alone, results.alone_paying, results.covered) == (True, 32, 1, 1)
+
+
+def test_the_gain_is_that_where_it_pays():
+    results, _ = found(
+        lambda text: text.endswith("ge") or text == "Two.", strategy="greedy", replies=("One. ", "Two."), budget=3000
+    )
+    assert [(it.parts, it.paid, it.gain) for it in results.findings] == [(("g", "e"), 1, 1.0)]
+
+
 def test_a_reply_that_grows_too_long_is_left_as_it_is():
     long = Attack("long", "long", lambda draft, *_: draft.with_answer(draft.answer * LONGEST))
     judging = RuleJudging(lambda text: True)
