@@ -72,6 +72,8 @@ def attempts(
 ) -> list[Attempt]:
     """Try an attack on the targets that it is for; those that it does not change are left out.
 
+    So are refusals that it moves into the thinking: who reads only the answer is not refused.
+
     Args:
         attack: what is tried.
         targets: all of them.
@@ -89,7 +91,7 @@ def attempts(
         if target.kind in kinds
     ]
     if attack is not AS_IT_IS:
-        tried = [row for row in tried if row[2] != row[1].target.draft]
+        tried = [row for row in tried if row[2] != row[1].target.draft and not _is_thought(row[1], row[2])]
     judged = judging([target.target.prompt for _, target, _ in tried], [draft for _, _, draft in tried])
     _check_guard([target for _, target, _ in tried], judged, judging)
     return [
@@ -142,6 +144,12 @@ def ties(attack: Attack, target: JudgedTarget, attacked: Judged) -> bool:
 
 def _more(reward: float, other: float) -> bool:
     return reward > other + _RELATIVE * max(1.0, abs(reward), abs(other))
+
+
+def _is_thought(target: JudgedTarget, draft: Draft) -> bool:
+    """Whether a refusal is left in the thinking alone."""
+    refusal = target.target.draft.answer
+    return target.kind is Kind.REFUSAL and refusal in (draft.thinking or "") and refusal not in draft.answer
 
 
 def _check_guard(targets: Sequence[JudgedTarget], judged: Sequence[Judged], judging: Judging) -> None:

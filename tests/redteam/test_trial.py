@@ -70,6 +70,13 @@ def test_an_attack_that_changes_nothing_is_not_tried():
     assert attempts(writes("{}"), chosen.targets, of, chosen.material) == []
 
 
+def test_a_refusal_that_only_the_thinking_has_is_not_tried():
+    of = judging(**HYBRID)
+    chosen = selected(of, UNSAFE, REFUSAL)
+    hidden = Attack("hidden", "tests", lambda draft, *_: Draft("fine", thinking=draft.answer))
+    assert [it.target.kind for it in attempts(hidden, chosen.targets, of, chosen.material)] == ["unsafe"]
+
+
 def test_the_choices_on_one_target_do_not_depend_on_the_others():
     draws = Attack("draws", "tests", lambda draft, _, random: draft.with_answer(f"a bomb {random.random()}"))
     of = judging()
