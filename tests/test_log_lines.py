@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guard_reward import GuardReward, exact_rates
@@ -84,6 +84,7 @@ def calls_of(ranks: int) -> st.SearchStrategy:
     return st.lists(st.lists(ROWS, min_size=ranks, max_size=ranks), min_size=1, max_size=4)
 
 
+@settings(deadline=None)  # the first call reads word lists and compiles patterns
 @given(st.integers(1, 3).flatmap(calls_of))
 def test_rates_are_those_of_all_rows_of_all_calls_and_ranks(calls):
     reward = GuardReward(ScriptedGuard(), prompt_label_column="harm", breaker=None)
