@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -66,6 +67,8 @@ def train_attacker(
 ) -> TrainingResults:
     """Train a policy to be paid, and compare what it is paid for.
 
+    An interruption (Ctrl-C, SIGTERM in a command) ends the training, and the policy is measured as it is then.
+
     Args:
         policy: a folder or hub id, with a chat template.
         reward: as a trainer gets it.
@@ -83,10 +86,11 @@ def train_attacker(
     asked = [prompt for prompt in asked for _ in range(settings.answers)]
     judging = Judging(reward)
     before = _sample(trainer, asked, judging, judge, settings, seed)
-    trainer.train()
+    with suppress(KeyboardInterrupt):  # what it has found by then is measured
+        trainer.train()
     trainer.save_model()
     after = _sample(trainer, asked, judging, judge, settings, seed)
-    return compare(before, after, reward=reward.describe(), policy=policy, steps=settings.steps, seed=seed)
+    return compare(before, after, reward=reward.describe(), policy=policy, steps=trainer.state.global_step, seed=seed)
 
 
 def _trainer(

@@ -81,7 +81,7 @@ class TrainingResults:
     Attributes:
         reward: what decides the rewards.
         policy: what was trained.
-        steps: of training.
+        steps: of training; fewer than asked for if it was interrupted.
         seed: of it.
         samples: answers at each stage.
         before: the untrained policy.
