@@ -57,7 +57,7 @@ def run(scheme: str, seed: int, defences: str, settings: DemoSettings, out: Path
         "beta": settings.beta,
         **{name: one.value for name, one in rates.items()},
         "garbled_interval": [rates["garbled_rate"].low, rates["garbled_rate"].high],
-        "degenerate_rate": _last_mean(trainer.state.log_history, "guard/degenerate_rate"),
+        "degenerate_rate": _last_mean(trainer.state.log_history, "guard/outcome/degenerate"),
         "garbled": garbled[:20],
         "seconds": round(time.perf_counter() - started, 1),
     }
