@@ -24,7 +24,7 @@ def test_the_reply_comes_back(name):
     assert DECODERS[name](made).lower() == REPLY.lower()
 
 
-@pytest.mark.parametrize("name", LETTERS_ONLY)
+@pytest.mark.parametrize("name", sorted(LETTERS_ONLY))
 def test_all_letters_are_there(name):
     made = attacked(name).answer
     if name == "first letters of lines":
