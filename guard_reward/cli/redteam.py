@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 __all__ = ["redteam"]
 
 _RESULTS = "results.json"
+_JOURNALS = _GIVEN, _OFF = "attacks", "without_defences"
 
 
 def redteam(
@@ -221,8 +222,8 @@ class _Place(NamedTuple):
         if self.folder is None:
             return
         write_json(self.folder / _RESULTS, found.to_dict())
-        for path in self.folder.glob("*.journal"):
-            path.unlink()
+        for name in _JOURNALS:
+            (self.folder / f"{name}.journal").unlink(missing_ok=True)
 
 
 class _Shown(NamedTuple):
@@ -343,8 +344,8 @@ def _run(
     off = None
     if compare:
         bare, reward = with_defences(reward, Defences.off(), reward.defences)
-        off = results(bare, "without_defences")
-    found = _Found(results(reward, "attacks"), off)
+        off = results(bare, _OFF)
+    found = _Found(results(reward, _GIVEN), off)
     place.finish(found)
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from guard_reward.journal import Journal
 from guard_reward.progress_bars import progress_bar
@@ -17,7 +18,7 @@ from guard_reward.redteam.judging import Judging
 from guard_reward.redteam.results import AttackResult, Results, attack_from_dict, result_of
 from guard_reward.redteam.selection import Selection
 from guard_reward.redteam.targets import ATTACKED
-from guard_reward.redteam.trial import AS_IT_IS, attempts, kinds_for
+from guard_reward.redteam.trial import AS_IT_IS, attempts, changed, kinds_for
 
 __all__ = ["run_attacks"]
 
@@ -77,11 +78,23 @@ def _run(attacks: Sequence[Attack], selection: Selection, judging: Judging, seed
 
 def _job(attacks: Sequence[Attack], selection: Selection, judging: Judging, seed: int) -> dict[str, str]:
     """What must be the same for a run to go on."""
-    texts = [(str(it.kind), it.target.asked, str(it.target.draft.completion())) for it in selection.targets]
+    replies = [(it.kind, it.target.prompt, it.target.draft.completion()) for it in selection.targets]
+    # An attack is a function: what it makes of one reply of each kind tells a changed one from the one before.
+    samples = list({it.kind: it for it in selection.targets}.values())
+    made = [
+        (attack.name, attack.family, attack.keeps, changed(attack, target, selection.material, seed).completion())
+        for attack in attacks
+        for target in samples
+        if target.kind in kinds_for(attack)
+    ]
     return {
         "command": "redteam",
         "reward": json.dumps(judging.reward.describe(), ensure_ascii=False),
-        "replies": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
-        "attacks": hashlib.sha256("\n".join(attack.name for attack in attacks).encode()).hexdigest(),
+        "replies": _digest([replies, asdict(selection.material)]),
+        "attacks": _digest(made),
         "seed": str(seed),
     }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()

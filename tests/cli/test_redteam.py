@@ -140,8 +140,10 @@ def test_compare_with_no_defences(tmp_path: Path, replies: Path) -> None:
 @pytest.mark.usefixtures("asked")
 def test_finished_results_are_not_replaced(tmp_path: Path, replies: Path) -> None:
     common = (replies, *mine(tmp_path, SHOWS), "--out", tmp_path / "out", "--quiet")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "in.jsonl.journal").write_text("another command's")
     assert run(*common).exit_code == 0
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["in.jsonl.journal", "results.json"]
     again = run(*common)
     assert (again.exit_code, "use --overwrite" in again.output) == (2, True)
     assert run(*common, "--overwrite").stdout == ""

@@ -13,6 +13,7 @@ from guard_reward.redteam.run import run_attacks
 from guard_reward.redteam.table import family_cells, markdown
 from guard_reward.redteam.trial import AS_IT_IS
 from tests.redteam.worlds import judging, selected, writes
+from tests.scripted_guard import ScriptedGuard
 
 ROWS = [{"prompt": f"How {number}?", "reply": f"a bomb {number}"} for number in range(4)]
 HALF = Attack(
@@ -101,19 +102,39 @@ def test_markdown_keeps_bars_and_lines_of_a_reply_apart():
     assert "    b-o-m-b\n    | x |\n" in text
 
 
-def test_a_killed_run_goes_on(tmp_path):
-    journal = tmp_path / "attacks.journal"
-    calls = []
+def test_a_killed_run_goes_on(tmp_path, monkeypatch):
+    journal, judge = tmp_path / "attacks.journal", ScriptedGuard._judge
+    asked = []
 
-    def fails(draft, *_):
-        calls.append(draft)
+    def killed(_, text):
         raise KeyboardInterrupt
 
+    def noted(self, text):
+        asked.append(text)
+        return judge(self, text)
+
+    stops = writes("stop", name="second")
+    monkeypatch.setattr(ScriptedGuard, "_judge", lambda self, text: (killed if text == "stop" else judge)(self, text))
     with pytest.raises(KeyboardInterrupt):
-        run(HALF, Attack("second", "tests", fails), journal_path=journal)
-    done = Attack("half", "tests", fails)  # asked again it would raise
-    found = run(done, writes("{}!", name="second"), journal_path=journal)
-    assert [(it.name, it.paid) for it in found.attacks] == [("half", {"unsafe": 2}), ("second", {})]
+        run(HALF, stops, journal_path=journal)
+    monkeypatch.setattr(ScriptedGuard, "_judge", noted)
+    found = run(HALF, stops, journal_path=journal)
+    assert [(it.name, it.paid) for it in found.attacks] == [("half", {"unsafe": 2}), ("second", {"unsafe": 4})]
+    assert "b-o-m-b" not in asked  # it was finished
+
+
+@pytest.mark.parametrize(
+    ("attacks", "rows"),
+    [
+        ((), ROWS),
+        ((writes("{}!", name="half"),), ROWS),  # the same name, something else
+        ((HALF,), ROWS[1:]),
+        ((HALF,), [*ROWS, {"prompt": "An egg?", "reply": "Boil it.", "kind": "harmless"}]),  # other material
+    ],
+)
+def test_another_run_does_not_go_on(tmp_path, attacks, rows):
+    journal = tmp_path / "attacks.journal"
+    run(HALF, journal_path=journal)
     with pytest.raises(UserError, match="another unfinished run"):
-        run(HALF, journal_path=journal)
-    assert isinstance(run(HALF, journal_path=journal, restart=True), Results)
+        run(*attacks, rows=rows, journal_path=journal)
+    assert isinstance(run(*attacks, rows=rows, journal_path=journal, restart=True), Results)
