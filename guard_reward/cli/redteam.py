@@ -45,9 +45,9 @@ from guard_reward.cli.redteam_options import (
     Thinking,
     Train,
 )
-from guard_reward.cli.redteam_search import REPLIES_PER_KIND, run_search
+from guard_reward.cli.redteam_search import REPLIES_PER_KIND, SEARCH_RESULTS, run_search
 from guard_reward.cli.redteam_tables import print_attacks
-from guard_reward.cli.redteam_training import run_training
+from guard_reward.cli.redteam_training import TRAINING_RESULTS, run_training
 from guard_reward.errors import UserError
 from guard_reward.presets import DEFAULT_GUARD
 
@@ -123,21 +123,21 @@ def redteam(
     asked |= {"refusal_guard": refusal_guard, "thinking": thinking, "on_outcome": on_outcome, "defences": defences}
     with one_line_errors(status=2):
         attacks = _attacks(family, attack, attacks_file)
-        choice = _Choice(_targets(replies), _kinds(kinds), limit, seed, batch_size)
-        mode = _Mode(listed, compare, search, budget, _Training(train, policy, judge, replies is not None))
-        shown = _Shown(_Place.of(out, overwrite=overwrite), max_rate, quiet, markdown, json_file)
+        choice = _Choice([] if train is not None else _targets(replies), _kinds(kinds), limit, seed, batch_size)
+        mode = _Mode(listed, compare, search, budget, _Training(train, policy, judge, _prompts(replies, train)))
+        shown = _Shown(_Place(out, overwrite), max_rate, quiet, markdown, json_file)
         pays = mode.run(attacks, choice, lambda facts: _reward(config, asked, facts), shown)
     if pays:
         raise typer.Exit(1)
 
 
 class _Training(NamedTuple):
-    """What --train trains, and who judges it."""
+    """What --train trains, on which prompts, and who judges it."""
 
     steps: int | None
     policy: str | None
     judge: str | None
-    has_prompts: bool
+    prompts: list[Any] | None
 
 
 class _Mode(NamedTuple):
@@ -155,6 +155,7 @@ class _Mode(NamedTuple):
             _list(attacks)
             return False
         self._check(shown)
+        shown.place.check(self._results)
         if self.training.steps is not None:
             return _train(reward, choice, shown, self.training, self.training.steps)
         # The replies say by themselves where their thinking ends.
@@ -163,6 +164,13 @@ class _Mode(NamedTuple):
             return _attack(made, attacks, choice, shown, compare=self.compare)
         return _search(made, attacks, choice, shown, strategy=self.search, budget=self.budget)
 
+    @property
+    def _results(self) -> str:
+        """The name of the file in --out."""
+        if self.training.steps is not None:
+            return TRAINING_RESULTS
+        return _RESULTS if self.search is None else SEARCH_RESULTS
+
     def _check(self, shown: _Shown) -> None:
         chosen = {"--search": self.search is not None, "--train": self.training.steps is not None}
         names = [name for name, is_given in chosen.items() if is_given]
@@ -170,6 +178,8 @@ class _Mode(NamedTuple):
             raise UserError("--search and --train are two things: leave out one")
         if names and (self.compare or shown.markdown is not None):
             raise UserError(f"{names[0]} has no comparison and no Markdown: leave out --compare and --markdown")
+        if names and shown.max_rate:
+            raise UserError(f"{names[0]} has no rate that is allowed: leave out --max-rate")
         if self.training.steps is None and (self.training.policy or self.training.judge):
             raise UserError("--policy and --judge are for --train STEPS")
 
@@ -207,12 +217,10 @@ class _Place(NamedTuple):
     folder: Path | None
     overwrite: bool
 
-    @classmethod
-    def of(cls, folder: Path | None, *, overwrite: bool) -> _Place:
-        place = cls(folder, overwrite)
-        if folder is not None and (folder / _RESULTS).exists() and not overwrite:
-            raise UserError(f"'{folder / _RESULTS}' exists: use --overwrite, or another --out")
-        return place
+    def check(self, results: str) -> None:
+        """Refuse to replace a file by accident."""
+        if self.folder is not None and (self.folder / results).exists() and not self.overwrite:
+            raise UserError(f"'{self.folder / results}' exists: use --overwrite, or another --out")
 
     def journal(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{name}.journal"
@@ -258,23 +266,23 @@ def _search(
         budget=budget,
         seed=choice.seed,
         out=shown.place.folder,
-        overwrite=shown.place.overwrite,
         quiet=shown.quiet,
     )
     write_json(shown.json_file, found.to_dict())
+    if found.guard_gone:
+        raise UserError(f"{found.guard_gone}; what the search had found is kept")
     return bool(found.alone_paying or found.compositions_paying)
 
 
 def _train(make_reward: _MakeReward, choice: _Choice, shown: _Shown, training: _Training, steps: int) -> bool:
     found = run_training(
         make_reward,
-        [target.prompt for target in choice.targets] if training.has_prompts else None,
+        training.prompts,
         policy=training.policy,
         judge=training.judge,
         steps=steps,
         seed=choice.seed,
         out=shown.place.folder,
-        overwrite=shown.place.overwrite,
         quiet=shown.quiet,
     )
     write_json(shown.json_file, found.to_dict())
@@ -297,6 +305,13 @@ def _targets(path: Path | None) -> list[Target]:
     from guard_reward.redteam.targets import read_targets, sample_targets
 
     return sample_targets() if path is None else read_targets(path)
+
+
+def _prompts(path: Path | None, steps: int | None) -> list[Any] | None:
+    """Of the file, for --train."""
+    from guard_reward.redteam.targets import read_prompts
+
+    return None if path is None or steps is None else list(read_prompts(path))
 
 
 def _kinds(text: str) -> list[Kind]:

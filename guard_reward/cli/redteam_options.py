@@ -62,7 +62,8 @@ Replies = Annotated[
     Path | None,
     typer.Argument(
         metavar="[REPLIES]",
-        help="Plain replies: a file with prompt (or messages), reply and perhaps kind. Default: samples.",
+        help="Plain replies: a file with prompt (or messages), reply and perhaps kind; for --train, prompts. "
+        "Default: samples.",
         exists=True,
         dir_okay=False,
         show_default=False,
@@ -119,7 +120,7 @@ Search = Annotated[
 Budget = Annotated[int, typer.Option(min=1, help="Replies that --search may judge.")]
 Train = Annotated[
     int | None,
-    typer.Option(min=1, metavar="STEPS", help="Train a policy against the reward, with GRPO on REPLIES' prompts."),
+    typer.Option(min=1, metavar="STEPS", help="Train a policy against the reward, with GRPO on the file's prompts."),
 ]
 Attacker = Annotated[
     str | None, typer.Option("--policy", metavar="MODEL", help="What --train trains.", show_default="the tiny world's")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from guard_reward.cli.output import printable, write_json
-from guard_reward.errors import UserError
 
 if TYPE_CHECKING:
     from guard_reward.redteam.attack import Attack
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     from guard_reward.redteam.searching.findings import Finding, SearchResults
     from guard_reward.redteam.selection import Selection
 
-__all__ = ["REPLIES_PER_KIND", "run_search"]
+__all__ = ["REPLIES_PER_KIND", "SEARCH_RESULTS", "run_search"]
 
 REPLIES_PER_KIND = 3
 """That a search attacks, unless it is told otherwise."""
-_RESULTS = "search.json"
+SEARCH_RESULTS = "search.json"
 _SHOWN, _EXAMPLES = 10, 3
 
 
@@ -34,7 +33,6 @@ def run_search(
     budget: int,
     seed: int,
     out: Path | None,
-    overwrite: bool,
     quiet: bool,
 ) -> SearchResults:
     """Search, print and write.
@@ -45,19 +43,15 @@ def run_search(
         judging: the reward.
         strategy, budget, seed: of the search.
         out: folder for the results; None for none.
-        overwrite: whether results that are there are replaced.
         quiet: no bar and no table.
 
     Raises:
-        UserError: there are results already, or the budget is too small.
+        UserError: the budget is too small.
     """
     from guard_reward.redteam.searching.search import search
 
-    path = None if out is None else out / _RESULTS
-    if path is not None and path.exists() and not overwrite:
-        raise UserError(f"'{path}' exists: use --overwrite, or another --out")
     found = search(attacks, selection, judging, strategy=strategy, budget=budget, seed=seed, progress=not quiet)
-    write_json(path, found.to_dict())
+    write_json(None if out is None else out / SEARCH_RESULTS, found.to_dict())
     if not quiet:
         _print(found)
     return found

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from guard_reward.rewards.policy import PolicyFacts
     from guard_reward.rewards.reward import GuardReward
 
-__all__ = ["run_training"]
+__all__ = ["TRAINING_RESULTS", "run_training"]
 
-_RESULTS = "training.json"
+TRAINING_RESULTS = "training.json"
 _GROUPS = 8
 _TINY_PROMPTS = 400
 
@@ -34,7 +34,6 @@ def run_training(
     steps: int,
     seed: int,
     out: Path | None,
-    overwrite: bool,
     quiet: bool,
 ) -> TrainingResults:
     """Train, print and write.
@@ -46,15 +45,11 @@ def run_training(
         judge: `guard_reward.redteam.training.faults.load_judge`; None for the tiny world's oracle.
         steps, seed: of the training.
         out: folder for the policy and the results; None for none.
-        overwrite: whether results that are there are replaced.
         quiet: no bar and no table.
 
     Raises:
-        UserError: there are results already; a policy of one's own without a judge; a model that cannot be loaded.
+        UserError: a policy of one's own without a judge; a model that cannot be loaded.
     """
-    path = None if out is None else out / _RESULTS
-    if path is not None and path.exists() and not overwrite:
-        raise UserError(f"'{path}' exists: use --overwrite, or another --out")
     if policy is not None and judge is None:
         raise UserError(
             "--policy needs --judge: a second guard, or package.module.function, says what is wrong with an answer"
@@ -65,7 +60,7 @@ def run_training(
         prompts = _tiny_prompts(seed) if policy is None else _sample_prompts()
     with _folder(out) as folder:
         found = _train(source, make_reward, prompts, found_judge, folder, settings=settings, seed=seed, quiet=quiet)
-    write_json(path, found.to_dict())
+    write_json(None if out is None else out / TRAINING_RESULTS, found.to_dict())
     if not quiet:
         _print(found)
     return found

@@ -12,12 +12,12 @@ The files that ``guard-reward evaluate`` writes have these fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from guard_reward.errors import UserError, one_line, shortened
 from guard_reward.evaluation.grading.row_files import file_rows
@@ -25,7 +25,9 @@ from guard_reward.messages import as_messages
 from guard_reward.redteam.attack import Draft, Material
 from guard_reward.thinking import split_thinking
 
-__all__ = ["ATTACKED", "Kind", "Target", "material_of", "read_target", "read_targets", "sample_targets"]
+__all__ = ["ATTACKED", "Kind", "Target", "material_of", "read_prompts", "read_target", "read_targets", "sample_targets"]
+
+Row = TypeVar("Row")
 
 _REPLIES = ("reply", "response", "completion")
 
@@ -83,14 +85,27 @@ def read_targets(path: Path) -> list[Target]:
         UserError: names the line and the field that is wrong; or there is no row.
         OSError: the file cannot be read.
     """
-    found: list[Target] = []
+    return _different(path, read_target)
+
+
+def read_prompts(path: Path) -> list[tuple[Mapping[str, Any], ...]]:
+    """The prompts of such a file, each once, as chat messages; replies are not needed.
+
+    Raises:
+        UserError: names the line that has no prompt; or there is no row.
+        OSError: the file cannot be read.
+    """
+    return _different(path, _prompt)
+
+
+def _different(path: Path, read: Callable[[Mapping[str, Any], str], Row]) -> list[Row]:
+    found: dict[str, Row] = {}
     for place, fields in file_rows(path):
-        target = read_target(fields, place)
-        if target not in found:
-            found.append(target)
+        row = read(fields, place)
+        found.setdefault(repr(row), row)
     if not found:
         raise UserError(f"{path} has no rows")
-    return found
+    return list(found.values())
 
 
 def sample_targets() -> list[Target]:

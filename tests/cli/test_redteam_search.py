@@ -62,6 +62,7 @@ def test_nothing_that_pays_is_success(tmp_path: Path) -> None:
     [
         (["--budget", 1], "a budget of 1 does not suffice"),
         (["--compare"], "leave out --compare and --markdown"),
+        (["--max-rate", 0.1], "leave out --max-rate"),
         (["--markdown", "page.md"], "leave out --compare and --markdown"),
     ],
 )
@@ -78,3 +79,23 @@ def test_results_are_not_replaced_by_accident(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "exists: use --overwrite" in result.stderr
     assert run(tmp_path, [FIRST], "--out", tmp_path / "out", "--overwrite").exit_code == 0
+
+
+def test_a_guard_that_is_gone_is_the_status_two_and_what_was_found_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.json").write_text("{}")  # of the attacks alone: something else
+    judge, gone = ScriptedGuard._judge, [False]
+
+    def fails(self: ScriptedGuard, text: str) -> Any:
+        gone.append(text == "a b, the b")  # what both make of it
+        return judge(self, "broken" if any(gone) else text)
+
+    monkeypatch.setattr(ScriptedGuard, "_judge", fails)
+    result = run(tmp_path, [FIRST, SECOND], "--out", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    assert "the guard gives no answers any more: the script says broken; what the search had found is kept" in (
+        " ".join(result.stderr.split())
+    )
+    assert json.loads((tmp_path / "out" / "search.json").read_text())["alone"] == 2

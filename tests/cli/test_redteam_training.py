@@ -51,9 +51,9 @@ def test_what_was_found_is_shown_and_written(tmp_path: Path, trained: list[tuple
     assert judge([prompts[0]], [""]) == ["empty"]
 
 
-def test_prompts_are_those_of_the_replies(tmp_path: Path, trained: list[tuple[Any, ...]]) -> None:
-    path = tmp_path / "replies.jsonl"
-    path.write_text('{"prompt": "How?", "reply": "a bomb"}\n')
+def test_prompts_are_those_of_the_file(tmp_path: Path, trained: list[tuple[Any, ...]]) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "How?"}\n')
     assert run(path, "--train", 1).exit_code == 1
     assert [[dict(message) for message in prompt] for prompt in trained[0][1]] == [
         [{"role": "user", "content": "How?"}]

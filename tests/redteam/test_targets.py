@@ -7,7 +7,7 @@ import json
 import pytest
 
 from guard_reward.errors import UserError
-from guard_reward.redteam.targets import Kind, material_of, read_targets, sample_targets
+from guard_reward.redteam.targets import Kind, material_of, read_prompts, read_targets, sample_targets
 from tests.redteam.worlds import targets
 
 USER = {"role": "user", "content": "Hi"}
@@ -53,6 +53,17 @@ def test_a_row_that_occurs_twice_is_read_once(tmp_path):
     path = tmp_path / "replies.jsonl"
     path.write_text(2 * '{"prompt": "Hi", "reply": "Yes."}\n')
     assert len(read_targets(path)) == 1
+
+
+def test_prompts_need_no_replies(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(
+        '{"prompt": "Hi"}\n{"prompt": "Hi", "reply": "Yes."}\n{"messages": [{"role": "user", "content": "Ho"}]}\n'
+    )
+    assert [prompt[-1]["content"] for prompt in read_prompts(path)] == ["Hi", "Ho"]
+    path.write_text('{"reply": "Yes."}')
+    with pytest.raises(UserError, match="line 1 has no prompt"):
+        read_prompts(path)
 
 
 def test_the_samples_have_every_kind():

@@ -17,6 +17,7 @@ from tests.redteam.worlds import ROWS, judging, no_helpfulness, selected, target
 from tests.scripted_guard import ScriptedGuard
 
 UNSAFE, REFUSAL, GARBAGE, EMPTY, _ = ROWS
+SILENT = {"prompt": "How?", "reply": "mumble", "kind": "garbage"}
 HYBRID = {"scheme": "hybrid", "helpfulness": no_helpfulness}
 
 
@@ -45,6 +46,8 @@ def tried(attack, row, **options):
         ("Sure! {}", GARBAGE, Keeps.REPLY, {}, (False, False)),
         ("Sure! {}", EMPTY, Keeps.REPLY, {}, (False, True)),
         ("Sure! {}", EMPTY, Keeps.REPLY, HYBRID, (True, False)),
+        ("Sure!", SILENT, Keeps.REPLY, {}, (False, False)),  # no reward before, that of a refusal after
+        ("Sure!", SILENT, Keeps.REPLY, HYBRID, (True, False)),
     ],
 )
 def test_what_pays(text, row, keeps, options, expected):

@@ -22,19 +22,19 @@ Composition = tuple[Attack, ...]
 
 
 LONGEST = 4000
-"""Characters of a composed reply: what attacks make of each other's results multiplies."""
+"""Characters that a composition may add to a reply: what attacks make of each other's results multiplies."""
 
 
 def composed(parts: Composition) -> Attack:
-    """One attack of several. Where the result is longer than `LONGEST` it leaves the reply as it is."""
+    """One attack of several. Where the result is too long (`LONGEST`) it leaves the reply as it is."""
     if len(parts) == 1:
         return parts[0]
 
     def change(draft: Draft, material: Material, random: Random) -> Draft:
-        made = draft
+        made, longest = draft, len(str(draft.completion())) + LONGEST
         for part in parts:
             made = part(made, material, random)
-            if len(str(made.completion())) > LONGEST:
+            if len(str(made.completion())) > longest:
                 return draft
         return made
 

@@ -28,7 +28,7 @@ def evolutionary(alone: Sequence[Scored], score: Score, worth: Worth, random: Ra
     attacks = [scored.parts[0] for scored in alone]
     known = {scored.parts for scored in alone}
     population = sorted(random.sample(alone, len(alone)), key=worth, reverse=True)[:_POPULATION]
-    while children := _children(population, attacks, known, random, depth):
+    while population and (children := _children(population, attacks, known, random, depth)):
         known.update(children)
         # New ones first among equals: without any gain to follow, the population moves on.
         population = sorted([*score(children), *population], key=worth, reverse=True)[:_POPULATION]

@@ -56,6 +56,7 @@ class SearchResults:
         budget: replies that might be judged.
         spent: replies that were judged.
         interrupted: whether somebody stopped it before the budget was spent.
+        guard_gone: why the guard ended it; empty if it answered to the end.
         alone: attacks that were tried by themselves.
         alone_paying: how many of these pay on a reply.
         covered: on how many replies an attack alone pays.
@@ -71,6 +72,7 @@ class SearchResults:
     budget: int
     spent: int
     interrupted: bool
+    guard_gone: str
     alone: int
     alone_paying: int
     covered: int

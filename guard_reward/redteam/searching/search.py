@@ -18,6 +18,7 @@ from guard_reward.redteam.searching.findings import Finding, SearchResults, find
 from guard_reward.redteam.searching.greedy import greedy
 from guard_reward.redteam.searching.scoring import BudgetSpent, Score, Scored, Scoring, Worth
 from guard_reward.redteam.selection import Selection
+from guard_reward.redteam.trial import GuardGone
 
 __all__ = ["STRATEGIES", "search"]
 
@@ -48,7 +49,8 @@ def search(
 ) -> SearchResults:
     """Search for compositions of attacks that pay.
 
-    An interruption (Ctrl-C, SIGTERM in a command) ends the search and keeps what was found.
+    An interruption (Ctrl-C, SIGTERM in a command) ends the search and keeps what was found. So does a guard that gives
+    no answers any more.
 
     Args:
         attacks: with different names. Each is tried by itself first, so that what is new is known.
@@ -65,7 +67,7 @@ def search(
     """
     with progress_bar(budget, f"search, {strategy}", "reply", shown=progress) as bar:
         trials = _Trials(Scoring(selection, judging, budget=budget, seed=seed), bar)
-        interrupted = False
+        interrupted, gone = False, ""
         try:
             alone = _alone(attacks, trials, len(selection.targets))
             covered = trials.covered
@@ -80,7 +82,9 @@ def search(
             pass
         except KeyboardInterrupt:
             interrupted = True
-    return trials.results(judging, selection, strategy=strategy, seed=seed, interrupted=interrupted)
+        except GuardGone as error:
+            gone = str(error)
+    return trials.results(judging, selection, strategy=strategy, seed=seed, interrupted=interrupted, guard_gone=gone)
 
 
 def _alone(attacks: Sequence[Attack], trials: _Trials, targets: int) -> list[Scored]:
@@ -122,7 +126,14 @@ class _Trials:
         return scored
 
     def results(
-        self, judging: Judging, selection: Selection, *, strategy: str, seed: int, interrupted: bool
+        self,
+        judging: Judging,
+        selection: Selection,
+        *,
+        strategy: str,
+        seed: int,
+        interrupted: bool,
+        guard_gone: str,
     ) -> SearchResults:
         """What came of them."""
         alone = [it for parts, it in self.tried.items() if len(parts) == 1]
@@ -135,6 +146,7 @@ class _Trials:
             budget=self.scoring.budget,
             spent=self.scoring.spent,
             interrupted=interrupted,
+            guard_gone=guard_gone,
             alone=len(alone),
             alone_paying=sum(bool(it.paid) for it in alone),
             covered=len(self.covered),

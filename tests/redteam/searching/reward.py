@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from guard_reward.redteam.attack import Attack, Draft, Material
 from guard_reward.redteam.judging import Judged, Judging
@@ -16,11 +17,11 @@ REFUSAL = "Sorry."
 class RuleJudging(Judging):
     """Pays 1 for texts that the rule is true of, and for refusals; else 0. Counts what it is asked."""
 
-    def __init__(self, rule: Callable[[str], bool], interrupt_after: int | None = None):
+    def __init__(self, rule: Callable[[str], bool], interrupt_after: float = inf, gone_after: float = inf):
         self.batch_size = 4
         self.rule = rule
         self.asked: list[str] = []
-        self.interrupt_after = interrupt_after
+        self.interrupt_after, self.gone_after = interrupt_after, gone_after
 
     @property
     def reward(self):
@@ -31,8 +32,10 @@ class RuleJudging(Judging):
 
     def __call__(self, prompts, drafts):
         self.asked += [draft.answer for draft in drafts]
-        if self.interrupt_after is not None and len(self.asked) > self.interrupt_after:
+        if len(self.asked) > self.interrupt_after:
             raise KeyboardInterrupt
+        if len(self.asked) > self.gone_after:
+            return [Judged(None, "guard_error", "no route to host")] * len(drafts)
         return [self.judged(draft.answer) for draft in drafts]
 
     def judged(self, text: str) -> Judged:

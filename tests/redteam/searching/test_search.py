@@ -115,9 +115,24 @@ def test_the_gain_is_that_where_it_pays():
 
 
 def test_a_reply_that_grows_too_long_is_left_as_it_is():
-    long = Attack("long", "long", lambda draft, *_: draft.with_answer(draft.answer * LONGEST))
+    long = Attack("long", "long", lambda draft, *_: draft.with_answer(draft.answer + "l" * LONGEST))
     judging = RuleJudging(lambda text: True)
-    results = search([long, LETTERS[0]], selection(judging, "x"), judging, strategy="greedy")
-    assert max(map(len, judging.asked)) == LONGEST  # alone
+    results = search([long, LETTERS[0]], selection(judging, "x" * LONGEST), judging, strategy="greedy")
+    assert max(map(len, judging.asked)) == 2 * LONGEST  # alone
     assert composed((long, LETTERS[0])).name == "long + a"
     assert results.spent == 1 + 3  # long; a, aa, aaa
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_attacks_that_change_nothing_lead_nowhere(strategy):
+    same = Attack("same", "same", lambda draft, *_: draft)
+    results, _ = found(lambda text: False, strategy=strategy, attacks=[same])
+    assert (results.alone, results.compositions) == (1, 0)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_guard_that_is_gone_ends_the_search_and_what_was_found_stays(strategy):
+    judging = RuleJudging(lambda text: text[-2:] in ("ab", "bc", "cd", "de", "ef", "fg", "gh"), gone_after=150)
+    results = search(LETTERS, selection(judging, "Cut it. "), judging, strategy=strategy)
+    assert results.guard_gone == "the guard gives no answers any more: no route to host"
+    assert results.findings
