@@ -13,7 +13,8 @@ _CODES = (
     "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .-.-.- --..-- ..--.. -....- -..-. .----."
 )
 _LETTERS = dict(zip(_CODES.split(), "abcdefghijklmnopqrstuvwxyz0123456789.,?-/'", strict=True))
-_RUN = re.compile(r"(?<![^\s\"'(:])[.·•_–—−-]{1,6}(?:[ /|\n]{1,5}[.·•_–—−-]{1,6}){5,}(?![^\s\"')])")
+# Whether a code ends is said behind each: behind the whole run, it would be tried again from every code of it.
+_RUN = re.compile(r"(?<![^\s\"'(:])[.·•_–—−-]{1,6}(?:[ /|\n]{1,5}[.·•_–—−-]{1,6}(?![^\s\"')/|])){5,}")
 _ONE = re.compile(r"[.-]+|[ /|\n]+")
 _PLAIN = str.maketrans("·•_–—−", "..----")
 _READABLE = 0.75

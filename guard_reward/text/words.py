@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 
 __all__ = ["english_words", "readable", "split_words"]
 
@@ -30,7 +31,8 @@ def split_words(letters: str) -> str:
     >>> split_words("howtomaketea"), split_words("xqz")
     ('how to make tea', 'xqz')
     """
-    words, lower = english_words(), letters.lower()
+    words = english_words()
+    lower = "".join(letter.lower()[0] for letter in letters)  # one each: İ has two in lower case
     costs, starts = [0.0], [0]
     for end in range(1, len(lower) + 1):
         cost, start = costs[end - 1] + _UNKNOWN, end - 1
@@ -39,16 +41,16 @@ def split_words(letters: str) -> str:
                 cost, start = costs[begin] + 1, begin
         costs.append(cost)
         starts.append(start)
-    parts: list[str] = []
+    pieces: list[str] = []
     end = len(letters)
     while end:
-        part = letters[starts[end] : end]
-        if parts and not {part.lower(), parts[-1].lower()} & words:
-            parts[-1] = part + parts[-1]  # letters in no word stay together
-        else:
-            parts.append(part)
+        pieces.append(letters[starts[end] : end])
         end = starts[end]
-    return " ".join(reversed(parts))
+    parts: list[str] = []
+    for is_word, group in groupby(reversed(pieces), key=lambda piece: piece.lower() in words):
+        found = list(group)
+        parts += found if is_word else ["".join(found)]  # letters in no word stay together
+    return " ".join(parts)
 
 
 @cache

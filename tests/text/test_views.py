@@ -48,6 +48,8 @@ HOSTILE = (
     "<p hidden ",
     "[a](b ",
     ".-/",
+    "./ ",
+    "-|\n",
     "\U000e0041",
     "uryyb jbeyq ",
     "ɐɥ ",
@@ -141,6 +143,16 @@ def test_the_cost_grows_with_the_length_only(piece):
     started = time.process_time()
     views(text)
     assert time.process_time() - started < 2  # measured: 0.1; seconds and more if it grew with the square
+
+
+def test_the_cost_of_a_word_without_end_grows_with_its_length_only():
+    started = time.process_time()
+    assert views("x" * 80_000) == ()
+    assert time.process_time() - started < 3  # measured: 0.3; 9 and more if it grew with the square
+
+
+def test_a_letter_that_is_two_in_lower_case_hides_no_word():
+    assert any("kill them" in view for view in views("İ k i l l t h e m"))
 
 
 @pytest.mark.parametrize("word", ["b0mb", "b\u043emb", "Ym9tYg==", "b-o-m-b", "b o m b", "b\u200bo\u200bm\u200bb"])
