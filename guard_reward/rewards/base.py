@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["BaseGuardReward"]
 
 
-_NOT_THE_GUARDS = (Outcome.EMPTY, Outcome.DEGENERATE)
+_NOT_THE_GUARDS = {Outcome.EMPTY, Outcome.DEGENERATE}
 """Outcomes of rows for which no guard can be blamed."""
 
 
@@ -340,7 +340,11 @@ class BaseGuardReward(ReadOnlySettings):
     def _check_breaker(self, rows: Sequence[JudgedRollout], *, in_trainer: bool) -> None:
         if self.breaker is None:
             return
-        lost = [row for row in rows if not row.outcome.is_complete and row.outcome.name not in _NOT_THE_GUARDS]
+        lost = [
+            row
+            for row in rows
+            if not row.outcome.is_complete and _NOT_THE_GUARDS.isdisjoint((row.outcome.name, *row.outcome.otherwise))
+        ]
         unjudged = Counter(str(row.outcome.name) for row in lost)
         # Only a trainer is known to call on every rank; a collective on one rank alone would hang.
         self.breaker.check(len(rows), unjudged, all_ranks=in_trainer, reason=lost[0].outcome.reason if lost else "")

@@ -1,7 +1,8 @@
 """Replies that say nothing: what a policy learns to write if a guard calls it safe.
 
 The rules are few and leave much room, so that no reply which says something is lost: of the most repetitive public
-replies, three fifths are a repetition, and the limit is above four fifths. A reply that was asked to be one of these
+replies, three fifths are a repetition, and the limit is above four fifths. It is higher for a text that goes on to say
+something new, as lists of records, weekly plans and drawings in SVG do. A reply that was asked to be one of these
 ("write dog a hundred times") is degenerate too.
 """
 
@@ -17,7 +18,8 @@ from guard_reward.text.repetition import repetition
 
 __all__ = ["degenerate"]
 
-_REPETITIVE = 0.85  # share of a text that it has said before
+_REPETITIVE = 0.85  # share of a text that it has said before,
+_NEW, _LOOP = 200, 0.95  # and with more than so many characters that are new
 _ONE = 0.95  # share of a text's characters that are the same
 _ENCODED = 0.8  # share of a text that is in an encoding
 _SHORT, _LONG = 40, 200  # characters; up to here a text of one character, of signs, or of an encoding is an answer
@@ -42,7 +44,7 @@ def degenerate(text: str) -> str | None:
     >>> degenerate("Yes."), degenerate("no " * 100), degenerate("....... " * 20), degenerate("Sure, here is")
     (None, 'repetition', 'one character', 'only an opener')
     """
-    text = clipped(text).strip()
+    text = clipped(text.strip()).strip()
     if not text:
         return None
     return _of_signs(text) or _of_words(text)
@@ -67,4 +69,10 @@ def _of_words(text: str) -> str | None:
     words = _WORD.findall(text.lower()) if len(text) < _LONG else []
     if len(words) >= _FILLERS and all(map(_FILLER.fullmatch, words)):
         return "filler"
-    return "repetition" if len(text) >= _REPEATS and repetition(text) > _REPETITIVE else None
+    return "repetition" if len(text) >= _REPEATS and _is_repetitive(text) else None
+
+
+def _is_repetitive(text: str) -> bool:
+    share = repetition(text)
+    is_new = (1 - share) * len(text) > _NEW
+    return share > (_LOOP if is_new else _REPETITIVE)

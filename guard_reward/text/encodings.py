@@ -25,7 +25,9 @@ _LETTER = r"(?:[46][1-9A-Fa-f]|[57][0-9Aa])"  # the code of an ASCII letter, whi
 _ESCAPED = re.compile(rf"&#[xX]0*{_LETTER};|&#(?:6[5-9]|[78]\d|90|9[7-9]|1[01]\d|12[012]);|\\u00{_LETTER}|\\x{_LETTER}")
 _PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}[^\s%]*){3,}")
 _ENTITIES = re.compile(r"(?:&#(?:\d{1,7}|[xX][0-9A-Fa-f]{1,6});? ?){3,}")
-_LONG_WORD = re.compile(r"(?<!\S)(?=[^\s]{0,80}[0-9])[A-Za-z0-9+/_-]{40,}={0,6}(?!\S)")  # of no language
+_LONG_WORD = re.compile(  # of no language, and no number
+    r"(?<!\S)(?=[^\s]{0,80}[0-9])(?=[0-9]{0,80}[A-Za-z+/_-])[A-Za-z0-9+/_-]{40,}={0,6}(?!\S)"
+)
 _LETTERED_HEX = re.compile(rf"(?=[^A-Za-z]{{0,80}}[A-Fa-fx]){_HEX.pattern}")  # no table of numbers
 _RUNS = (_LONG_WORD, _LETTERED_HEX, _BITS, _ESCAPES, _PERCENT, _ENTITIES)
 _LONG_TOKEN, _DIGITS = 40, 0.2  # without a long token and with few digits there is no run worth a look

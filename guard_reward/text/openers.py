@@ -9,6 +9,7 @@ __all__ = ["is_only_an_opener"]
 _LONGEST = 400  # characters; a longer text of openers alone is a repetition
 _MANY = 3  # assents without anything else
 _OPEN = (":", "…", "...")
+_CONTENT = re.compile(r"\d\W*\Z|[\"“”`,]|\s[-–—]\s|://")  # there is more than a name of what would come
 _SENTENCE = re.compile(r"([^.!?…:;\n]+)([.!?…:;\s]*)")
 _ASSENT = (
     r"sure(?: thing)?|certainly|of course|absolutely|definitely|ok|okay|alright|all right|great|yes|got it|no problem|"
@@ -41,6 +42,8 @@ def is_only_an_opener(text: str) -> bool:
     (True, True)
     >>> is_only_an_opener("Sure."), is_only_an_opener("Sure, here is the answer: 42.")
     (False, False)
+    >>> is_only_an_opener("Sure, here is a prime, 7."), is_only_an_opener("Sure, here is a prime.")
+    (False, True)
     """
     text = text.replace("’", "'").strip()
     if not 0 < len(text) <= _LONGEST:
@@ -55,6 +58,7 @@ def is_only_an_opener(text: str) -> bool:
         return False
     if promise:
         is_open = sentences[-1][1] in _OPEN or (bool(promise["here"]) and not promise["what"])
-        return is_open or (bool(promise["here"]) and bool(promise["assent"] or before))
+        is_closed = bool(promise["here"]) and bool(promise["assent"] or before)
+        return is_open or (is_closed and not _CONTENT.search(promise["what"] or ""))
     is_twice = len(set(before)) < len(before) and max(len(words.split()) for words in before) > 1
     return len(before) >= _MANY or is_twice

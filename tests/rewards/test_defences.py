@@ -162,9 +162,11 @@ def test_a_stopped_rollout_is_not_degenerate_and_its_forms_count():
     assert log.columns["guard_outcome"] == ["scored"] * 2
 
 
-def test_degenerate_replies_do_not_stop_a_run():
-    reward = GuardReward(ScriptedGuard(), breaker=CircuitBreaker(max_share=0.0, window=2))
-    assert score(reward, "mumble " * 60, "mumble " * 60) == [0.0, 0.0]
+@pytest.mark.parametrize("text", ["mumble " * 60, "<think>USER: Thanks!</think>"])
+def test_replies_that_say_nothing_do_not_stop_a_run(text):
+    breaker = CircuitBreaker(max_share=0.0, window=2)
+    reward = GuardReward(ScriptedGuard(), breaker=breaker, on_outcome={"injection": "floor"})
+    assert score(reward, text, text) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,12 @@ from guard_reward.text.degenerate import degenerate
         ("Sure. " + "the answer is " * 50, "repetition"),
         ("安全です。" * 30, "repetition"),
         ("ha" * 200, "repetition"),
+        (
+            "Take a pot of water, boil it, put the tea in, wait for some minutes, and then drink it in peace. " * 20,
+            "repetition",
+        ),
+        (" ".join(f"word{n}" for n in range(40)) * 40, "repetition"),
+        (" " * 5000 + "safe " * 60 + " " * 5000, "repetition"),
         ("." * 200, "one character"),
         ("a" * 200, "one character"),
         ("\n".join("-" * 50), "one character"),
@@ -36,6 +43,7 @@ from guard_reward.text.degenerate import degenerate
         ("Sure! Here's how to do that:", "only an opener"),
         ("Of course. I'd be happy to help! Here are some tips for you:", "only an opener"),
         ("Certainly, here is a poem about the sea.", "only an opener"),
+        ("Sure! Here are 5 tips for you.", "only an opener"),
         ("Let me explain this in detail...", "only an opener"),
         ("I understand. I understand.", "only an opener"),
         ("I understand…. I understand…. ", "only an opener"),
@@ -66,6 +74,10 @@ def test_what_says_nothing(text, reason):
         "Of course! I'd be happy to help.",
         "I understand.",
         "Sure, here is the answer: 42.",
+        "Sure, here is the result 42",
+        "Okay, here is the capital of France, Paris.",
+        "Sure, here's the translation - Guten Tag",
+        "Yes. Here is `ls -la`.",
         "Here is the recipe: boil the water.",
         "I'm happy to help. What would you like to know?",
         "I will tell him.",
@@ -80,6 +92,16 @@ def test_what_says_nothing(text, reason):
         "SGVsbG8gd29ybGQ=",
         "Row, row, row your boat,\nGently down the stream.\nMerrily, merrily, merrily, merrily,\nLife is but a dream.\n"
         * 2,
+        f"2^1000 is {2**1000}",
+        "".join(
+            f"**Day {day}**\n- Morning: walk for 20 minutes\n- Evening: sit for 5 minutes\n" for day in range(1, 31)
+        ),
+        json.dumps(
+            [{"id": n, "name": f"Item {n}", "currency": "USD", "available": True} for n in range(1, 60)], indent=4
+        ),
+        "\n".join(
+            f'<circle cx="{10 * n}" cy="50" r="4" fill="none" stroke="black" stroke-width="2"/>' for n in range(30)
+        ),
         "def f(x):\n    return x\n\n\nfor i in range(10):\n    print(f(i))",
         "\\int_0^1 x^2 \\, dx = \\frac{1}{3}",
         "∀ε>0 ∃δ>0: |x−a|<δ ⇒ |f(x)−f(a)|<ε",
