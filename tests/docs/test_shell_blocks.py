@@ -56,7 +56,7 @@ def check_guard_reward(arguments: list[str], monkeypatch: pytest.MonkeyPatch, tm
     """The real parser takes it: no unknown option, no missing argument, no value of the wrong type."""
     monkeypatch.chdir(tmp_path)
     for word in arguments:
-        if re.search(r"^[\w./-]+\.(jsonl|csv|parquet|json)$", word):  # a file to read has to be there
+        if re.search(r"^[\w./-]+\.(jsonl|csv|parquet|json|yaml)$", word):  # a file to read has to be there
             Path(word).parent.mkdir(parents=True, exist_ok=True)
             Path(word).touch()
     name, *options = arguments
