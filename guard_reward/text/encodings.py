@@ -56,7 +56,7 @@ def decoded(text: str) -> str:
     if len(_ESCAPED.findall(text)) >= _FEWEST:
         text = _ESCAPED.sub(lambda one: html.unescape(one[0]) if one[0][0] == "&" else _unescaped(one[0]), text)
     if "%" in text:
-        text = _PERCENT.sub(lambda run: _or_itself(urllib.parse.unquote_to_bytes(run[0]), run[0]), text)
+        text = _PERCENT.sub(lambda run: _or_itself(_from_percent(run[0]), run[0]), text)
     if _DIGIT.search(text):  # in hexadecimal, every ASCII letter has one
         text = _BITS.sub(lambda run: _or_itself(_from_bits(run[0]), run[0]), text)
         text = _HEX.sub(lambda run: _or_itself(_from_hex(run[0]), run[0]), text)
@@ -79,6 +79,10 @@ def encoded_share(text: str) -> float:
 def _unescaped(run: str) -> str:
     units = [int(unit, 16) for unit in _UNITS.findall(run)]
     return b"".join(unit.to_bytes(2, "little") for unit in units).decode("utf-16-le", "replace")
+
+
+def _from_percent(run: str) -> bytes:
+    return urllib.parse.unquote_to_bytes(run.encode(errors="replace"))  # halves of surrogate pairs have no UTF-8
 
 
 def _from_bits(run: str) -> bytes:
@@ -126,10 +130,8 @@ def _from_base32(letters: str) -> bytes:
 
 
 def _or_itself(data: bytes, run: str) -> str:
-    """The bytes as text if they are readable text, else the run as it is."""
-    try:
-        text = data[::2].decode() if data[1::2].count(0) == len(data) // 2 else data.decode()  # UTF-16 of ASCII
-    except UnicodeDecodeError:
-        return run
+    """The bytes as text if most of it is readable, else the run as it is: a wrong byte hides nothing."""
+    is_wide = data[1::2].count(0) == len(data) // 2  # UTF-16 of ASCII
+    text = (data[::2] if is_wide else data).decode(errors="replace")
     usual = sum(character.isalnum() or character in _PUNCTUATION for character in text)
     return text if usual >= max(_READABLE * len(text), 1) else run

@@ -154,6 +154,14 @@ def test_another_guard_says_the_refusals_of_all_forms():
     assert score(reward, "sorry\u200b, no", "Take\u200b it", HIDDEN) == [-5.0, 8.0, -10.0]
 
 
+def test_half_a_surrogate_pair_in_a_call_is_no_error():
+    arguments = {"name": "f", "arguments": {"url": "%6f%70\ud83d%65%6e"}}
+    call = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": arguments}]}
+    answer = {"role": "assistant", "content": "Ask the owner."}
+    prompts = [[{"role": "user", "content": PROMPT}]] * 2
+    assert GuardReward(ScriptedGuard())(prompts=prompts, completions=[[call], [answer]]) == [1.0, 1.0]
+
+
 def test_a_stopped_rollout_is_not_degenerate_and_its_forms_count():
     reward = GuardReward(ScriptedGuard(), "severity")
     log = Log()

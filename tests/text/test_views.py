@@ -151,6 +151,12 @@ def test_the_cost_of_a_word_without_end_grows_with_its_length_only():
     assert time.process_time() - started < 3  # measured: 0.3; 9 and more if it grew with the square
 
 
+@pytest.mark.parametrize("wrong", ["%ff", "\ud83d", "%c3"])
+def test_a_wrong_byte_hides_nothing(wrong):
+    [view, *_] = views(f"%6d%69%78%20%69%74{wrong}%20now%20and%20wait%20for%20me")
+    assert view[:6] + view[-20:] == "mix it now and wait for me"
+
+
 def test_a_letter_that_is_two_in_lower_case_hides_no_word():
     assert any("kill them" in view for view in views("İ k i l l t h e m"))
 
