@@ -55,7 +55,7 @@ def run_training(
             "--policy needs --judge: a second guard, or package.module.function, says what is wrong with an answer"
         )
     found_judge = _judge(judge)
-    source, settings = _tiny(steps, seed) if policy is None else (policy, _settings(steps))
+    source, settings = _tiny(steps) if policy is None else (policy, _settings(steps))
     if prompts is None:
         prompts = _tiny_prompts(seed) if policy is None else _sample_prompts()
     with _folder(out) as folder:
@@ -103,7 +103,7 @@ def _settings(steps: int) -> AttackerSettings:
     return AttackerSettings(steps=steps)
 
 
-def _tiny(steps: int, seed: int) -> tuple[str, AttackerSettings]:
+def _tiny(steps: int) -> tuple[str, AttackerSettings]:
     """The tiny policy, and settings for its size."""
     from guard_reward.redteam.training.attacker import AttackerSettings
     from guard_reward.tiny.policy import build_tiny_policy
