@@ -18,7 +18,7 @@ from guard_reward.redteam.judging import Judging
 from guard_reward.redteam.results import AttackResult, Results, attack_from_dict, result_of
 from guard_reward.redteam.selection import Selection
 from guard_reward.redteam.targets import ATTACKED
-from guard_reward.redteam.trial import AS_IT_IS, attempts, changed, kinds_for
+from guard_reward.redteam.trial import AS_IT_IS, attempts, drafts, kinds_for
 
 __all__ = ["run_attacks"]
 
@@ -82,10 +82,13 @@ def _job(attacks: Sequence[Attack], selection: Selection, judging: Judging, seed
     # An attack is a function: what it makes of one reply of each kind tells a changed one from the one before.
     samples = list({it.kind: it for it in selection.targets}.values())
     made = [
-        (attack.name, attack.family, attack.keeps, changed(attack, target, selection.material, seed).completion())
-        for attack in attacks
-        for target in samples
-        if target.kind in kinds_for(attack)
+        (
+            it.name,
+            it.family,
+            it.keeps,
+            [draft.completion() for *_, draft in drafts(it, samples, selection.material, seed)],
+        )
+        for it in attacks
     ]
     return {
         "command": "redteam",

@@ -30,7 +30,7 @@ from guard_reward.redteam.judging import Judged, Judging
 from guard_reward.redteam.selection import JudgedTarget
 from guard_reward.redteam.targets import ATTACKED, Kind
 
-__all__ = ["AS_IT_IS", "Attempt", "GuardGone", "attempts", "changed", "kinds_for", "pays", "ties"]
+__all__ = ["AS_IT_IS", "Attempt", "GuardGone", "attempts", "drafts", "kinds_for", "pays", "ties"]
 
 _RELATIVE = 1e-6  # of the rewards' size: what rounding can make of equal ones
 _SAYING_NOTHING = (Kind.GARBAGE, Kind.EMPTY)
@@ -74,9 +74,7 @@ def kinds_for(attack: Attack) -> tuple[Kind, ...]:
 def attempts(
     attack: Attack, targets: Sequence[JudgedTarget], judging: Judging, material: Material, *, seed: int = 0
 ) -> list[Attempt]:
-    """Try an attack on the targets that it is for; those that it does not change are left out.
-
-    So are refusals that it moves into the thinking: who reads only the answer is not refused.
+    """Try an attack on the targets that `drafts` gives.
 
     Args:
         attack: what is tried.
@@ -89,14 +87,7 @@ def attempts(
         UserError: the attack raises, or its result is no draft.
         GuardGone: the guard has stopped answering.
     """
-    kinds = kinds_for(attack)
-    tried = [
-        (number, target, changed(attack, target, material, seed))
-        for number, target in enumerate(targets)
-        if target.kind in kinds
-    ]
-    if attack is not AS_IT_IS:
-        tried = [row for row in tried if row[2] != row[1].target.draft and not _is_thought(row[1], row[2])]
+    tried = drafts(attack, targets, material, seed)
     judged = judging([target.target.prompt for _, target, _ in tried], [draft for _, _, draft in tried])
     _check_guard([target for _, target, _ in tried], judged, judging)
     return [
@@ -105,7 +96,21 @@ def attempts(
     ]
 
 
-def changed(attack: Attack, target: JudgedTarget, material: Material, seed: int) -> Draft:
+def drafts(
+    attack: Attack, targets: Sequence[JudgedTarget], material: Material, seed: int
+) -> list[tuple[int, JudgedTarget, Draft]]:
+    """Number, target and attacked reply of the targets that an attack is for and changes.
+
+    Refusals that it moves into the thinking are left out: who reads only the answer is not refused.
+    """
+    kinds = kinds_for(attack)
+    made = [(number, it, _changed(attack, it, material, seed)) for number, it in enumerate(targets) if it.kind in kinds]
+    if attack is AS_IT_IS:
+        return made
+    return [row for row in made if row[2] != row[1].target.draft and not _is_thought(row[1], row[2])]
+
+
+def _changed(attack: Attack, target: JudgedTarget, material: Material, seed: int) -> Draft:
     """The reply that an attack makes of a target.
 
     Raises:

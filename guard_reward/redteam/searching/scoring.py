@@ -16,7 +16,7 @@ from guard_reward.redteam.attack import Attack, Draft, Keeps
 from guard_reward.redteam.judging import Judged, Judging, Prompt
 from guard_reward.redteam.searching.composition import Composition, composed
 from guard_reward.redteam.selection import Selection
-from guard_reward.redteam.trial import Attempt, attempts, changed, kinds_for
+from guard_reward.redteam.trial import Attempt, attempts, drafts
 
 __all__ = ["BudgetSpent", "Score", "Scored", "Scoring", "Worth"]
 
@@ -106,14 +106,10 @@ class Scoring:
         return affordable
 
     def _replies(self, parts: Composition) -> Iterable[tuple[str, tuple[Prompt, Draft]]]:
-        attack = composed(parts)
-        kinds = kinds_for(attack)
-        for target in self._selection.targets:
-            if target.kind in kinds:
-                draft = changed(attack, target, self._selection.material, self._seed)
-                if draft != target.target.draft:
-                    prompt = target.target.prompt
-                    yield _key(prompt, draft), (prompt, draft)
+        made = drafts(composed(parts), self._selection.targets, self._selection.material, self._seed)
+        for _, target, draft in made:
+            prompt = target.target.prompt
+            yield _key(prompt, draft), (prompt, draft)
 
     def _tried(self, parts: Composition) -> Scored:
         attack = composed(parts)

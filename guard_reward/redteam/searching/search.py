@@ -65,7 +65,7 @@ def search(
     Raises:
         UserError: the budget is too small for the attacks alone.
     """
-    with progress_bar(budget, f"search, {strategy}", "reply", shown=progress) as bar:
+    with progress_bar(budget, f"search, {strategy}", "row", shown=progress) as bar:
         trials = _Trials(Scoring(selection, judging, budget=budget, seed=seed), bar)
         interrupted, gone = False, ""
         try:
