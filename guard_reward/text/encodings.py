@@ -16,9 +16,9 @@ from guard_reward.text.words import readable
 __all__ = ["decoded", "encoded_share"]
 
 # Each takes linear time: what can follow a repeated part can not begin with it.
-_BASE64 = re.compile(r"(?<![\w+/-])[A-Za-z0-9+/_-]{6,}={0,6}(?![\w+/=])")
+_BASE64 = re.compile(r"(?<![\w+/-])[A-Za-z0-9+/_-]{6,}={0,6}(?![\w+/])")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}=*")
-_HEX = re.compile(r"(?<!\w)(?:0x)?[0-9A-Fa-f]{2}(?:(?:, |[ ,:])?(?:0x)?[0-9A-Fa-f]{2}){7,}(?!\w)")
+_HEX = re.compile(r"(?<!\w)(?:0x)?[0-9A-Fa-f]{2}(?:(?:, |[-\n ,.:;])?(?:0x)?[0-9A-Fa-f]{2}){7,}(?!\w)")
 _BITS = re.compile(r"(?<!\w)[01]{7,8}(?:[ ,]?[01]{7,8}){3,}(?!\w)")
 _ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\u\{[0-9A-Fa-f]{1,4}\}|U\+[0-9A-Fa-f]{4} ?){3,}")
 _LETTER = r"(?:[46][1-9A-Fa-f]|[57][0-9Aa])"  # the code of an ASCII letter, which no honest text escapes
@@ -28,16 +28,19 @@ _ENTITIES = re.compile(r"(?:&#(?:\d{1,7}|[xX][0-9A-Fa-f]{1,6});? ?){3,}")
 _LONG_WORD = re.compile(  # of no language, and no number
     r"(?<!\S)(?=[^\s]{0,80}[0-9])(?=[0-9]{0,80}[A-Za-z+/_-])[A-Za-z0-9+/_-]{40,}={0,6}(?!\S)"
 )
-_LETTERED_HEX = re.compile(rf"(?=[^A-Za-z]{{0,80}}[A-Fa-fx]){_HEX.pattern}")  # no table of numbers
+_LETTERED_HEX = re.compile(  # no table of numbers, and no list of UUIDs
+    r"(?<!\w)(?=[^A-Za-z]{0,80}[A-Fa-fx])(?:0x)?[0-9A-Fa-f]{2}(?:(?:, |[ ,:])?(?:0x)?[0-9A-Fa-f]{2}){7,}(?!\w)"
+)
 _RUNS = (_LONG_WORD, _LETTERED_HEX, _BITS, _ESCAPES, _PERCENT, _ENTITIES)
 _LONG_TOKEN, _DIGITS = 40, 0.2  # without a long token and with few digits there is no run worth a look
 _UNITS = re.compile(r"(?:\\u\{?|\\x|U\+)([0-9A-Fa-f]+)")
 _DIGIT = re.compile(r"[0-9]")
-_SEPARATORS = re.compile(r"0x|[ ,:]")
+_OF_NUMBERS = frozenset("-.;\n")  # separators that are also in numbers, and between them
+_SEPARATORS = re.compile(r"0x|[-\n ,.:;]")
 _READABLE = 0.9  # share of a decoded run's characters that are letters, digits, blanks and usual punctuation
 _FEWEST = 2  # escaped letters that stand alone
 _SHORT = 12  # letters of a run that could be a word
-_ENGLISH = 0.5  # share of letters in words, where it is not sure where a run begins
+_ENGLISH = 0.5  # share of letters in words, where it is not sure that this is a run, or where it begins
 _PUNCTUATION = frozenset(" \n\t.,;:!?'\"()-")
 
 
@@ -59,7 +62,7 @@ def decoded(text: str) -> str:
         text = _PERCENT.sub(lambda run: _or_itself(_from_percent(run[0]), run[0]), text)
     if _DIGIT.search(text):  # in hexadecimal, every ASCII letter has one
         text = _BITS.sub(lambda run: _or_itself(_from_bits(run[0]), run[0]), text)
-        text = _HEX.sub(lambda run: _or_itself(_from_hex(run[0]), run[0]), text)
+        text = _HEX.sub(lambda run: _from_hex(run[0]), text)
     return _BASE64.sub(lambda run: _from_base(run[0]), text)
 
 
@@ -91,8 +94,10 @@ def _from_bits(run: str) -> bytes:
     return bytes(int(bits[start : start + width], 2) for start in range(0, len(bits) - width + 1, width))
 
 
-def _from_hex(run: str) -> bytes:
-    return bytes.fromhex(_SEPARATORS.sub("", run))
+def _from_hex(run: str) -> str:
+    text = _or_itself(bytes.fromhex(_SEPARATORS.sub("", run)), run)
+    is_sure = _OF_NUMBERS.isdisjoint(run) or readable(text) > _ENGLISH
+    return text if is_sure else run
 
 
 def _from_base(run: str) -> str:

@@ -93,6 +93,7 @@ def test_what_says_nothing(text, reason):
         "Row, row, row your boat,\nGently down the stream.\nMerrily, merrily, merrily, merrily,\nLife is but a dream.\n"
         * 2,
         f"2^1000 is {2**1000}",
+        "\n".join(f"550e8400-e29b-41d4-a716-4466554400{n:02x}" for n in range(30)),
         "".join(
             f"**Day {day}**\n- Morning: walk for 20 minutes\n- Evening: sit for 5 minutes\n" for day in range(1, 31)
         ),
