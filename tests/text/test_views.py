@@ -86,6 +86,8 @@ EXACT = {
         "E = mc², α-helix, 5 μm, 𝑥 + 𝑦 = 𝑧, ① first",
         "commit 556c81e4d2b0a9f3c7e1556c81e4d2b0a9f3c7e1, colour #ff00aa, 10100110",
         "https://example.org/a%20b?q=1&r=%7Bx%7D",
+        "M10.52-22.33-48.61.70-65-66-67-68 20-21-22-23-24, 550e8400-e29b-41d4-a716-446655440000, 2024-01-02-03",
+        '<path d="M64.65 66.67-68.69-70.71 72.73-74.75 76.77-78.79"/>',
         "IPA: /ˈlɪtəl θɪŋk ˈʁɛst/, 1ˢᵗ, nᵗʰ, Δmax, β-carotene, 37ºC",
         "B2B, mp3, utf8, h2o, C4, p53, i18n, $id, user@host, a+b, 4x4",
         "Options: A B C D, a, b, c; U.S.A., e.g. F.B.I.; 1, 2, 3, 5, 8, 13, 21",
