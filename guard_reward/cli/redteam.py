@@ -246,8 +246,8 @@ class _Shown(NamedTuple):
 
 def _attack(reward: GuardReward, attacks: list[Attack], choice: _Choice, shown: _Shown, *, compare: bool) -> bool:
     found = _run(reward, attacks, choice, shown.place, compare=compare, progress=not shown.quiet)
-    _show(found, shown.max_rate, quiet=shown.quiet, page=shown.markdown)
     write_json(shown.json_file, found.to_dict())
+    _show(found, shown.max_rate, quiet=shown.quiet, page=shown.markdown)
     return bool(found.given.paying(shown.max_rate))
 
 
