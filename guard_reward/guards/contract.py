@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from guard_reward.errors import shortened
-from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
+from guard_reward.verdict import Outcome, Probabilities, Severity, Unjudged, Verdict
 
 __all__ = ["checked_verdicts"]
 
@@ -46,10 +46,20 @@ def _checked(one: Any) -> Verdict | Unjudged:
     severity: Any = one.severity
     if not isinstance(severity, Severity):
         return _fault(f"the severity {shortened(severity)}, which is no guard_reward.Severity")
-    numbers = [*(one.probabilities or ()), one.label_mass, one.refusal_probability]
-    if not all(number is None or math.isfinite(number) for number in numbers):
+    probabilities: Any = one.probabilities
+    if probabilities is not None and not isinstance(probabilities, Probabilities):
+        return _fault(f"the probabilities {shortened(probabilities)}, which are no guard_reward.Probabilities")
+    optional = (number for number in (one.label_mass, one.refusal_probability) if number is not None)
+    if not all(map(_is_finite, (*(probabilities or ()), *optional))):
         return _fault("probabilities that are not finite numbers")
     return one
+
+
+def _is_finite(number: Any) -> bool:
+    try:
+        return math.isfinite(number)  # of any kind: a tensor's or NumPy's too
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _fault(what: str) -> Unjudged:
