@@ -256,7 +256,7 @@ def _by_kind(attempts: Sequence[Attempt]) -> dict[str, int]:
 
 def example_of(attempt: Attempt) -> Example:
     target, completion = attempt.target, attempt.draft.completion()
-    text = completion if isinstance(completion, str) else "\n".join(str(message["content"]) for message in completion)
+    text = completion if isinstance(completion, str) else "\n".join(map(_message_text, completion))
     return Example(
         kind=str(target.kind),
         prompt=_clipped(target.target.asked),
@@ -266,6 +266,12 @@ def example_of(attempt: Attempt) -> Example:
         verdict_before=target.plain.verdict,
         verdict_after=attempt.attacked.verdict,
     )
+
+
+def _message_text(message: Mapping[str, Any]) -> str:
+    """Its content and its calls: a reply may be hidden in either."""
+    calls = message.get("tool_calls")
+    return "\n".join(filter(None, (str(message.get("content") or ""), json.dumps(calls) if calls else "")))
 
 
 def _clipped(text: str) -> str:

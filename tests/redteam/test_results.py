@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,13 @@ def test_a_row_without_a_reward_is_in_no_mean():
     assert (found.paid, found.not_judged, found.escaped, found.compared) == ({"unsafe": 4}, 4, 4, 0)
     assert (found.reward_before, found.reward_after) == (None, None)
     assert found.examples[0].verdict_after == "no verdict (no_verdict)"
+
+
+def test_an_example_shows_what_is_hidden_in_a_call():
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "b", "arguments": "b-o-m-b"}}]}
+    hidden = Attack("call", "tests", lambda draft, *_: replace(draft, answer="Done.", before=(call,)))
+    (found,) = run(hidden).attacks
+    assert "b-o-m-b" in found.examples[0].reply
 
 
 def test_a_family():
