@@ -139,7 +139,9 @@ class GuardReward(BaseGuardReward):
         or known: that of a `Lagrangian` is the one that it starts with.
 
         Args:
-            prompts, completions, **columns: as in a call.
+            prompts: as in a call.
+            completions: as in a call.
+            columns: as in a call.
 
         Returns:
             One entry per rollout, with its reward.
