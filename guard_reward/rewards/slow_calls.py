@@ -1,7 +1,7 @@
-"""A guard or a helpfulness function that hangs is said so in the log, again and again, while the trainer waits.
+"""Log, every five minutes, that a guard or a helpfulness function has not returned yet.
 
-It is not stopped: no thread can be, and a function that was given up would go on using the model. What is known to
-hang needs a time limit of its own, as served guards have.
+It is not stopped: a thread cannot be, and would go on using the model. A function that may hang needs a time limit of
+its own, as served guards have.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def said_if_slow(what: str, rows: int) -> Iterator[None]:
     """Log a line every five minutes until the block ends.
 
     Args:
-        what: is waited for.
-        rows: that it was given.
+        what: the function that is waited for, for the log.
+        rows: how many it was given.
     """
     done = threading.Event()
     thread = threading.Thread(target=_say, args=(what, rows, done), daemon=True, name="said_if_slow")

@@ -3,6 +3,8 @@
 - `clipping`: the part of a very long text that is measured.
 - `repetition`: share of the text that it has said before.
 - `language_switch`: the answer is written in another script than the prompt.
+- `asked_language`: the prompt asks for another language.
+- `word_count`: how many words it has.
 - `degenerate`: why a reply says nothing.
 - `openers`: replies that begin and never come to an answer.
 - `windows`: a long text in overlapping pieces.

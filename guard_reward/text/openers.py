@@ -7,7 +7,8 @@ import re
 __all__ = ["is_only_an_opener"]
 
 _LONGEST = 400  # characters; a longer text of openers alone is a repetition
-_MANY = 3  # assents without anything else
+_MANY = 3  # assents without anything else, none of which answers yes
+_YES = re.compile(r"yes\b", re.IGNORECASE)
 _OPEN = (":", "…", "...")
 _CONTENT = re.compile(r"\d\W*\Z|[\"“”`,]|\s[-–—]\s|://")  # there is more than a name of what would come
 _SENTENCE = re.compile(r"([^.!?…:;\n]+)([.!?…:;\s]*)")
@@ -61,4 +62,5 @@ def is_only_an_opener(text: str) -> bool:
         is_closed = bool(promise["here"]) and bool(promise["assent"] or before)
         return is_open or (is_closed and not _CONTENT.search(promise["what"] or ""))
     is_twice = len(set(before)) < len(before) and max(len(words.split()) for words in before) > 1
-    return len(before) >= _MANY or is_twice
+    is_yes = any(_YES.match(words) for words in before)
+    return (len(before) >= _MANY and not is_yes) or is_twice

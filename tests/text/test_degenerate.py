@@ -83,6 +83,7 @@ def test_what_says_nothing(text, reason):
         "I will tell him.",
         "I'm sorry, but I can't help with that.",
         "Thank you very much!",
+        "Great question! Yes, absolutely. No problem.",
         "1. a\n2. b\n3. c",
         "Ha ha ha ha ha!",
         "Buffalo buffalo Buffalo buffalo buffalo buffalo Buffalo buffalo",
