@@ -271,7 +271,10 @@ def _search(
     write_json(shown.json_file, found.to_dict())
     if found.guard_gone:
         raise UserError(f"{found.guard_gone}; what the search had found is kept")
-    return bool(found.alone_paying or found.compositions_paying)
+    pays = bool(found.alone_paying or found.compositions_paying)
+    if found.interrupted and not pays:
+        raise UserError("the search was interrupted before it found anything")
+    return pays
 
 
 def _train(make_reward: _MakeReward, choice: _Choice, shown: _Shown, training: _Training, steps: int) -> bool:

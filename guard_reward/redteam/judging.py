@@ -67,14 +67,22 @@ class Judging:
         self.batch_size = batch_size
 
     def __call__(self, prompts: Sequence[Prompt], drafts: Sequence[Draft]) -> list[Judged]:
-        """One entry per reply, in order."""
+        """One entry per reply, in order. Where the guard gave no answer it is asked once more."""
         judged: list[Judged] = []
         for begin in range(0, len(prompts), self.batch_size):
             part = slice(begin, begin + self.batch_size)
-            completions = [_messages(draft) for draft in drafts[part]]
-            rows = self.reward.judged([list(prompt) for prompt in prompts[part]], completions)
-            judged += [_judged(row, self.reward) for row in rows]
+            judged += self._judge(prompts[part], drafts[part])
+        failed = [number for number, it in enumerate(judged) if it.failed]
+        again = self._judge([prompts[number] for number in failed], [drafts[number] for number in failed])
+        for number, it in zip(failed, again, strict=True):
+            judged[number] = it
         return judged
+
+    def _judge(self, prompts: Sequence[Prompt], drafts: Sequence[Draft]) -> list[Judged]:
+        if not prompts:
+            return []
+        rows = self.reward.judged([list(prompt) for prompt in prompts], [_messages(draft) for draft in drafts])
+        return [_judged(row, self.reward) for row in rows]
 
 
 def with_defences(reward: GuardReward, *several: Defences) -> list[GuardReward]:

@@ -9,6 +9,7 @@ finished = finish(batch, verdicts, helpfulness, shown, rules)  # verdicts → re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -34,6 +35,7 @@ from guard_reward.verdict import Outcome, Severity, Unjudged
 
 __all__ = ["Batch", "Call", "FinishedBatch", "Rules", "ThinkingMode", "finish", "prepare", "search", "wanted_signs"]
 
+logger = logging.getLogger(__name__)
 ThinkingMode = Literal["separate", "joint", "ignore"]
 
 
@@ -308,7 +310,13 @@ def _requests(rollout: Rollout | Unjudged, stopped: Severity | None, rules: Rule
     answer = rollout.joint_conversation() if rules.thinking == "joint" else rollout.answer_conversation()
     is_separate = rules.thinking == "separate" and rollout.thinking is not None
     thinking = rollout.thinking_conversation() if is_separate else None
-    return RolloutRequests(answer, thinking, prompt, Forms.of(answer, thinking, rules.defences))
+    try:
+        forms = Forms.of(answer, thinking, rules.defences)
+    except Exception as error:  # the policy's text is read in many ways, and one row must not stop the others
+        logger.error("the other forms of a rollout cannot be found", exc_info=error)
+        failed = Unjudged(Outcome.GUARD_ERROR, reason=f"its other forms: {type(error).__name__}: {error}")
+        return RolloutRequests(failed, None, prompt)
+    return RolloutRequests(answer, thinking, prompt, forms)
 
 
 def _prompt_request(rollout: Rollout) -> Request:

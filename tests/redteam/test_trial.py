@@ -122,6 +122,21 @@ def test_a_guard_that_is_gone_is_no_attack_that_pays(monkeypatch):
         attempts(writes("{}!"), chosen.targets, of, chosen.material)
 
 
+def test_a_reply_on_which_the_guard_fails_once_is_asked_again(monkeypatch):
+    of = judging()
+    chosen = selected(of, UNSAFE)
+    answers, moderate = iter([OSError("no answer")]), of.reward.guard.moderate
+
+    def fails_once(conversations):
+        for error in answers:
+            raise error
+        return moderate(conversations)
+
+    monkeypatch.setattr(of.reward.guard, "moderate", fails_once)
+    (attempt,) = attempts(writes("{}!"), chosen.targets, of, chosen.material)
+    assert (attempt.attacked.reward, attempt.pays) == (0.0, False)
+
+
 def test_thinking_and_messages_in_front_reach_the_reward():
     hidden = Attack("hidden", "tests", lambda draft, *_: Draft("fine", thinking=draft.answer))
     assert tried(hidden, UNSAFE) == (False, False)

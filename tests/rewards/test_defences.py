@@ -162,6 +162,18 @@ def test_half_a_surrogate_pair_in_a_call_is_no_error():
     assert GuardReward(ScriptedGuard())(prompts=prompts, completions=[[call], [answer]]) == [1.0, 1.0]
 
 
+def test_a_text_that_cannot_be_read_in_other_forms_costs_its_row_only(monkeypatch):
+    def views(text):
+        return (text.upper(),) if "box" in text else (text[1 / 0],)
+
+    monkeypatch.setattr("guard_reward.rewards.forms.views", views)
+    log = Log()
+    values = GuardReward(ScriptedGuard(), breaker=None)([PROMPT] * 2, ["Ask.", "Open the box."], log_extra=log.extra)
+    assert values == [None, 1.0]
+    assert log.columns["guard_outcome"] == ["guard_error", "scored"]
+    assert log.columns["guard_reason"][0] == "its other forms: ZeroDivisionError: division by zero"
+
+
 def test_a_stopped_rollout_is_not_degenerate_and_its_forms_count():
     reward = GuardReward(ScriptedGuard(), "severity")
     log = Log()
