@@ -11,7 +11,9 @@ from guard_reward.cli.options import (
     Device,
     Dtype,
     JsonFile,
+    Overwrite,
     Quiet,
+    Restart,
     Revision,
     ServedModel,
 )
@@ -34,7 +36,6 @@ from guard_reward.cli.redteam_options import (
     Names,
     OnOutcome,
     Out,
-    Overwrite,
     Recipe,
     RefusalGuard,
     Replies,
@@ -101,6 +102,7 @@ def redteam(
     batch_size: Annotated[int, typer.Option(min=1, help="Replies per call of the reward.")] = 32,
     max_rate: MaxRate = 0.0,
     out: Out = None,
+    restart: Restart = False,
     overwrite: Overwrite = False,
     markdown: Markdown = None,
     quiet: Quiet = False,
@@ -125,7 +127,7 @@ def redteam(
         attacks = _attacks(family, attack, attacks_file)
         choice = _Choice([] if train is not None else _targets(replies), _kinds(kinds), limit, seed, batch_size)
         mode = _Mode(listed, compare, search, budget, _Training(train, policy, judge, _prompts(replies, train)))
-        shown = _Shown(_Place(out, overwrite), max_rate, quiet, markdown, json_file)
+        shown = _Shown(_Place(out, restart, overwrite), max_rate, quiet, markdown, json_file)
         pays = mode.run(attacks, choice, lambda facts: _reward(config, asked, facts), shown)
     if pays:
         raise typer.Exit(1)
@@ -178,6 +180,8 @@ class _Mode(NamedTuple):
             raise UserError("--search and --train are two things: leave out one")
         if names and (self.compare or shown.markdown is not None):
             raise UserError(f"{names[0]} has no comparison and no Markdown: leave out --compare and --markdown")
+        if names and shown.place.restart:
+            raise UserError(f"{names[0]} always begins anew: leave out --restart")
         if names and shown.max_rate:
             raise UserError(f"{names[0]} has no rate that is allowed: leave out --max-rate")
         if self.training.steps is None and (self.training.policy or self.training.judge):
@@ -215,6 +219,7 @@ class _Place(NamedTuple):
     """Where finished attacks are kept."""
 
     folder: Path | None
+    restart: bool
     overwrite: bool
 
     def check(self, results: str) -> None:
@@ -356,7 +361,7 @@ def _run(
         judging = Judging(of, choice.batch_size)
         chosen = choice.select(judging)
         journal = place.journal(name)
-        job: dict[str, Any] = {"journal_path": journal, "restart": place.overwrite, "progress": progress}
+        job: dict[str, Any] = {"journal_path": journal, "restart": place.restart, "progress": progress}
         return run_attacks(attacks, chosen, judging, seed=choice.seed, **job)
 
     off = None

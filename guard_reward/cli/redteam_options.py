@@ -29,7 +29,6 @@ __all__ = [
     "Names",
     "OnOutcome",
     "Out",
-    "Overwrite",
     "Recipe",
     "RefusalGuard",
     "Replies",
@@ -151,7 +150,6 @@ Out = Annotated[
         callback=check_writable,
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard what --out has, and begin anew.")]
 Markdown = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Also write the tables as Markdown.", dir_okay=False, callback=check_writable),

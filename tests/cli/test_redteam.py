@@ -149,6 +149,17 @@ def test_finished_results_are_not_replaced(tmp_path: Path, replies: Path) -> Non
     assert run(*common, "--overwrite").stdout == ""
 
 
+@pytest.mark.usefixtures("asked")
+def test_overwrite_keeps_what_a_killed_run_has_finished_and_restart_does_not(tmp_path: Path, replies: Path) -> None:
+    out = tmp_path / "out"
+    common = (replies, *mine(tmp_path, HIDES), "--out", out, "--quiet", "--overwrite")
+    assert run(*common).exit_code == 1
+    (out / "attacks.journal").write_text("of another run")
+    refused = run(*common)
+    assert (refused.exit_code, "attacks.journal" in refused.output) == (2, True)
+    assert run(*common, "--restart").exit_code == 1
+
+
 def test_list_asks_no_guard(asked: Any, tmp_path: Path) -> None:
     found = run(*mine(tmp_path, HIDES), "--list")
     assert (found.exit_code, found.stdout, asked) == (0, "mine: hides (keeps reply)\n", [])
