@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from guard_reward.cli import app
+from guard_reward.journal import Journal
 from guard_reward.redteam.results import read_results
 from guard_reward.tiny import build_tiny_guard
 from guard_reward.tiny.replies import sample_replies
@@ -154,9 +155,10 @@ def test_overwrite_keeps_what_a_killed_run_has_finished_and_restart_does_not(tmp
     out = tmp_path / "out"
     common = (replies, *mine(tmp_path, HIDES), "--out", out, "--quiet", "--overwrite")
     assert run(*common).exit_code == 1
-    (out / "attacks.journal").write_text("of another run")
+    with Journal(out / "attacks.journal", {"command": "redteam", "seed": "7"}, restart=False) as unfinished:
+        unfinished.append([[{}]])
     refused = run(*common)
-    assert (refused.exit_code, "attacks.journal" in refused.output) == (2, True)
+    assert (refused.exit_code, "another unfinished run" in refused.output) == (2, True)
     assert run(*common, "--restart").exit_code == 1
 
 
