@@ -52,8 +52,10 @@ def _missing(folder: Path) -> str | None:
         return "it has no weights"
     for index in folder.glob("*.index.json"):
         named = _read_json(index)
-        shards = set(named.get("weight_map", {}).values()) if isinstance(named, dict) else set()
-        for shard in sorted(shards):
+        weights = named.get("weight_map") if isinstance(named, dict) else None
+        if not isinstance(weights, dict):
+            return f"{index.name} names no weights"
+        for shard in sorted({str(shard) for shard in weights.values()}):
             if not (folder / shard).is_file():
                 return f"{shard} is missing"
     return None

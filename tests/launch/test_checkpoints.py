@@ -78,6 +78,12 @@ def test_all_weights_are_gone(checkpoint: Path) -> None:
     assert fault_of(checkpoint) == "it has no weights"
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", '{"weight_map": ["a"]}'])
+def test_an_index_without_weights(checkpoint: Path, text: str) -> None:
+    (checkpoint / "model.safetensors.index.json").write_text(text)
+    assert fault_of(checkpoint) == "model.safetensors.index.json names no weights"
+
+
 def test_what_torch_saved_before_2020(checkpoint: Path) -> None:
     torch.save(TENSORS, checkpoint / "optimizer.pt", _use_new_zipfile_serialization=False)
     assert fault_of(checkpoint) is None
