@@ -114,11 +114,10 @@ def redteam(
 
     Examples:
 
-    - `guard-reward redteam --guard Qwen/Qwen3Guard-Gen-0.6B`
+    - `guard-reward redteam --guard Qwen/Qwen3Guard-Gen-0.6B --family openers --attack my_attacks.shout --limit 20`
     - `guard-reward redteam eval/replies.jsonl --config configs/gspo_hybrid.yaml --compare --markdown attacks.md`
     - `guard-reward redteam --search evolutionary --budget 20000 --out runs/search`
     - `guard-reward redteam prompts.jsonl --train 100 --policy Qwen/Qwen3-0.6B --judge allenai/wildguard`
-    - `guard-reward redteam --family openers --attack my_attacks.shout --defences strict --limit 20`
     """
     asked = {"guard": guard, "guard_revision": revision, "guard_device": device, "guard_dtype": dtype}
     asked |= {"guard_model": guard_model, "scheme": scheme, "scheme_kwargs": scheme_kwargs, "helpfulness": helpfulness}
