@@ -52,7 +52,8 @@ def check_folder(folder: Path) -> None:
             f"{folder} has no tokenizer.json or other vocabulary: copy the tokenizer's files from the checkpoint"
         )
     _check_end_token(folder, files)
-    refuse_adapter(folder)
+    if (folder / "config.json").is_file():  # without one it is a policy's adapter, whose base PEFT loads
+        refuse_adapter(folder)
     for path in _weights(folder, files):
         _check_weights(path)
 

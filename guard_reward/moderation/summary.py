@@ -128,9 +128,12 @@ class Counts:
         }
 
 
+_OF_REWARDS = (Outcome.INJECTION, Outcome.DEGENERATE, Outcome.LANGUAGE_SWITCH)
+
+
 def _named(outcomes: Counter[str], severities: Counter[str]) -> dict[str, dict[str, int]]:
     """Counts under all names, in their order."""
     return {
-        "outcomes": {outcome.value: outcomes[outcome.value] for outcome in Outcome if outcome is not Outcome.INJECTION},
+        "outcomes": {outcome.value: outcomes[outcome.value] for outcome in Outcome if outcome not in _OF_REWARDS},
         "severities": {severity.value: severities[severity.value] for severity in Severity},
     }

@@ -20,6 +20,7 @@ class Started:
     def __init__(self, run: Run, out: Path):  # noqa: F811
         self.process = os.fork()
         if not self.process:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it would be ignored
             try:
                 with clean_errors("guard-reward"):
                     run(out, seconds=0.2)

@@ -258,8 +258,7 @@ def test_a_resumed_run_keeps_what_it_learned_and_its_file(tmp_path):
     resumed = Trainer(tmp_path, reward, RewardMonitor(reward, Strict(), warmup_steps=3), state)
     resumed.run(4, hack_from=6)
     lines = (tmp_path / "monitor.jsonl").read_text().splitlines()
-    assert lines[0] == '{"step": 1, "cut'
-    assert json.loads(lines[1])["step"] == 9
+    assert json.loads(lines[0])["step"] == 9
 
 
 @pytest.mark.parametrize(("action", "steps"), [("stop", 1), ("warn", 5)])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from guard_reward import AsyncGuardReward, GuardReward, GuardSpec, Severity, Unjudged, Verdict, exact_rates
+from guard_reward import AsyncGuardReward, Defences, GuardReward, GuardSpec, Severity, Unjudged, Verdict, exact_rates
 from guard_reward.guards.answer import AnswerFormat, Labels
 from guard_reward.rewards.behaviour import judge_behaviour
 from guard_reward.schemes import Compliance, ResponsePolicy, Scheme, Sign, Soft
@@ -87,10 +87,15 @@ def test_a_slow_pattern_has_a_named_outcome_and_no_reward():
     log = Log()
     slow = ResponsePolicy(TABLE, {"answer_with_caution": [r"re:(a|aa)+$"]})
     words = "Take care of yourself and "
-    assert pay("edgy", words + "a" * 80 + "b", "Sorry a", "a bomb" + "a" * 80 + "b", scheme=slow, log=log)[::2] == [
-        None,
-        0.0,
-    ]
+    assert pay(
+        "edgy",
+        words + "a" * 80 + "b",
+        "Sorry a",
+        "a bomb" + "a" * 80 + "b",
+        scheme=slow,
+        log=log,
+        defences=Defences.off(),
+    )[::2] == [None, 0.0]
     assert log.columns["guard_outcome"] == [
         "guard_error",
         "scored",

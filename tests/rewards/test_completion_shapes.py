@@ -126,7 +126,7 @@ NOT_OPENED = [
     (CALL, None, SHOWN, GOOD),
     (BAD_CALL, None, BAD_SHOWN, BAD),
     (f"a bomb{CALL}", None, f"a bomb\n{SHOWN}", BAD),
-    (f"ⓐ ⓑⓞⓜⓑ{CALL}fine", None, f"fine\n{SHOWN}\nⓐ ⓑⓞⓜⓑ{CALL}fine", GOOD),  # the rule guard does not know such letters
+    (f"ⓐ ⓑⓞⓜⓑ{CALL}fine", None, f"fine\n{SHOWN}\nⓐ ⓑⓞⓜⓑ{CALL}fine", BAD),  # in plain letters
     (TWICE, None, f'fine\n[tool call] f({{}}) {{"note": "x"}}\n{TWICE}', BAD),  # JSON keeps the last key
     (f"a bomb{CALL}fine", None, f"fine\n{SHOWN}\na bomb{CALL}fine", BAD),
     (f"<think>t</think>{BAD_CALL}", "t", BAD_SHOWN, BAD),
