@@ -89,7 +89,9 @@ def test_thinking_that_the_template_opens_is_thinking(policy):
 def test_a_lora_adapter_is_loaded_over_its_base(policy, tmp_path):
     peft = pytest.importorskip("peft")
     base = LocalPolicy.load(str(build_tiny_policy())).model
-    adapted = peft.get_peft_model(base, peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
+    torch.manual_seed(0)
+    config = peft.LoraConfig(target_modules=["q_proj"], lora_alpha=64, init_lora_weights=False)
+    adapted = peft.get_peft_model(base, config)
     adapted.save_pretrained(tmp_path / "adapter")
     policy.tokenizer.save_pretrained(tmp_path / "adapter")
     loaded = LocalPolicy.load(str(tmp_path / "adapter"), max_new_tokens=40, temperature=0.0)
