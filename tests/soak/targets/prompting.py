@@ -19,7 +19,7 @@ from tests.soak.texts import hostile_text, mutated
 _REAL = Path(__file__).resolve().parents[4] / "shared" / "qwen3guard"
 _LIMIT = 4096  # tokens of an input
 _LABEL = re.compile(r"(?<![A-Za-z0-9])(?<!\w_)(?<![A-Z0-9]-)(USER|ASSISTANT) ?: ?")
-_SECTION = re.compile(r"<(?:BEGIN|END) [A-Z ]+>")
+_SECTION = re.compile(r"<(?:BEGIN|END) (?:SAFETY POLICY|UNSAFE CONTENT CATEGORIES|REFUSAL POLICY|CONVERSATION)>")
 _FORMS = list(HAND_WRITTEN.values())
 
 
