@@ -8,10 +8,19 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any
 
-__all__ = ["append_lines", "check_writable", "keep_aside", "naming", "remove_leftovers", "replacing", "without_link"]
+__all__ = [
+    "append_lines",
+    "check_writable",
+    "keep_aside",
+    "naming",
+    "remove_leftovers",
+    "replacing",
+    "without_link",
+    "write_or_undo",
+]
 
 _NAME_KEPT = 40  # characters of the file's name in the temporary file's, which must not become too long
 
@@ -132,21 +141,38 @@ def append_lines(path: Path, lines: str) -> None:
         end = _end_of_lines(file)
         file.truncate(end)
         file.seek(end)
-        try:
-            _write_all(file, lines.encode())
-        except OSError:  # a full disk: no half line stays
-            file.truncate(end)
-            raise
+        write_or_undo(file, lines.encode(), end)
 
 
-def _write_all(file: Any, data: bytes) -> None:
+def write_or_undo(file: FileIO, data: bytes, end: int, *, sync: bool = False) -> None:
+    """Write all data at the end of a file, or, as on a full disk, none of it.
+
+    Args:
+        file: without a buffer, at its end.
+        data: what is written.
+        end: where that is.
+        sync: wait until the disk has it.
+
+    Raises:
+        OSError: the file is as it was.
+    """
+    try:
+        _write_all(file, data)
+        if sync:
+            os.fsync(file.fileno())
+    except OSError:
+        file.truncate(end)
+        raise
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
     while data:
         data = data[file.write(data) :]
 
 
-def _end_of_lines(file: Any) -> int:
+def _end_of_lines(file: FileIO) -> int:
     """Behind the last line break: what follows was half written by a process that was killed."""
-    end: int = file.seek(0, os.SEEK_END)
+    end = file.seek(0, os.SEEK_END)
     while end:
         begin = max(0, end - 2**16)
         file.seek(begin)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from guard_reward.errors import UserError
-from guard_reward.files import naming
+from guard_reward.files import naming, write_or_undo
 
 __all__ = ["Journal"]
 
@@ -85,15 +85,9 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _write(self, record: dict[str, Any]) -> None:
-        data, whole = json.dumps(record).encode() + b"\n", os.fstat(self._file.fileno()).st_size
-        try:
-            with naming(self.path):
-                while data:
-                    data = data[self._file.write(data) :]
-                os.fsync(self._file.fileno())
-        except OSError:
-            self._file.truncate(whole)
-            raise
+        data = json.dumps(record).encode() + b"\n"
+        with naming(self.path):
+            write_or_undo(self._file, data, os.fstat(self._file.fileno()).st_size, sync=True)
 
     def _lines(self) -> Iterator[bytes]:
         """All lines, read from the beginning."""
