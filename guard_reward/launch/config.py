@@ -5,11 +5,9 @@ All other settings are TRL's: its trainer configs and its `ModelConfig`.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import re
-import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -18,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from guard_reward.errors import LOADING_ERRORS, UserError, first_paragraph
 from guard_reward.guards import load_guard
+from guard_reward.importing import imported
 from guard_reward.launch.defences import build_defences
 from guard_reward.launch.values import read_controversial, read_number, read_values
 from guard_reward.rewards import reward_model
@@ -326,14 +325,7 @@ def _find_callable(name: str, field_name: str) -> Any:
         raise UserError(
             f"{field_name}: {name!r} should be the dotted path of a callable, such as my_rewards.{field_name}"
         )
-    module, _, attribute = name.rpartition(".")
-    sys.path.insert(0, "")  # the script's folder is on the path, the working directory is not
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{field_name}: {name!r} cannot be imported: {error}") from error
-    finally:
-        sys.path.remove("")
+    found = imported(name, field_name)
     if not callable(found):
         raise UserError(f"{field_name}: {name!r} is not callable; it needs {_SIGNATURES[field_name]}")
     return found

@@ -25,8 +25,8 @@ from typing import Any
 
 from guard_reward.errors import UserError, shortened
 from guard_reward.evaluation.grading.row_files import file_rows
+from guard_reward.importing import imported
 from guard_reward.redteam.attack import Attack, Change, Draft, Keeps, Material
-from guard_reward.redteam.importing import imported
 
 __all__ = ["OWN", "attack_of", "attacks_at", "read_attacks"]
 

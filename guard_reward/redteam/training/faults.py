@@ -13,7 +13,7 @@ from typing import Any
 
 from guard_reward.errors import UserError, shortened
 from guard_reward.guards import load_guard
-from guard_reward.redteam.importing import imported
+from guard_reward.importing import imported
 from guard_reward.text.degenerate import degenerate
 from guard_reward.verdict import Guard, Severity, Unjudged
 
