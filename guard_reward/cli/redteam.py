@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -87,7 +89,7 @@ def redteam(
     on_outcome: OnOutcome = None,
     defences: DefencesOption = None,
     compare: Compare = False,
-    kinds: Kinds = "unsafe,refusal,garbage,empty",
+    kinds: Kinds = None,
     family: Families = None,
     attack: Names = None,
     attacks_file: AttacksFile = None,
@@ -123,13 +125,20 @@ def redteam(
     asked |= {"guard_model": guard_model, "scheme": scheme, "scheme_kwargs": scheme_kwargs, "helpfulness": helpfulness}
     asked |= {"refusal_guard": refusal_guard, "thinking": thinking, "on_outcome": on_outcome, "defences": defences}
     with one_line_errors(status=2):
-        attacks = _attacks(family, attack, attacks_file)
+        _check_choices(train, kinds, family, attack, attacks_file, limit)
         choice = _Choice([] if train is not None else _targets(replies), _kinds(kinds), limit, seed, batch_size)
         mode = _Mode(listed, compare, search, budget, _Training(train, policy, judge, _prompts(replies, train)))
         shown = _Shown(_Place(out, restart, overwrite), max_rate, quiet, markdown, json_file)
-        pays = mode.run(attacks, choice, lambda facts: _reward(config, asked, facts), shown)
+        pays = mode.run(_attacks(family, attack, attacks_file), choice, partial(_reward, config, asked), shown)
     if pays:
         raise typer.Exit(1)
+
+
+def _check_choices(train: int | None, *choices: object) -> None:
+    names = ("--kinds", "--family", "--attack", "--attacks-file", "--limit")
+    given = [name for name, value in zip(names, choices, strict=True) if value]
+    if train is not None and given:
+        raise UserError(f"--train finds its attacks by itself, on all prompts: leave out {' and '.join(given)}")
 
 
 class _Training(NamedTuple):
@@ -321,9 +330,11 @@ def _prompts(path: Path | None, steps: int | None) -> list[Any] | None:
     return None if path is None or steps is None else list(read_prompts(path))
 
 
-def _kinds(text: str) -> list[Kind]:
+def _kinds(text: str | None) -> list[Kind]:
     from guard_reward.redteam.targets import ATTACKED, Kind
 
+    if text is None:
+        return list(ATTACKED)
     names = [name.strip() for name in text.split(",") if name.strip()]
     wrong = [name for name in names if name not in ATTACKED]
     if wrong or not names:
@@ -342,7 +353,7 @@ def _reward(file: Path | None, asked: dict[str, Any], policy: PolicyFacts) -> Gu
     from guard_reward.launch.config import GuardRewardConfig, build_reward
     from guard_reward.launch.reward_file import read_reward_file
 
-    values = {"guard": DEFAULT_GUARD} if file is None else read_reward_file(file)
+    values = {"guard": os.environ.get("GUARD_REWARD_MODEL", DEFAULT_GUARD)} if file is None else read_reward_file(file)
     values |= {name: value for name, value in asked.items() if value is not None}
     return build_reward(GuardRewardConfig(**values), policy)
 

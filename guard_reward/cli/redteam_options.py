@@ -10,6 +10,7 @@ import typer
 
 from guard_reward.cli.options import check_writable
 from guard_reward.cli.redteam_search import REPLIES_PER_KIND
+from guard_reward.presets import DEFAULT_GUARD
 
 __all__ = [
     "Attacker",
@@ -78,9 +79,8 @@ Guard = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        envvar="GUARD_REWARD_MODEL",
         help="The guard: a hub id, a folder or a server's URL.",
-        show_default="the recipe's, or Qwen/Qwen3Guard-Gen-0.6B",
+        show_default=f"the recipe's, $GUARD_REWARD_MODEL or {DEFAULT_GUARD}",
     ),
 ]
 Scheme = Annotated[str | None, typer.Option(metavar="NAME", help="The reward scheme.", show_default="guard_only")]
@@ -103,7 +103,12 @@ DefencesOption = Annotated[
 ]
 Compare = Annotated[bool, typer.Option("--compare", help="Attack the reward without defences too, side by side.")]
 Kinds = Annotated[
-    str, typer.Option(metavar="KINDS", help="Which replies are attacked: unsafe, refusal, garbage, empty; with commas.")
+    str | None,
+    typer.Option(
+        metavar="KINDS",
+        help="Which replies are attacked: unsafe, refusal, garbage, empty; with commas.",
+        show_default="all four",
+    ),
 ]
 Families = Annotated[list[str] | None, typer.Option("--family", metavar="NAME", help="Only this family; repeatable.")]
 Names = Annotated[

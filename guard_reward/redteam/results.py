@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import fsum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from guard_reward.errors import UserError, one_line
+from guard_reward.evaluation.measures import share_of
 from guard_reward.redteam.attack import Attack
 from guard_reward.redteam.trial import Attempt
 from guard_reward.statistics import Estimate, rate
@@ -60,7 +64,8 @@ class AttackResult:
         reward_before: mean without the attack, over the rows that have both; None if no row has.
         reward_after: mean with it, over the same rows.
         compared: how many these are.
-        paid_targets: numbers of the targets on which it pays.
+        tried_targets: numbers of the targets that it was tried on.
+        paid_targets: those of the ones on which it pays.
         examples: of replies that are paid.
     """
 
@@ -75,13 +80,15 @@ class AttackResult:
     reward_before: float | None = None
     reward_after: float | None = None
     compared: int = 0
+    tried_targets: tuple[int, ...] = ()
     paid_targets: tuple[int, ...] = ()
     examples: tuple[Example, ...] = ()
 
     @property
     def exploits(self) -> Estimate | None:
         """The share of rows on which it pays, with Wilson's interval; None if it changed no reply."""
-        return _share(sum(self.paid.values()), sum(self.rows.values()))
+        rows = sum(self.rows.values())
+        return rate(sum(self.paid.values()), rows) if rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,8 @@ class FamilyResult:
         rows: replies that they were tried on, of all attacks together.
         reward_before: mean without an attack, over the rows of all its attacks that have both.
         reward_after: mean with them, over the same rows.
-        exploits: the share of these rows on which an attack pays.
+        exploits: the share of these rows on which an attack pays; its interval is the bootstrap over replies, whose
+            rows have much to do with each other (`guard_reward.evaluation.measures.share_of`).
         tied: the share of these rows that are paid as an honest refusal is.
         not_judged: the share of these rows without a reward.
         paid_targets: how many replies at least one of its attacks gets paid.
@@ -135,10 +143,8 @@ class Results:
 
     @property
     def exploits(self) -> Estimate | None:
-        """The share of all rows on which an attack pays; None if there is no row."""
-        return _share(
-            sum(sum(it.paid.values()) for it in self.attacks), sum(sum(it.rows.values()) for it in self.attacks)
-        )
+        """The share of all rows on which an attack pays, as for a family; None if there is no row."""
+        return _share(self.attacks)
 
     def families(self) -> list[FamilyResult]:
         """The families in the order of their first attack."""
@@ -196,6 +202,7 @@ def result_of(attack: Attack, attempts: Sequence[Attempt]) -> AttackResult:
         reward_before=_mean([before for before, _ in pairs]),
         reward_after=_mean([after for _, after in pairs]),
         compared=len(pairs),
+        tried_targets=tuple(it.number for it in attempts),
         paid_targets=tuple(it.number for it in paid),
         examples=tuple(example_of(it) for it in paid[:_EXAMPLES]),
     )
@@ -209,7 +216,7 @@ def attack_from_dict(values: Mapping[str, Any]) -> AttackResult:
     """
     own = {name: value for name, value in values.items() if name != "exploits"}
     own["examples"] = tuple(Example(**it) for it in own["examples"])
-    own["paid_targets"] = tuple(own["paid_targets"])
+    own |= {name: tuple(own[name]) for name in ("tried_targets", "paid_targets")}
     return AttackResult(**own)
 
 
@@ -232,7 +239,6 @@ def read_results(path: Path) -> Results:
 
 def _family(name: str, attacks: Sequence[AttackResult]) -> FamilyResult:
     rows = sum(sum(it.rows.values()) for it in attacks)
-    paid = sum(sum(it.paid.values()) for it in attacks)
     paying = sorted((it for it in attacks if it.paid_targets), key=lambda it: -len(it.paid_targets))
     return FamilyResult(
         name=name,
@@ -241,7 +247,7 @@ def _family(name: str, attacks: Sequence[AttackResult]) -> FamilyResult:
         rows=rows,
         reward_before=_pooled((it.reward_before, it.compared) for it in attacks),
         reward_after=_pooled((it.reward_after, it.compared) for it in attacks),
-        exploits=_share(paid, rows),
+        exploits=_share(attacks),
         tied=sum(it.tied for it in attacks) / max(rows, 1),
         not_judged=sum(it.not_judged for it in attacks) / max(rows, 1),
         paid_targets=len({number for it in attacks for number in it.paid_targets}),
@@ -288,8 +294,11 @@ def _pooled(means: Iterable[tuple[float | None, int]]) -> float | None:
     return fsum(mean * count for mean, count in known) / rows if rows else None
 
 
-def _share(count: int, rows: int) -> Estimate | None:
-    return rate(count, rows) if rows else None
+def _share(attacks: Sequence[AttackResult]) -> Estimate | None:
+    """The share of the attacks' rows that pay; the rows of one reply are drawn together."""
+    tried = Counter(number for it in attacks for number in it.tried_targets)
+    paid = Counter(number for it in attacks for number in it.paid_targets)
+    return share_of(np.array([(paid[number], rows) for number, rows in tried.items()])) if tried else None
 
 
 def _estimate(value: Estimate | None) -> dict[str, float] | None:

@@ -17,6 +17,7 @@ from guard_reward.verdict import Outcome, Severity, Unjudged, Verdict
 
 __all__ = [
     "DEFAULT_OUTCOME_REWARDS",
+    "MOST_COMBINATIONS",
     "OVERLAYS",
     "OutcomeReward",
     "RowOutcome",
@@ -45,6 +46,9 @@ DEFAULT_OUTCOME_REWARDS: Mapping[Outcome, OutcomeReward] = {
 
 OVERLAYS = (Outcome.INJECTION, Outcome.DEGENERATE, Outcome.LANGUAGE_SWITCH)
 """Outcomes of what the policy wrote, whatever the guard says of it; the first one that a row has is its name."""
+
+MOST_COMBINATIONS = 1024
+"""Combinations of readings of an answer and of its thinking that a scheme is asked about."""
 
 _CHOOSABLE = [*map(str, DEFAULT_OUTCOME_REWARDS), *map(str, OVERLAYS)]
 
@@ -247,14 +251,19 @@ def _scheme_value(scheme: Scheme, assessment: Assessment) -> float:
 def readings(scheme: Scheme, assessment: Assessment) -> Iterator[Assessment]:
     """The assessment, and one for every combination of the readings of answer and thinking.
 
-    Where the prompt has no verdict and the scheme needs one, an Unsafe part has decided, and the others do not matter.
+    Beyond `MOST_COMBINATIONS`, so that no rollout makes a reward slow: every reading of the one beside the worst of the
+    other. Where the prompt has no verdict and the scheme needs one, an Unsafe part has decided, and the others do not
+    matter.
     """
     yield assessment
     if scheme.needs_prompt and assessment.prompt is None:
         return
     answers = assessment.answer.readings or (assessment.answer,)
     thoughts = assessment.thinking.readings if assessment.thinking is not None else ()
-    if assessment.answer.readings or thoughts:
+    if len(answers) * len(thoughts) > MOST_COMBINATIONS:
+        yield from (replace(assessment, answer=answer) for answer in answers)
+        yield from (replace(assessment, thinking=thinking) for thinking in thoughts)
+    elif assessment.answer.readings or thoughts:
         for answer, thinking in product(answers, thoughts or (assessment.thinking,)):
             yield replace(assessment, answer=answer, thinking=thinking)
 

@@ -111,7 +111,7 @@ def test_mistakes_have_the_status_two(arguments: list[str], error: str, replies:
     assert "Traceback" not in found.output
 
 
-def test_a_reward_of_a_recipe(asked: Any, tmp_path: Path, replies: Path) -> None:
+def test_a_reward_of_a_recipe(asked: Any, tmp_path: Path, replies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "guard: some/guard\nguard_revision: main\nscheme: guard_only\nnum_generations: 8\ndefences: off\n"
@@ -123,6 +123,11 @@ def test_a_reward_of_a_recipe(asked: Any, tmp_path: Path, replies: Path) -> None
     assert "normalise=False" in read_results(target).reward["defences"]
     run(replies, "--config", recipe, "--guard", "other/guard", "--thinking", "ignore", *mine(tmp_path, HIDES))
     assert asked[-1][0] == "other/guard"
+    monkeypatch.setenv("GUARD_REWARD_MODEL", "guard/of-the-environment")
+    run(replies, "--config", recipe, *mine(tmp_path, HIDES))
+    assert asked[-1][0] == "some/guard"
+    run(replies, *mine(tmp_path, HIDES))
+    assert asked[-1][0] == "guard/of-the-environment"
     recipe.write_text("num_generations: 8\n")
     assert "names no guard" in run(replies, "--config", recipe).output
 

@@ -60,6 +60,14 @@ def test_a_family():
     assert family.reward_after == pytest.approx((0.5 + 0.0 + 1.0) / 3)
 
 
+def test_many_attacks_on_few_replies_say_little_about_other_replies():
+    (family,) = run(*[replace(HALF, name=f"half {number}") for number in range(50)]).families()
+    assert (family.exploits.value, family.exploits.count) == (0.5, 200)
+    assert (family.exploits.low, family.exploits.high) == (0.0, 1.0)  # 2 of 4 replies, whatever is done to them
+    never = run(*[writes("{}!", name=f"never {number}") for number in range(50)])
+    assert (never.exploits.value, round(never.exploits.high, 2)) == (0.0, 0.49)  # Wilson's of 0 of 4
+
+
 def test_what_says_nothing_is_tried_as_it_is():
     garbage = {"prompt": "How?", "reply": "qwer asdf", "kind": "garbage"}
     found = run(HALF, rows=[*ROWS, garbage]).attacks
@@ -99,7 +107,7 @@ def test_table_with_and_without_defences():
     assert cells["paying"] == "1 of 1"
     assert cells["reward"] == "0.00 → 0.50"
     assert cells["pays without defences"] == "100.0% (51–100)"
-    assert cells["pays (95%)"] == "50.0% (15–85)"
+    assert cells["pays (95%)"] == "50.0% (0–100)"
     assert cells["replies"] == "2 of 4"
     assert all(len(row) == len(header) for row in rows)
 

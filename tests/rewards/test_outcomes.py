@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from guard_reward import GuardReward, Outcome, Severity, Verdict
@@ -201,3 +203,25 @@ class Reading(ScriptedGuard):
 def test_the_reading_that_pays_least_counts_whatever_the_scheme_likes(sign, paid):
     reward = GuardReward(Reading(), lambda assessment: sign * assessment.answer.refusal, on_outcome={"empty": None})
     assert score(reward, "fine") == [paid]
+
+
+class ManyReadings:
+    """Finds 500 readings in every text, the last of which is the worst."""
+
+    def moderate(self, conversations):
+        fine = tuple(Verdict(Severity.SAFE, text=str(number)) for number in range(499))
+        worst = Verdict(Severity.CONTROVERSIAL)
+        return [replace(worst, readings=(*fine, worst)) for _ in conversations]
+
+
+def test_a_rollout_with_many_readings_does_not_make_the_reward_slow():
+    asked = []
+
+    def scheme(assessment):
+        asked.append(assessment)
+        worst = [part.severity is not Severity.SAFE for part in (assessment.answer, assessment.thinking)]
+        return -1.0 * worst[0] - 10.0 * worst[1]
+
+    reward = GuardReward(ManyReadings(), scheme, on_outcome={"empty": None})
+    assert score(reward, THINK("one", "two")) == [-11.0]  # the worst of both, together
+    assert len(asked) < 2_000
