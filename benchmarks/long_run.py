@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -137,8 +138,20 @@ def train(reward: GuardReward, probe: Probe, options: argparse.Namespace, deadli
         )
         show_progress(trainer, Progress("GRPO", seconds_between_lines=60.0))
         trainer.train()
-    kept = len(pickle.dumps(trainer.state.log_history)) / 1024 / max(1, len(trainer.state.log_history))
-    return {**samples.summary(), "log_line_kib": round(kept, 1), "alarms": [one.signal for one in monitor.alarms]}
+    lines = trainer.state.log_history
+    kept = len(pickle.dumps(lines)) / 1024 / max(1, len(lines))
+    lengths = [line["completions/mean_length"] for line in lines if "completions/mean_length" in line]
+    tenth = max(1, len(lengths) // 10)
+    return {
+        **samples.summary(),
+        "log_line_kib": round(kept, 1),
+        "completion_tokens": {"first": _mean_of(lengths[:tenth]), "last": _mean_of(lengths[-tenth:])},
+        "alarms": [one.signal for one in monitor.alarms],
+    }
+
+
+def _mean_of(values: list[float]) -> float:
+    return round(fmean(values), 1) if values else 0.0
 
 
 def report(samples: ProcessSamples, done: int, of: int) -> None:
@@ -207,6 +220,9 @@ _ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "peak of the process until then, MiB": lambda part: str(part["peak_mib"]),
     "KiB of a kept log line": lambda part: str(part.get("log_line_kib", "")),
     "per second, first and last tenth": _ends("per_second"),
+    "tokens of a completion, first and last tenth": lambda part: (
+        _ends("completion_tokens")(part) if "completion_tokens" in part else ""
+    ),
     "open files": _ends("open_files"),
     "threads": _ends("threads"),
 }

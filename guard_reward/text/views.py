@@ -1,9 +1,10 @@
-"""The other forms in which a text can be read: decoded, without what is hidden, with plain letters."""
+"""The other forms in which a text can be read: decoded, without what is hidden or long blanks, with plain letters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from guard_reward.text.blanks import without_blanks
 from guard_reward.text.braille import without_braille
 from guard_reward.text.ciphers import deciphered
 from guard_reward.text.encodings import decoded
@@ -23,6 +24,7 @@ _ROUNDS = 3  # how deep encodings are nested
 _LONGEST = 4  # times the text
 _STEPS: tuple[Callable[[str], str], ...] = (
     without_hidden,
+    without_blanks,
     opened,
     turned,
     plain_letters,
