@@ -211,7 +211,8 @@ def _slope(part: dict[str, Any]) -> str:
 
 
 def _ends(name: str) -> Callable[[dict[str, Any]], str]:
-    return lambda part: f"{part[name]['first']} → {part[name]['last']}"
+    """Both ends of a figure; nothing for a part that does not have it."""
+    return lambda part: f"{part[name]['first']} → {part[name]['last']}" if name in part else ""
 
 
 _ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -220,9 +221,7 @@ _ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "peak of the process until then, MiB": lambda part: str(part["peak_mib"]),
     "KiB of a kept log line": lambda part: str(part.get("log_line_kib", "")),
     "per second, first and last tenth": _ends("per_second"),
-    "tokens of a completion, first and last tenth": lambda part: (
-        _ends("completion_tokens")(part) if "completion_tokens" in part else ""
-    ),
+    "tokens of a completion, first and last tenth": _ends("completion_tokens"),
     "open files": _ends("open_files"),
     "threads": _ends("threads"),
 }

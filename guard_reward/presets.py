@@ -34,13 +34,17 @@ DEFAULT_GUARD = "Qwen/Qwen3Guard-Gen-0.6B"
 """The guard, if ``GUARD_REWARD_MODEL`` names none."""
 
 
+def guard_of_environment() -> tuple[str, str | None]:
+    """The guard that ``GUARD_REWARD_MODEL`` names, or the default one, and ``GUARD_REWARD_REVISION``; no preset."""
+    return os.environ.get("GUARD_REWARD_MODEL") or DEFAULT_GUARD, os.environ.get("GUARD_REWARD_REVISION") or None
+
+
 @cache
 def _guard() -> Guard:
     from guard_reward.guards import load_guard
 
-    return load_guard(
-        os.environ.get("GUARD_REWARD_MODEL", DEFAULT_GUARD), revision=os.environ.get("GUARD_REWARD_REVISION")
-    )
+    guard, revision = guard_of_environment()
+    return load_guard(guard, revision=revision)
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -16,7 +15,6 @@ from guard_reward.cli.options import (
     Overwrite,
     Quiet,
     Restart,
-    Revision,
     ServedModel,
 )
 from guard_reward.cli.output import one_line_errors, printable, write_json
@@ -41,6 +39,7 @@ from guard_reward.cli.redteam_options import (
     Recipe,
     RefusalGuard,
     Replies,
+    Revision,
     Scheme,
     SchemeValues,
     Search,
@@ -52,7 +51,7 @@ from guard_reward.cli.redteam_search import REPLIES_PER_KIND, SEARCH_RESULTS, ru
 from guard_reward.cli.redteam_tables import print_attacks
 from guard_reward.cli.redteam_training import TRAINING_RESULTS, run_training
 from guard_reward.errors import UserError
-from guard_reward.presets import DEFAULT_GUARD
+from guard_reward.presets import guard_of_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -353,7 +352,8 @@ def _reward(file: Path | None, asked: dict[str, Any], policy: PolicyFacts) -> Gu
     from guard_reward.launch.config import GuardRewardConfig, build_reward
     from guard_reward.launch.reward_file import read_reward_file
 
-    values = {"guard": os.environ.get("GUARD_REWARD_MODEL", DEFAULT_GUARD)} if file is None else read_reward_file(file)
+    guard, revision = guard_of_environment()
+    values = {"guard": guard, "guard_revision": revision} if file is None else read_reward_file(file)
     values |= {name: value for name, value in asked.items() if value is not None}
     return build_reward(GuardRewardConfig(**values), policy)
 

@@ -33,6 +33,7 @@ __all__ = [
     "Recipe",
     "RefusalGuard",
     "Replies",
+    "Revision",
     "Scheme",
     "SchemeValues",
     "Search",
@@ -81,6 +82,12 @@ Guard = Annotated[
         metavar="MODEL",
         help="The guard: a hub id, a folder or a server's URL.",
         show_default=f"the recipe's, $GUARD_REWARD_MODEL or {DEFAULT_GUARD}",
+    ),
+]
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        help="The guard's branch, tag or commit on the hub.", show_default="the recipe's or $GUARD_REWARD_REVISION"
     ),
 ]
 Scheme = Annotated[str | None, typer.Option(metavar="NAME", help="The reward scheme.", show_default="guard_only")]

@@ -7,7 +7,6 @@ these functions (docs/integrations.md). ``GUARD_REWARD_MODEL`` names the guard, 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -61,7 +60,7 @@ def _judged(rows: str) -> dict[str, list[Any]]:
     from guard_reward import GuardReward, presets
 
     columns: dict[str, list[Any]] = {}
-    reward = GuardReward(os.environ.get("GUARD_REWARD_MODEL", presets.DEFAULT_GUARD), name="", breaker=None)
+    reward = GuardReward(presets.guard_of_environment()[0], name="", breaker=None)
     prompts, replies = zip(*json.loads(rows), strict=True)
     reward(prompts=prompts, completions=replies, log_extra=lambda name, values: columns.update({name[1:]: values}))
     return columns

@@ -124,10 +124,11 @@ def test_a_reward_of_a_recipe(asked: Any, tmp_path: Path, replies: Path, monkeyp
     run(replies, "--config", recipe, "--guard", "other/guard", "--thinking", "ignore", *mine(tmp_path, HIDES))
     assert asked[-1][0] == "other/guard"
     monkeypatch.setenv("GUARD_REWARD_MODEL", "guard/of-the-environment")
+    monkeypatch.setenv("GUARD_REWARD_REVISION", "v2")
     run(replies, "--config", recipe, *mine(tmp_path, HIDES))
-    assert asked[-1][0] == "some/guard"
+    assert asked[-1] == ("some/guard", {"revision": "main"})
     run(replies, *mine(tmp_path, HIDES))
-    assert asked[-1][0] == "guard/of-the-environment"
+    assert asked[-1] == ("guard/of-the-environment", {"revision": "v2"})
     recipe.write_text("num_generations: 8\n")
     assert "names no guard" in run(replies, "--config", recipe).output
 
