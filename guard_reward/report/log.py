@@ -62,7 +62,8 @@ def read_log(folder: Path, notes: list[str]) -> Log:
     live = merged(read_lines(live_path, notes))
     if not (live or saved) and is_regular(demo_path):
         lines = merged(read_lines(demo_path, notes))
-        return Log(lines, state, bool(lines))
+        # It is written when all steps are done, and does not say how many they are.
+        return Log(lines, state | ({"max_steps": lines[-1]["step"]} if lines else {}), bool(lines))
     lines = _joined(saved, live, saved_is_newer=state_time >= _time(live_path))
     planned = _step_of({"step": state.get("max_steps")}) or 0
     is_done = bool(lines) and (has_ended(lines) or (not live and 0 < planned <= lines[-1]["step"]))

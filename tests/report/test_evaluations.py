@@ -12,6 +12,7 @@ import pytest
 from guard_reward.evaluation.evaluate import evaluate_policy
 from guard_reward.evaluation.policies.replies import Reply
 from guard_reward.evaluation.records import PromptRow
+from guard_reward.report.doubts import is_finished
 from guard_reward.report.evaluations import evaluations_in, measurements_of
 from guard_reward.report.folders import read_runs
 from guard_reward.report.run import Measurement
@@ -144,6 +145,7 @@ def test_the_demos_folder(tmp_path: Path) -> None:
     write_lines(tmp_path / "before" / "rollouts.jsonl", [{"prompt": "Q", "completion": "B"}])
     [run] = read_runs([tmp_path])
     assert (run.name, run.is_running, [row["id"] for row in run.rollouts]) == ("hybrid", False, ["2-0"])
+    assert is_finished(run)  # its log has no final line
     before, after = run.measurements
     assert before.values == {"safety_rate": (0.4, 0.3, 0.5)}
     assert after.values == {"safety_rate": (0.98, 0.97, 0.99), "helpfulness": (0.7, None, None)}
