@@ -17,6 +17,14 @@ from tests.browser import open_page
 from tests.report.sample_runs import ATTACKS, hostile_run, rollouts, two_runs
 
 
+def wait_for_the_table_alone(page: Any) -> None:
+    """No rollout is open, and the page has done what follows: its address, and the focus, come a moment later."""
+    page.locator("#detail").wait_for(state="hidden")
+    page.wait_for_function(
+        "() => !location.hash.includes('rollout=') && !document.activeElement.closest('#detail')", timeout=10_000
+    )
+
+
 def shown(page: Any, column: str) -> list[str]:
     """The column's cells on the table's page."""
     return page.locator(f"#rollouts td[data-label='{column}']").all_inner_texts()
@@ -134,6 +142,7 @@ def test_a_run_with_a_slash_in_its_name_has_links_too(page: Any) -> None:
     page.click("#next-rollout")
     page.locator("#detail-title", has_text="guard/only · step 2").wait_for()
     page.click("#close-detail")
+    wait_for_the_table_alone(page)
     assert "rollout=" not in page.url
 
 
@@ -142,6 +151,7 @@ def test_an_alarm_leads_to_its_rollout(page: Any) -> None:
     page.locator("#detail").wait_for(state="visible")
     assert "second_guard" in page.locator("#detail-body").inner_text()
     page.keyboard.press("Escape")
+    wait_for_the_table_alone(page)
     assert page.evaluate("document.activeElement.closest('#alarms') !== null")
 
 
@@ -157,12 +167,14 @@ def test_a_link_with_filters_leads_to_the_table(browser: Any, page_path: Path, f
 def test_a_closed_rollout_of_a_link_is_in_sight(browser: Any, page: Any, page_path: Path) -> None:
     page.click("#upper-next")
     page.locator("#rollouts a").nth(7).click()
+    page.locator("#detail").wait_for(state="visible")
     address = page.url.partition("rollout=")[2]
     page.keyboard.press("Escape")
+    wait_for_the_table_alone(page)
     page.click("#reset")
     with open_page(browser, page_path, f"#rollout={address}") as visit:
         visit.page.keyboard.press("Escape")
-        visit.page.locator("#detail").wait_for(state="hidden")
+        wait_for_the_table_alone(visit.page)
         assert visit.page.input_value("#upper-page") == "2"
         top = visit.page.evaluate("document.activeElement.getBoundingClientRect().top")
         assert 0 < top < 900
@@ -239,6 +251,7 @@ def test_a_link_to_a_rollout_that_is_not_here_says_so(page: Any) -> None:
 
 def test_the_link_is_copied_or_shown(page: Any) -> None:
     page.locator("#rollouts a").first.click()
+    page.locator("#detail").wait_for(state="visible")
     address = page.url.partition("#")[2]
     page.click("#copy-link")
     page.wait_for_function(
@@ -268,7 +281,7 @@ def test_keyboard_alone(browser: Any, page_path: Path) -> None:
         page.keyboard.press("Enter")
         page.locator("#detail").wait_for(state="visible")
         page.keyboard.press("Escape")
-        page.locator("#detail").wait_for(state="hidden")
+        wait_for_the_table_alone(page)
         assert page.evaluate("document.activeElement.textContent") == name  # where the reader was
         assert visit.errors == []
 
