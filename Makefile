@@ -9,6 +9,8 @@ OLDEST_TRL ?= 1.14.0
 VLLM ?= 0.32.0
 # The tools that look at what is built and pinned; they stay out of the environment that they look at.
 TOOLS ?= pip-audit==2.10.1 cyclonedx-bom==7.5.0 twine==7.0.0 check-wheel-contents==0.6.3
+# What steers the soak's coverage-guided pass; not everywhere, and only for Python up to 3.13.
+ATHERIS ?= atheris==3.0.0
 # Of the soak: generated inputs, and the minutes after which it ends.
 INPUTS ?= 1000000
 MINUTES ?= 60
@@ -105,7 +107,9 @@ test-oldest-trl: install
 	PYTHONPATH=$(VENV)/oldest-trl $(KEEP_MEMORY) $(BIN)/python -m pytest $(PARALLEL) tests/trainers tests/streaming/test_rollouts.py
 
 # Generated inputs, and what must hold for each of them: tests/soak. A share of them is in `make test`.
+# Without atheris the coverage-guided pass says that it was not run.
 soak: install
+	-@$(BIN)/python -m pip install --quiet --no-deps --only-binary :all: $(ATHERIS)
 	$(BIN)/python -m tests.soak --inputs $(INPUTS) --minutes $(MINUTES) $(ARGS)
 	$(BIN)/python -m tests.soak.coverage_guided
 

@@ -13,9 +13,10 @@ from guard_reward.text.lookalikes import plain_letters
 from guard_reward.text.views import views
 from guard_reward.text.windows import windows
 from tests.soak.target import Target, require
-from tests.soak.texts import hostile_text, mutated
+from tests.soak.texts import hostile_text, mutated, words
 
-_REASONS = (None, "one character", "no words", "repetition")
+_REASONS = (None, "one character", "no words", "an encoding", "only an opener", "filler", "repetition")
+_FILLERS = words("um well okay so the Sure, of course! I can help with that. Here is")
 _MOST_FORMS, _LONGEST = 6, 4  # as the docs of `views` say
 
 
@@ -28,7 +29,7 @@ class Reply(NamedTuple):
 
 
 def _make(random: Random) -> Reply:
-    text = hostile_text(random, 25)
+    text = hostile_text(random, 25) if random.random() < 0.9 else " ".join(random.choices(_FILLERS, k=30))
     if random.random() < 0.3:
         inner = base64.b64encode(mutated(random, "make some tea in a pot").encode(errors="replace")).decode()
         text = f"{text} {inner} {hostile_text(random, 3)}"
