@@ -47,7 +47,7 @@ from guard_reward.cli.redteam_options import (
     Thinking,
     Train,
 )
-from guard_reward.cli.redteam_search import REPLIES_PER_KIND, SEARCH_RESULTS, run_search
+from guard_reward.cli.redteam_search import REPLIES_PER_KIND, SEARCH_BUDGET, SEARCH_JOURNAL, SEARCH_RESULTS, run_search
 from guard_reward.cli.redteam_tables import print_attacks
 from guard_reward.cli.redteam_training import TRAINING_RESULTS, run_training
 from guard_reward.errors import UserError
@@ -93,7 +93,7 @@ def redteam(
     attack: Names = None,
     attacks_file: AttacksFile = None,
     search: Search = None,
-    budget: Budget = 20_000,
+    budget: Budget = None,
     train: Train = None,
     policy: Attacker = None,
     judge: JudgeOption = None,
@@ -155,7 +155,7 @@ class _Mode(NamedTuple):
     listed: bool
     compare: bool
     search: SearchStrategy | None
-    budget: int
+    budget: int | None
     training: _Training
 
     def run(self, attacks: list[Attack], choice: _Choice, reward: _MakeReward, shown: _Shown) -> bool:
@@ -171,7 +171,7 @@ class _Mode(NamedTuple):
         made = reward(_facts(thinking_prefilled=False))
         if self.search is None:
             return _attack(made, attacks, choice, shown, compare=self.compare)
-        return _search(made, attacks, choice, shown, strategy=self.search, budget=self.budget)
+        return _search(made, attacks, choice, shown, strategy=self.search, budget=self.budget or SEARCH_BUDGET)
 
     @property
     def _results(self) -> str:
@@ -187,8 +187,10 @@ class _Mode(NamedTuple):
             raise UserError("--search and --train are two things: leave out one")
         if names and (self.compare or shown.markdown is not None):
             raise UserError(f"{names[0]} has no comparison and no Markdown: leave out --compare and --markdown")
-        if names and shown.place.restart:
-            raise UserError(f"{names[0]} always begins anew: leave out --restart")
+        if self.training.steps is not None and shown.place.restart:
+            raise UserError("--train always begins anew: leave out --restart")
+        if self.search is None and self.budget is not None:
+            raise UserError("--budget is for --search: leave it out, or add --search evolutionary")
         if names and shown.max_rate:
             raise UserError(f"{names[0]} has no rate that is allowed: leave out --max-rate")
         if self.training.steps is None and (self.training.policy or self.training.judge):
@@ -230,8 +232,10 @@ class _Place(NamedTuple):
     overwrite: bool
 
     def check(self, results: str) -> None:
-        """Refuse to replace a file by accident."""
-        if self.folder is not None and (self.folder / results).exists() and not self.overwrite:
+        """Refuse to replace a file by accident; what a search that ended early has written is not finished."""
+        if self.folder is None or self.overwrite or not (self.folder / results).exists():
+            return
+        if results != SEARCH_RESULTS or not (self.folder / SEARCH_JOURNAL).exists():
             raise UserError(f"'{self.folder / results}' exists: use --overwrite, or another --out")
 
     def journal(self, name: str) -> Path | None:
@@ -278,6 +282,7 @@ def _search(
         budget=budget,
         seed=choice.seed,
         out=shown.place.folder,
+        restart=shown.place.restart,
         quiet=shown.quiet,
     )
     write_json(shown.json_file, found.to_dict())

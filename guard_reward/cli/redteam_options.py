@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from guard_reward.cli.options import check_writable
-from guard_reward.cli.redteam_search import REPLIES_PER_KIND
+from guard_reward.cli.redteam_search import REPLIES_PER_KIND, SEARCH_BUDGET
 from guard_reward.presets import DEFAULT_GUARD
 
 __all__ = [
@@ -128,7 +128,9 @@ AttacksFile = Annotated[
 Search = Annotated[
     SearchStrategy | None, typer.Option(help="Search for compositions of attacks that pay where no attack alone does.")
 ]
-Budget = Annotated[int, typer.Option(min=1, help="Replies that --search may judge.")]
+Budget = Annotated[
+    int | None, typer.Option(min=1, help="Replies that --search may judge.", show_default=f"{SEARCH_BUDGET:,}")
+]
 Train = Annotated[
     int | None,
     typer.Option(min=1, metavar="STEPS", help="Train a policy against the reward, with GRPO on the file's prompts."),
@@ -157,7 +159,7 @@ Out = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Keep finished attacks there; a killed run goes on with the same DIR.",
+        help="Keep what is finished there; a killed run goes on with the same DIR (not --train).",
         file_okay=False,
         callback=check_writable,
     ),

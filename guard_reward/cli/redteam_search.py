@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from guard_reward.redteam.searching.findings import Finding, SearchResults
     from guard_reward.redteam.selection import Selection
 
-__all__ = ["REPLIES_PER_KIND", "SEARCH_RESULTS", "run_search"]
+__all__ = ["REPLIES_PER_KIND", "SEARCH_BUDGET", "SEARCH_JOURNAL", "SEARCH_RESULTS", "run_search"]
 
 REPLIES_PER_KIND = 3
 """That a search attacks, unless it is told otherwise."""
-SEARCH_RESULTS = "search.json"
+SEARCH_BUDGET = 20_000
+"""Replies that it may judge, unless it is told otherwise."""
+SEARCH_RESULTS, SEARCH_JOURNAL = "search.json", "search.journal"
 _SHOWN, _EXAMPLES = 10, 3
 
 
@@ -33,25 +35,31 @@ def run_search(
     budget: int,
     seed: int,
     out: Path | None,
+    restart: bool,
     quiet: bool,
 ) -> SearchResults:
-    """Search, print and write.
+    """Search, print and write. A search that ended early keeps its journal, and goes on with the same call.
 
     Args:
         attacks: what is composed.
         selection: what is attacked.
         judging: the reward.
         strategy, budget, seed: of the search.
-        out: folder for the results; None for none.
+        out: folder for the results and, until it has ended, the journal; None for none.
+        restart: discard what was judged.
         quiet: no bar and no table.
 
     Raises:
-        UserError: the budget is too small.
+        UserError: the budget is too small, or the journal is that of another reward.
     """
     from guard_reward.redteam.searching.search import search
 
-    found = search(attacks, selection, judging, strategy=strategy, budget=budget, seed=seed, progress=not quiet)
+    journal = None if out is None else out / SEARCH_JOURNAL
+    how: dict[str, Any] = {"strategy": strategy, "budget": budget, "seed": seed, "progress": not quiet}
+    found = search(attacks, selection, judging, journal_path=journal, restart=restart, **how)
     write_json(None if out is None else out / SEARCH_RESULTS, found.to_dict())
+    if journal is not None and not (found.interrupted or found.guard_gone):
+        journal.unlink(missing_ok=True)
     if not quiet:
         _print(found)
     return found

@@ -99,3 +99,37 @@ def test_a_guard_that_is_gone_is_the_status_two_and_what_was_found_is_written(
         " ".join(result.stderr.split())
     )
     assert json.loads((tmp_path / "out" / "search.json").read_text())["alone"] == 2
+    monkeypatch.setattr(ScriptedGuard, "_judge", judge)
+    result = run(tmp_path, [FIRST, SECOND], "--out", tmp_path / "out")  # goes on: what it had written was not all
+    assert result.exit_code == 1, result.output
+    assert "first + second" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["results.json", "search.json"]
+
+
+def test_a_budget_without_a_search_is_refused(tmp_path: Path) -> None:
+    replies = lines(tmp_path / "replies.jsonl", {"prompt": "How?", "reply": "a bomb", "kind": "unsafe"})
+    result = CliRunner().invoke(app, ["redteam", str(replies), "--budget", "50"])
+    assert result.exit_code == 2
+    assert "--budget is for --search" in result.stderr
+
+
+def test_an_interrupted_search_goes_on_or_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, asked, interrupted = ScriptedGuard._judge, [], [True]
+
+    def counted(self: ScriptedGuard, text: str) -> Any:
+        asked.append(text)
+        if text == "a b, the b" and interrupted.pop():
+            raise KeyboardInterrupt
+        return judge(self, text)
+
+    monkeypatch.setattr(ScriptedGuard, "_judge", counted)
+    run(tmp_path, [FIRST, SECOND], "--out", tmp_path / "out")
+    assert "a b, the bomb" in asked
+    journal = (tmp_path / "out" / "search.journal").read_bytes()
+    for options, again in [((), False), (("--restart",), True)]:
+        (tmp_path / "out" / "search.journal").write_bytes(journal)
+        asked.clear()
+        interrupted.append(False)
+        result = run(tmp_path, [FIRST, SECOND], "--out", tmp_path / "out", *options)
+        assert result.exit_code == 1, result.output
+        assert ("a b, the bomb" in asked) == again

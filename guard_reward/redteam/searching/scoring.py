@@ -7,14 +7,14 @@ above the plain one, and, if nothing is left of the reply, above an honest refus
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from guard_reward.redteam.attack import Attack, Draft, Keeps
-from guard_reward.redteam.judging import Judged, Judging, Prompt
+from guard_reward.redteam.judging import Prompt
 from guard_reward.redteam.searching.composition import Composition, composed
+from guard_reward.redteam.searching.judged_replies import JudgedReplies
 from guard_reward.redteam.selection import Selection
 from guard_reward.redteam.trial import Attempt, attempts, drafts
 
@@ -69,9 +69,9 @@ class Scoring:
         seed: of the attacks' choices.
     """
 
-    def __init__(self, selection: Selection, judging: Judging, *, budget: int, seed: int = 0):
+    def __init__(self, selection: Selection, judging: JudgedReplies, *, budget: int, seed: int = 0):
         self._selection = selection
-        self._judging = _Remembering(judging)
+        self._judging = judging
         self._seed = seed
         self.budget = budget
 
@@ -109,7 +109,7 @@ class Scoring:
         made = drafts(composed(parts), self._selection.targets, self._selection.material, self._seed)
         for _, target, draft in made:
             prompt = target.target.prompt
-            yield _key(prompt, draft), (prompt, draft)
+            yield self._judging.key(prompt, draft), (prompt, draft)
 
     def _tried(self, parts: Composition) -> Scored:
         attack = composed(parts)
@@ -117,33 +117,6 @@ class Scoring:
         gains = [gain for attempt in tried if (gain := _gain(attempt, attack.keeps)) is not None]
         paid = frozenset(attempt.number for attempt in tried if attempt.pays)
         return Scored(parts, tuple(tried), paid, fmean(gains) if gains else None)
-
-
-class _Remembering(Judging):
-    """Asks about each reply once, and counts them."""
-
-    def __init__(self, judging: Judging):
-        super().__init__(judging.reward, judging.batch_size)
-        self._judging = judging
-        self._known: dict[str, Judged] = {}
-
-    @property
-    def asked(self) -> int:
-        return len(self._known)
-
-    def knows(self, key: str) -> bool:
-        return key in self._known
-
-    def __call__(self, prompts: Sequence[Prompt], drafts: Sequence[Draft]) -> list[Judged]:
-        keys = [_key(prompt, draft) for prompt, draft in zip(prompts, drafts, strict=True)]
-        new = {key: index for index, key in enumerate(keys) if key not in self._known}
-        judged = self._judging([prompts[index] for index in new.values()], [drafts[index] for index in new.values()])
-        self._known |= dict(zip(new, judged, strict=True))
-        return [self._known[key] for key in keys]
-
-
-def _key(prompt: Prompt, draft: Draft) -> str:
-    return json.dumps([list(map(dict, prompt)), draft.completion()], sort_keys=True, default=str)
 
 
 def _gain(attempt: Attempt, keeps: Keeps) -> float | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import combinations
+from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
 from guard_reward.errors import UserError
+from guard_reward.journal import Journal
 from guard_reward.progress_bars import progress_bar
 from guard_reward.redteam.attack import Attack
 from guard_reward.redteam.judging import Judging
@@ -16,6 +19,7 @@ from guard_reward.redteam.searching.composition import Composition, shortened
 from guard_reward.redteam.searching.evolutionary import evolutionary
 from guard_reward.redteam.searching.findings import Finding, SearchResults, finding_of
 from guard_reward.redteam.searching.greedy import greedy
+from guard_reward.redteam.searching.judged_replies import JudgedReplies, journal_job
 from guard_reward.redteam.searching.scoring import BudgetSpent, Score, Scored, Scoring, Worth
 from guard_reward.redteam.selection import Selection
 from guard_reward.redteam.trial import GuardGone
@@ -45,12 +49,15 @@ def search(
     budget: int = 20_000,
     depth: int = 3,
     seed: int = 0,
+    journal_path: Path | None = None,
+    restart: bool = False,
     progress: bool = False,
 ) -> SearchResults:
     """Search for compositions of attacks that pay.
 
     An interruption (Ctrl-C, SIGTERM in a command) ends the search and keeps what was found. So does a guard that gives
-    no answers any more.
+    no answers any more. With a journal the same call goes on, then and after a kill: it finds what it would have found,
+    and no reply is judged again.
 
     Args:
         attacks: with different names. Each is tried by itself first, so that what is new is known.
@@ -60,13 +67,19 @@ def search(
         budget: replies that may be judged. Each different reply is judged once.
         depth: parts of a composition, at most.
         seed: of the search and of the attacks' choices: the same seed finds the same.
+        journal_path: where judged replies are kept; it stays there.
+        restart: discard what is there.
         progress: show a bar on standard error.
 
     Raises:
-        UserError: the budget is too small for the attacks alone.
+        UserError: the budget is too small for the attacks alone, or the journal is that of another reward.
     """
-    with progress_bar(budget, f"search, {strategy}", "row", shown=progress) as bar:
-        trials = _Trials(Scoring(selection, judging, budget=budget, seed=seed), bar)
+    with ExitStack() as stack:
+        journal = None
+        if journal_path is not None:
+            journal = stack.enter_context(Journal(journal_path, journal_job(judging), restart=restart))
+        bar = stack.enter_context(progress_bar(budget, f"search, {strategy}", "row", shown=progress))
+        trials = _Trials(Scoring(selection, JudgedReplies(judging, journal), budget=budget, seed=seed), bar)
         interrupted, gone = False, ""
         try:
             alone = _alone(attacks, trials, len(selection.targets))

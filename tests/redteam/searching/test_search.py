@@ -136,3 +136,44 @@ def test_a_guard_that_is_gone_ends_the_search_and_what_was_found_stays(strategy)
     results = search(LETTERS, selection(judging, "Cut it. "), judging, strategy=strategy)
     assert results.guard_gone == "the guard gives no answers any more: no route to host"
     assert results.findings
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("stop", [{"interrupt_after": 33}, {"interrupt_after": 150}, {"gone_after": 90}])
+def test_a_stopped_search_goes_on_and_finds_the_same(strategy, stop, tmp_path):
+    def rule(text):
+        return text[-2:] in ("ab", "bc", "cd")
+
+    whole, _ = found(rule, strategy=strategy, budget=400)
+    stopped, goes_on = RuleJudging(rule, **stop), RuleJudging(rule)
+    for judging in (stopped, goes_on):
+        chosen = selection(judging, "Cut it. ")
+        results = search(
+            LETTERS, chosen, judging, strategy=strategy, budget=400, journal_path=tmp_path / "search.journal"
+        )
+    assert results == whole
+    answered = stopped.asked[: next(iter(stop.values())) - stopped.batch_size]
+    assert set(answered).isdisjoint(goes_on.asked)
+
+
+def test_the_journal_of_another_reward_is_refused(tmp_path):
+    options = {"strategy": "greedy", "journal_path": tmp_path / "search.journal"}
+    found(lambda text: False, **options)
+
+    class Other(RuleJudging):
+        def describe(self):
+            return {"guard": "another rule"}
+
+    judging = Other(lambda text: False)
+    with pytest.raises(UserError, match=r"another unfinished run \(reward was .*a rule.*--restart"):
+        search(LETTERS, selection(judging, "Cut it. "), judging, **options)
+    search(LETTERS, selection(judging, "Cut it. "), judging, restart=True, **options)
+
+
+def test_a_larger_budget_goes_on(tmp_path):
+    def spent(budget):
+        results, judging = found(lambda text: False, strategy="greedy", budget=budget, journal_path=tmp_path / "it")
+        return results.spent, len(judging.asked)
+
+    (first, asked), (more, further) = spent(100), spent(200)
+    assert (first, more) == (asked, asked + further)
